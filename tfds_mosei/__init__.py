@@ -1,0 +1,1 @@
+"""Custom TFDS builder for CMU-MOSEI acoustics."""
