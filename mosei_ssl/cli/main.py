@@ -1,0 +1,118 @@
+"""Entry point: picks the verb, turns bad input into one line and exit code 2."""
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.logging import RichHandler
+
+import mosei_ssl
+from mosei_ssl.errors import UserError
+
+VERBS = {
+    "build": "turn .csd files into a TFDS dataset, with a data report",
+    "pretrain": "self-supervised pretraining of a backbone",
+    "finetune": "train the emotion model on few labels (pretrained, or from scratch)",
+    "evaluate": "score a run beside trivial and classical predictors",
+    "export": "write a SavedModel for TF Serving",
+    "verify": "check an export's files against its manifest",
+    "extract": "compute the 74 COVAREP features from audio",
+    "predict": "emotions of a .csd, .npy or audio file, from a SavedModel or a server",
+    "study": "the label-efficiency experiment: grid, statistics, report",
+}
+
+_HELP = """usage: mosei-ssl VERB [options]
+
+Self-supervised, label-efficient emotion recognition on CMU-MOSEI's acoustic features.
+
+verbs:
+{verbs}
+
+`mosei-ssl VERB --help` explains a verb, with an example. The usual order:
+
+  mosei-ssl build    --manual-dir DIR
+  mosei-ssl pretrain --run runs/pre
+  mosei-ssl finetune --run runs/ssl100 --labels 100 --pretrained runs/pre
+  mosei-ssl finetune --run runs/base100 --labels 100 --from-scratch
+  mosei-ssl evaluate --run runs/ssl100 --split test
+  mosei-ssl export   --run runs/ssl100 --to saved_models/emotion
+  mosei-ssl predict  INPUT --model saved_models/emotion
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; default `sys.argv[1:]`.
+
+    Returns:
+        The exit code: 0 done (also: stopped by SIGTERM, state saved), 2 bad input.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_HELP.format(verbs="\n".join(f"  {v:<9} {text}" for v, text in VERBS.items())))
+        return 0
+    if arguments[0] == "--version":
+        print(f"mosei-ssl {mosei_ssl.__version__}")
+        return 0
+    verb = arguments.pop(0)
+    if verb not in VERBS:
+        sys.stderr.write(f"mosei-ssl: there is no verb {verb!r}; there are: {', '.join(VERBS)}.\n")
+        return 2
+    # TensorFlow's start-up notes would bury ours; a user's own setting wins.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    debug = "--debug" in arguments
+    _set_up_logging(debug)
+    try:
+        module = importlib.import_module(f"mosei_ssl.cli.{verb}")
+        parser = _parser(verb, module.add_arguments)
+        options = parser.parse_args(arguments)
+        options.pop("debug", None)
+        return module.run(parser, options) or 0
+    except UserError as error:
+        return _fail(verb, error, debug)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nmosei-ssl {verb}: stopped.\n")
+        return 130
+    except ValueError as error:
+        # tfds_mosei knows nothing of mosei_ssl, so its error is recognised by name; loading it
+        # here would make every bad call wait for TensorFlow.
+        if type(error).__name__ != "CorpusError":
+            raise
+        return _fail(verb, error, debug)
+
+
+def _fail(verb: str, error: Exception, debug: bool) -> int:
+    if debug:
+        raise error
+    sys.stderr.write(f"mosei-ssl {verb}: {error}\n")
+    return 2
+
+
+def _parser(verb: str, add_arguments: Callable[[ArgumentParser], None]) -> ArgumentParser:
+    parser = ArgumentParser(prog=f"mosei-ssl {verb}", print_config="--print-config")
+    add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    return parser
+
+
+def config_from(kind: type, parser: ArgumentParser, options: Namespace) -> object:
+    """The dataclass `kind` from parsed options; nested dataclasses are instantiated too."""
+    values = parser.instantiate(options)
+    return kind(**{name: values[name] for name in kind.__dataclass_fields__})
+
+
+def _set_up_logging(debug: bool) -> None:
+    handler = RichHandler(console=Console(stderr=True), show_path=debug, show_time=debug)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    for name in ("mosei_ssl", "tfds_mosei"):
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

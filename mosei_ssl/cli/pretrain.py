@@ -1,0 +1,24 @@
+"""`mosei-ssl pretrain`."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mosei_ssl.cli.main import config_from
+from mosei_ssl.training.config import PretrainConfig
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Pretrain a backbone by self-supervision: no label is used. "
+        "Interrupted runs go on where they were: give the same command again. Example: "
+        "mosei-ssl pretrain --run runs/pre --config configs/small.yaml --epochs 40"
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options")
+    parser.add_class_arguments(PretrainConfig, as_group=False)
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    config = config_from(PretrainConfig, parser, options)
+    from mosei_ssl.training import pretrain
+
+    pretrain(config)
+    return 0

@@ -1,0 +1,236 @@
+"""Keras callbacks of a run: history, validation scores, best weights, progress, NaN guard."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.training.run_directory import write_text
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds the scores of a validation function to the epoch's logs, as `val_NAME`.
+
+    Args:
+        score: called at the end of each epoch; returns numbers by name.
+    """
+
+    def __init__(self, score: Callable[[], dict[str, float]]):
+        super().__init__()
+        self.score = score
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in self.score().items()})
+
+
+class History(keras.callbacks.Callback):
+    """Keeps the epochs' logs and writes them to a CSV file.
+
+    Args:
+        file: the CSV file, written anew after each epoch.
+    """
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.file = Path(file)
+        self.rows: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        self.rows.append({"epoch": epoch + 1, **row})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.file, text.getvalue())
+
+    def get_state(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Early stopping that survives interruption; keeps the weights of the best epoch.
+
+    Args:
+        file: where the best weights are kept.
+        monitor: name of the score in the logs; smaller is better, except for names that end in
+            accuracy, pearson_r or auroc.
+        patience: epochs without improvement after which training stops; 0 never stops.
+    """
+
+    def __init__(self, file: Path, monitor: str, patience: int):
+        super().__init__()
+        self.file = Path(file)
+        self.monitor = monitor
+        self.patience = patience
+        self.sign = -1.0 if monitor.endswith(("accuracy", "pearson_r", "auroc")) else 1.0
+        self.best = math.inf
+        self.best_epoch = -1
+        self.waited = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise UserError(
+                f"there is no score named {self.monitor!r} to monitor; there are: "
+                f"{', '.join(sorted(logs))}."
+            )
+        value = self.sign * float(logs[self.monitor])
+        # A score that is undefined (NaN) is never an improvement; the first epoch always counts.
+        if value < self.best or self.best_epoch < 0:
+            self.best = value if math.isfinite(value) else math.inf
+            self.best_epoch, self.waited = epoch, 0
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()
+            weights = {f"{i:04d}": w for i, w in enumerate(self.model.get_weights())}
+            np.savez(self.file, **weights)
+            return
+        self.waited += 1
+        if self.patience and self.waited >= self.patience:
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        """Put the best epoch's weights into the model."""
+        with np.load(self.file, allow_pickle=False) as best:
+            self.model.set_weights([best[name] for name in sorted(best.files)])
+
+    def get_state(self) -> dict[str, Any]:
+        best = None if math.isinf(self.best) else self.best
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.best = math.inf if state["best"] is None else state["best"]
+        self.best_epoch, self.waited = state["best_epoch"], state["waited"]
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends training at once, with a message, when the loss is not a number."""
+
+    def __init__(self, checkpoints: Path):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at epoch {self.epoch + 1}, step {batch + 1}. The last good "
+                f"state is in {self.checkpoints}. Try a lower --optimizer.learning_rate, or "
+                "--precision float32."
+            )
+
+
+class ProgressLine(keras.callbacks.Callback):
+    """One line of progress with the time left; on a terminal only.
+
+    Args:
+        title: what is running.
+        epochs: number of epochs in all.
+        steps: steps per epoch.
+    """
+
+    def __init__(self, title: str, epochs: int, steps: int):
+        super().__init__()
+        self.title, self.epochs, self.steps = title, epochs, steps
+        self.progress: Progress | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[scores]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task(self.title, total=self.epochs * self.steps, scores="")
+        self.progress.start()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.done = epoch * self.steps
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self.progress:
+            self.progress.update(self.task, completed=self.done + batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self.progress:
+            shown = {k: v for k, v in (logs or {}).items() if k in ("loss", "val_loss", "val_mae")}
+            text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
+            self.progress.update(self.task, completed=self.done + self.steps, scores=text)
+
+    def close(self) -> None:
+        """End the display, also after an error."""
+        if self.progress:
+            self.progress.stop()
+            self.progress = None
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.close()
+
+
+class Scalars(keras.callbacks.Callback):
+    """Writes the epochs' logs to TensorBoard: `train/` and, for names in `val_`, `validation/`.
+
+    The Keras callback of the same purpose keeps its step count in memory, so a resumed run would
+    start again from zero; this one counts epochs.
+
+    Args:
+        directory: the run directory, itself the TensorBoard log directory.
+        hparams: hyper-parameters for the HParams dashboard.
+    """
+
+    def __init__(self, directory: Path, hparams: dict[str, Any] | None = None):
+        super().__init__()
+        self.directory = Path(directory)
+        self.hparams = hparams or {}
+        self.writers: dict[str, Any] = {}
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        for name in ("train", "validation"):
+            self.writers[name] = tf.summary.create_file_writer(str(self.directory / name))
+        if self.hparams:
+            from tensorboard.plugins.hparams import api as hp
+
+            with self.writers["train"].as_default():
+                hp.hparams(self.hparams, trial_id=str(self.directory))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        values = dict(logs or {})
+        values["learning_rate"] = float(
+            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        )
+        for name, value in values.items():
+            split = "validation" if name.startswith("val_") else "train"
+            with self.writers[split].as_default():
+                tf.summary.scalar(f"epoch/{name.removeprefix('val_')}", float(value), step=epoch + 1)
+        for writer in self.writers.values():
+            writer.flush()

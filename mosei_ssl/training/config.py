@@ -1,0 +1,100 @@
+"""What a user may set for pretraining and fine-tuning, with our defaults.
+
+The paper does not publish its hyper-parameters: every default here is our own choice.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mosei_ssl.data.config import DataConfig
+from mosei_ssl.models.config import BackboneConfig, HeadConfig, PretrainingTaskConfig
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay (Loshchilov & Hutter, 2017, 2019).
+
+    Args:
+        learning_rate: the peak, reached at the end of the warm-up.
+        weight_decay: decoupled weight decay.
+        warmup_fraction: share of all steps spent warming up, 0 to 1.
+        clip_norm: global gradient norm above which gradients are scaled down.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    clip_norm: float = 1.0
+
+
+@dataclass
+class PretrainConfig:
+    """Self-supervised pretraining of a backbone on unlabelled segments.
+
+    Args:
+        run: run directory to write (and to resume from, if it was interrupted).
+        data: which dataset, and how it becomes batches.
+        splits: splits to pretrain on. Splits that hold validation or test speakers are refused.
+        backbone: the encoder, shared by both arms.
+        task: the pretraining task.
+        optimizer: optimizer and schedule.
+        epochs: passes over the data.
+        precision: Keras dtype policy of the computation; weights and losses stay float32.
+        seed: fixes data order, masks and initial weights.
+        checkpoint_steps: also save the training state every so many steps (0: per epoch only).
+    """
+
+    run: str
+    data: DataConfig = field(default_factory=DataConfig)
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    task: PretrainingTaskConfig = field(default_factory=PretrainingTaskConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 30
+    precision: Precision = "float32"
+    seed: int = 0
+    checkpoint_steps: int = 0
+
+
+@dataclass
+class FinetuneConfig:
+    """Training of the emotion model on few labels, from a pretrained run or from scratch.
+
+    Args:
+        run: run directory to write (and to resume from, if it was interrupted).
+        labels: label budget: a number of labelled segments, or `all`.
+        pretrained: run directory of a finished pretraining; its backbone is taken over.
+        from_scratch: the baseline: the same backbone with fresh weights.
+        freeze_backbone: train the head only (a linear probe of the backbone).
+        data: which dataset, and how it becomes batches.
+        backbone: the encoder of the baseline. With `pretrained`, that run's own is used.
+        head: the emotion head.
+        optimizer: optimizer and schedule.
+        epochs: passes over the labelled segments, at most.
+        min_steps_per_epoch: with few labels they are repeated until an epoch has so many steps.
+        patience: stop after so many epochs without a better validation score; 0 never stops
+            early. The weights of the best epoch are kept.
+        monitor: the validation score to watch.
+        precision: Keras dtype policy of the computation; weights and losses stay float32.
+        seed: fixes the labelled subset, data order and initial weights.
+        checkpoint_steps: also save the training state every so many steps (0: per epoch only).
+    """
+
+    run: str
+    labels: int | Literal["all"] = "all"
+    pretrained: str | None = None
+    from_scratch: bool = False
+    freeze_backbone: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 30
+    min_steps_per_epoch: int = 10
+    patience: int = 8
+    monitor: str = "val_loss"
+    precision: Precision = "float32"
+    seed: int = 0
+    checkpoint_steps: int = 0

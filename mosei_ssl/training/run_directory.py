@@ -1,0 +1,207 @@
+"""A run directory: all that is needed to understand, resume and repeat a run."""
+
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mosei_ssl.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Version of the layout of a run directory; raised when older ones can no longer be read."""
+
+_PACKAGES = ("mosei_ssl", "tensorflow", "keras", "tensorflow-datasets", "numpy", "h5py")
+_FREE_BYTES = 256 * 2**20
+
+
+class RunDirectory:
+    """The files of one run.
+
+    ```
+    RUN/run.json            kind, state, versions, seed, dataset and its fingerprint
+    RUN/config.yaml         every option, resolved
+    RUN/checkpoints/        training state of an unfinished run
+    RUN/history.csv         one row per epoch
+    RUN/train, validation   TensorBoard logs
+    RUN/backbone.keras      (pretraining) the encoder
+    RUN/model.keras         (fine-tuning) the emotion model, float32
+    RUN/labels.json         (fine-tuning) the labelled segments used
+    RUN/metrics.json        (evaluation)
+    ```
+
+    Args:
+        path: the directory.
+
+    Example:
+        >>> run = RunDirectory("runs/ssl100")
+        >>> run.open("finetune").info["seed"]
+        0
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.info: dict[str, Any] = {}
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def finished(self) -> bool:
+        return self.info.get("state") == "finished"
+
+    def start(self, kind: str, config: Any, dataset: dict[str, Any]) -> "RunDirectory":
+        """Create the directory, or take up an interrupted run with the same options.
+
+        Args:
+            kind: `pretrain` or `finetune`.
+            config: the run's dataclass of options.
+            dataset: name, version and fingerprint of what it trains on.
+
+        Raises:
+            UserError: the directory holds something else, or cannot be written.
+        """
+        options = _options(config)
+        if (self.path / "run.json").exists():
+            self.open(kind)
+            changed = _changed(options, yaml.safe_load((self / "config.yaml").read_text()))
+            if changed:
+                raise UserError(
+                    f"{self.path} holds a run with other options ({', '.join(changed)}). "
+                    "Give the same options to resume it, or another --run."
+                )
+            if self.info["dataset"]["fingerprint"] != dataset["fingerprint"]:
+                raise UserError(
+                    f"{self.path} was trained on dataset {self.info['dataset']['fingerprint']}, "
+                    f"not on {dataset['fingerprint']}. Give another --run."
+                )
+            return self
+        if self.path.exists() and any(self.path.iterdir()):
+            raise UserError(f"{self.path} is not empty and holds no run: give another --run.")
+        self._check_writable()
+        self.info = {
+            "format": FORMAT,
+            "kind": kind,
+            "state": "running",
+            "seed": options["seed"],
+            "dataset": dataset,
+            "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
+            "versions": {"python": sys.version.split()[0], **_versions()},
+        }
+        write_text(self / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        self._save()
+        return self
+
+    def open(self, kind: str | None = None) -> "RunDirectory":
+        """Read an existing run.
+
+        Args:
+            kind: the kind it must be; None accepts any.
+
+        Raises:
+            UserError: no run, another kind, or written by another version of the layout.
+        """
+        file = self / "run.json"
+        if not file.is_file():
+            raise UserError(f"{self.path} is not a run directory: {file.name} is missing.")
+        try:
+            self.info = json.loads(file.read_text())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{file} is damaged ({error}): delete the run and repeat it.") from None
+        if self.info.get("format") != FORMAT:
+            raise UserError(
+                f"{self.path} has run format {self.info.get('format')}, this version of mosei_ssl "
+                f"reads {FORMAT}: repeat the run, or use mosei_ssl "
+                f"{self.info.get('versions', {}).get('mosei_ssl', 'of that time')}."
+            )
+        if kind and self.info["kind"] != kind:
+            raise UserError(
+                f"{self.path} is a {self.info['kind']} run; a {kind} run is needed here."
+            )
+        return self
+
+    def require_finished(self) -> "RunDirectory":
+        """Raise a UserError unless the run has ended."""
+        if not self.finished:
+            raise UserError(
+                f"{self.path} has not finished: run `{self.info['command']}` again to resume it."
+            )
+        return self
+
+    def finish(self) -> None:
+        """Mark the run as complete and drop its training state."""
+        self.info["state"] = "finished"
+        self._save()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def config(self) -> dict[str, Any]:
+        """The run's options as written in config.yaml."""
+        return yaml.safe_load((self / "config.yaml").read_text())
+
+    def _save(self) -> None:
+        write_text(self / "run.json", json.dumps(self.info, indent=2) + "\n")
+
+    def _check_writable(self) -> None:
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_text(self / ".probe", "")
+            (self / ".probe").unlink()
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from None
+        free = shutil.disk_usage(self.path).free
+        if free < _FREE_BYTES:
+            raise UserError(
+                f"only {free / 2**20:.0f} MiB are free at {self.path}; a run needs "
+                f"{_FREE_BYTES / 2**20:.0f} MiB: free some space or give another --run."
+            )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _options(config: Any) -> dict[str, Any]:
+    """The dataclass as plain YAML types; the run's own place is not one of its options."""
+    options = json.loads(json.dumps(dataclasses.asdict(config)))
+    options.pop("run")
+    return options
+
+
+def _changed(new: dict, old: dict, prefix: str = "") -> list[str]:
+    names = []
+    for key in sorted(set(new) | set(old)):
+        a, b = new.get(key), old.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            names += _changed(a, b, f"{prefix}{key}.")
+        elif a != b:
+            names.append(f"{prefix}{key}")
+    return names
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            _log.debug("%s is not installed as a distribution", package)
+    return found
