@@ -1,0 +1,123 @@
+"""Glottal closure instants (SEDREAMS)."""
+
+import numpy as np
+from scipy import signal as sps
+
+from mosei_ssl.covarep.pitch import FIRST_CENTRE
+from mosei_ssl.covarep.signal import (
+    HOP,
+    SAMPLE_RATE,
+    blackman,
+    interpolate,
+    local_maxima,
+    ragged_batches,
+    round_half_away,
+    zero_phase,
+)
+
+
+def mean_based_signal(x: np.ndarray, f0_median: float) -> np.ndarray:
+    """Smooths speech over about two periods, leaving one swing per glottal cycle.
+
+    Args:
+        x: Speech at 16 kHz, float64 [N].
+        f0_median: Typical F0 of the speaker, Hz.
+
+    Returns:
+        float64 [N], largest magnitude 1; all NaN or zero where the signal is.
+    """
+    period = round_half_away(SAMPLE_RATE / f0_median)
+    half = int(round_half_away(1.7 * period / 2))
+    window = blackman(2 * half + 1) / (2 * half + 1)
+    smooth = sps.oaconvolve(x, window, mode="full")[half : half + len(x)]
+    smooth[:half] = 0
+    smooth[len(x) - half :] = 0
+    nyquist = SAMPLE_RATE / 2
+    order, edge = sps.ellipord(50 / nyquist, 30 / nyquist, 3, 60)
+    b, a = sps.ellip(order, 3, 60, edge, btype="highpass")
+    smooth = zero_phase(b, a, smooth)
+    peak = np.abs(smooth).max()
+    return smooth / peak if peak > 0 else smooth
+
+
+def _alternating(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Minima and the maxima that follow them, paired by index."""
+    maxima = local_maxima(swing, "first")
+    minima = local_maxima(-swing, "first")
+    if len(maxima) == 0 or len(minima) == 0:
+        return minima[:0], maxima[:0]
+    maxima = maxima[maxima > minima[0]]
+    if len(maxima) == 0:
+        return minima[:0], maxima
+    minima = minima[minima < maxima[-1]]
+    count = min(len(minima), len(maxima))
+    return minima[:count], maxima[:count]
+
+
+def _cycle_position(residual: np.ndarray, minima: np.ndarray, maxima: np.ndarray) -> float:
+    """Median place of the strong residual peaks between a minimum (0) and its maximum (1)."""
+    peaks = np.flatnonzero(residual > 0.4)
+    if len(peaks) == 0:
+        return 0.0
+    after = np.clip(np.searchsorted(minima, peaks), 1, max(len(minima) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(minima) - 1)
+    nearest = np.where(
+        np.abs(peaks - minima[before]) <= np.abs(peaks - minima[after]), before, after
+    )
+    return float(np.median((peaks - minima[nearest]) / (maxima - minima)[nearest]))
+
+
+def _argmax_between(x: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Position of the largest value of ``x`` in each inclusive range."""
+    result = np.empty(len(first), dtype=np.int64)
+    for batch in ragged_batches(last - first + 1):
+        width = int((last - first)[batch].max()) + 1
+        index = first[batch, None] + np.arange(width)
+        inside = index <= last[batch, None]
+        values = np.where(inside, x[np.minimum(index, len(x) - 1)], -np.inf)
+        result[batch] = first[batch] + values.argmax(axis=1)
+    return result
+
+
+def closure_instants(
+    x: np.ndarray, residual: np.ndarray, f0_median: float, voiced: np.ndarray
+) -> np.ndarray:
+    """Samples at which the vocal folds close, in voiced speech.
+
+    Args:
+        x: Speech at 16 kHz, float64 [N].
+        residual: LP residual of order 18, [N]; NaN counts as zero.
+        f0_median: Typical F0, Hz; NaN (no voiced frame) gives no instants.
+        voiced: Voicing of the pitch frames, [F].
+
+    Returns:
+        Increasing int64 positions G. They are the reference's numbers: the residual peak lies
+        at *array index* G, while the reference reads G as a position counted from one, that is
+        one sample early; later stages choose between the two as it does.
+
+    References:
+        Drugman, T. and Dutoit, T. (2009). Glottal closure and opening instant detection from
+        speech signals. Interspeech.
+    """
+    none = np.empty(0, dtype=np.int64)
+    if not np.isfinite(f0_median):
+        return none
+    minima, maxima = _alternating(mean_based_signal(x, f0_median))
+    peak = np.abs(np.nan_to_num(residual)).max()
+    if len(minima) == 0 or peak == 0:
+        return none
+    residual = np.nan_to_num(residual) / peak
+    rho = _cycle_position(residual, minima, maxima)
+    interval = maxima - minima
+    first = np.maximum(minima + round_half_away((rho - 0.35) * interval).astype(int), 0)
+    last = np.minimum(minima + round_half_away((rho + 0.35) * interval).astype(int), len(x) - 1)
+    beyond = np.flatnonzero(first > len(x) - 1)
+    stop = beyond[0] if len(beyond) else len(first)
+    first, last = first[:stop], last[:stop]
+    first, last = first[last > 0], last[last > 0]
+    found = _argmax_between(x=residual, first=first, last=last)
+    found = found[found >= 1]
+    knots = FIRST_CENTRE + HOP * np.arange(len(voiced))
+    gate = np.nan_to_num(interpolate(knots, voiced, found - 1))
+    return np.unique(found[gate >= 0.5])

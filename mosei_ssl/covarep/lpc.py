@@ -1,0 +1,99 @@
+"""Linear prediction on batches of frames, and the LP residual of a whole signal."""
+
+import numpy as np
+
+from mosei_ssl.covarep.signal import blocks, frames_of, open_hann
+
+FRAME = 401
+STEP = 80
+_BLOCK = 256
+
+
+def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
+    """Autocorrelation of each row at lags 0..order, [F, L] to [F, order + 1]."""
+    length = frames.shape[1]
+    result = np.zeros((len(frames), order + 1))
+    for lag in range(min(order, length - 1) + 1):
+        result[:, lag] = np.einsum("ij,ij->i", frames[:, : length - lag], frames[:, lag:])
+    return result
+
+
+def levinson(r: np.ndarray) -> np.ndarray:
+    """Solves the normal equations of linear prediction for a batch of autocorrelations.
+
+    Args:
+        r: Autocorrelations, [F, p + 1].
+
+    Returns:
+        Error filters [F, p + 1] with first coefficient 1; a row without energy is NaN.
+
+    References:
+        Durbin, J. (1960). The fitting of time-series models. Revue de l'Institut
+        International de Statistique 28(3).
+    """
+    order = r.shape[1] - 1
+    a = np.zeros_like(r)
+    a[:, 0] = 1.0
+    error = r[:, 0].copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i in range(1, order + 1):
+            k = -np.einsum("ij,ij->i", a[:, :i], r[:, i:0:-1]) / error
+            a[:, 1 : i + 1] += k[:, None] * a[:, i - 1 :: -1]
+            error *= 1 - k * k
+    return a
+
+
+def lpc(frames: np.ndarray, order: int) -> np.ndarray:
+    """Error filters [F, order + 1] of windowed frames [F, L], autocorrelation method."""
+    return levinson(autocorrelation(frames, order))
+
+
+def inverse_filter(a: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Runs every row [F, L] through its own FIR filter [F, p + 1] from zero state."""
+    result = a[:, :1] * frames
+    for k in range(1, min(a.shape[1], frames.shape[1])):
+        result[:, k:] += a[:, k : k + 1] * frames[:, :-k]
+    return result
+
+
+def lp_residual(x: np.ndarray, order: int, coefficients_from: np.ndarray | None = None):
+    """Excitation of a signal: what linear prediction over 25 ms frames leaves unexplained.
+
+    Args:
+        x: Signal at 16 kHz, float64 [N].
+        order: Prediction order.
+        coefficients_from: Signal [N] the predictors are estimated on; ``x`` by default.
+
+    Returns:
+        float64 [N], largest magnitude 1. Frames of digital silence are NaN over all their
+        401 samples, as later stages expect.
+
+    References:
+        Makhoul, J. (1975). Linear prediction: a tutorial review. Proceedings of the IEEE 63.
+    """
+    window = open_hann(FRAME)
+    source = frames_of(x, FRAME, STEP, strict=True)
+    guide = source
+    if coefficients_from is not None:
+        guide = frames_of(coefficients_from, FRAME, STEP, strict=True)
+    spread = -(-FRAME // STEP)
+    rows = np.zeros((-(-len(x) // STEP) + spread, STEP))
+    padded = np.zeros((_BLOCK, spread * STEP))
+    for block in blocks(len(source), _BLOCK):
+        frames = source[block] * window
+        a = lpc(frames if guide is source else guide[block] * window, order)
+        error = inverse_filter(a, frames)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.sqrt((frames**2).sum(axis=1) / (error**2).sum(axis=1))
+            error *= gain[:, None]
+        count = len(frames)
+        padded[:count, :FRAME] = error
+        for part in range(spread):
+            span = slice(block.start + part, block.start + part + count)
+            rows[span] += padded[:count, part * STEP : (part + 1) * STEP]
+    residual = rows.ravel()[: len(x)]
+    finite = residual[~np.isnan(residual)]
+    if len(finite):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = residual / np.abs(finite).max()
+    return residual

@@ -1,0 +1,104 @@
+"""F0 and voicing from the summation of residual harmonics (SRH)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from mosei_ssl.covarep.lpc import lp_residual
+from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, blackman, blocks, frames_of, round_half_away
+
+F0_MIN, F0_MAX = 50, 500
+FIRST_CENTRE = 799
+"""0-based sample at the centre of the first frame."""
+
+_FRAME = 1598
+_LOWEST = 20
+_BLOCK = 64
+
+
+@dataclass
+class Pitch:
+    """F0 track of a recording, one value per frame centred at ``799 + 160 i`` (0-based).
+
+    Attributes:
+        f0: Whole Hz, float64 [F]; 1 where nothing harmonic was found.
+        voiced: bool [F].
+        criterion: SRH value of the winning candidate, [F].
+    """
+
+    f0: np.ndarray
+    voiced: np.ndarray
+    criterion: np.ndarray
+
+    def median(self, low: float, high: float) -> float:
+        """Median F0 (Hz) over voiced frames strictly between the limits; NaN if none."""
+        chosen = self.f0[self.voiced & (self.f0 > low) & (self.f0 < high)]
+        return float(np.median(chosen)) if len(chosen) else float("nan")
+
+
+def harmonic_sums(x: np.ndarray) -> np.ndarray:
+    """SRH criterion of every frame for every candidate from 20 to 500 Hz.
+
+    Args:
+        x: Speech at 16 kHz, float64 [N].
+
+    Returns:
+        float64 [F, 481]; column ``f - 20`` belongs to ``f`` Hz. NaN near digital silence.
+    """
+    frames = frames_of(lp_residual(x, 12), _FRAME, HOP)
+    window = blackman(_FRAME)
+    candidates = np.arange(_LOWEST, F0_MAX + 1)
+    harmonics = [k * candidates - 1 for k in range(1, 6)]
+    between = [round_half_away((k + 0.5) * candidates).astype(int) - 1 for k in range(1, 5)]
+    sums = np.empty((len(frames), len(candidates)))
+    for block in blocks(len(frames), _BLOCK):
+        part = frames[block] * window
+        part -= part.mean(axis=1, keepdims=True)
+        spectrum = np.abs(fft.rfft(part, SAMPLE_RATE, axis=1)[:, : SAMPLE_RATE // 2])
+        total = spectrum[:, harmonics[0]]
+        for bins in harmonics[1:]:
+            total += spectrum[:, bins]
+        for bins in between:
+            total -= spectrum[:, bins]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sums[block] = total / np.sqrt(np.einsum("ij,ij->i", spectrum, spectrum))[:, None]
+    return sums
+
+
+def _best(sums: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Winning F0 and its criterion; below ``low`` every candidate down to 1 Hz counts 0."""
+    inside = sums[:, low - _LOWEST : high - _LOWEST + 1]
+    inside = np.where(np.isnan(inside), -np.inf, inside)
+    best = inside.argmax(axis=1)
+    value = np.take_along_axis(inside, best[:, None], axis=1)[:, 0]
+    found = value > 0
+    return np.where(found, best + low, 1).astype(float), np.where(found, value, 0.0)
+
+
+def track_pitch(sums: np.ndarray, low: int = F0_MIN, high: int = F0_MAX) -> Pitch:
+    """Chooses F0 and voicing from harmonic sums, adapting the range to the speaker once.
+
+    Args:
+        sums: From :func:`harmonic_sums`, whole recording.
+        low: Lowest F0 in Hz, at least 20.
+        high: Highest F0 in Hz, at most 500.
+
+    Returns:
+        The track.
+
+    References:
+        Drugman, T. and Alwan, A. (2011). Joint robust voicing detection and pitch estimation
+        based on residual harmonics. Interspeech.
+    """
+    f0, criterion = _best(sums, low, high)
+    if len(f0) == 0:
+        return Pitch(f0, np.zeros(0, dtype=bool), criterion)
+    if criterion.max() > 0.1:
+        middle = np.median(f0[criterion > 0.1])
+        tighter_low = max(low, int(round_half_away(middle / 2)))
+        tighter_high = min(high, int(round_half_away(2 * middle)))
+        if (tighter_low, tighter_high) != (low, high):
+            f0, criterion = _best(sums, tighter_low, tighter_high)
+    spread = criterion.std(ddof=1) if len(criterion) > 1 else 0.0
+    return Pitch(f0, criterion > (0.085 if spread > 0.05 else 0.07), criterion)

@@ -1,0 +1,261 @@
+"""Small numerical conventions that every stage of the feature extraction shares.
+
+Positions inside this package are 0-based array indices; where a published definition counts
+samples from one, the docstring says so.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import signal as sps
+
+SAMPLE_RATE = 16_000
+"""The only rate (Hz) the stages are defined for; anything else is resampled first."""
+
+HOP = 160
+"""Samples between two rows of the feature matrix (10 ms)."""
+
+
+def round_half_away(x: np.ndarray | float) -> np.ndarray:
+    """Rounds to the nearest integer, halves away from zero (NumPy rounds them to even).
+
+    Args:
+        x: Any real array.
+
+    Returns:
+        Float array of integers, same shape.
+
+    Example:
+        >>> round_half_away([0.5, 2.5, -0.5])
+        array([ 1.,  3., -1.])
+    """
+    x = np.asarray(x, dtype=np.float64)
+    whole = np.trunc(x)
+    return whole + np.where(np.abs(x - whole) >= 0.5, np.sign(x), 0.0)
+
+
+def wrap(phase: np.ndarray) -> np.ndarray:
+    """Brings angles in radians into [-pi, pi]."""
+    return phase - 2 * np.pi * round_half_away(phase / (2 * np.pi))
+
+
+def open_hann(n: int) -> np.ndarray:
+    """Symmetric Hann window of ``n`` points whose end points are not zero."""
+    return 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, n + 1) / (n + 1)))
+
+
+def closed_hann(n: int) -> np.ndarray:
+    """Symmetric Hann window of ``n`` points with zero end points."""
+    return 0.5 * (1 - np.cos(2 * np.pi * np.arange(n) / (n - 1)))
+
+
+def blackman(n: int) -> np.ndarray:
+    """Symmetric Blackman window (0.42, 0.5, 0.08) of ``n`` points."""
+    angle = 2 * np.pi * np.arange(n) / (n - 1)
+    return 0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle)
+
+
+def interpolate(knots: np.ndarray, values: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Linear interpolation, NaN outside the knots (the knots themselves are inside).
+
+    Args:
+        knots: Increasing positions, [K].
+        values: Values at the knots, [K] or [K, D].
+        query: Positions asked for, [Q].
+
+    Returns:
+        [Q] or [Q, D] float64; all NaN when there are no knots.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    query = np.asarray(query, dtype=np.float64)
+    if len(knots) == 0:
+        return np.full(query.shape + values.shape[1:], np.nan)
+    if values.ndim == 1:
+        return np.interp(query, knots, values, left=np.nan, right=np.nan)
+    right = np.clip(np.searchsorted(knots, query, side="right"), 1, max(len(knots) - 1, 1))
+    left = right - 1
+    right = np.minimum(right, len(knots) - 1)
+    span = np.maximum(knots[right] - knots[left], np.finfo(float).tiny)
+    weight = ((query - knots[left]) / span)[:, None]
+    with np.errstate(invalid="ignore"):
+        result = values[left] + weight * (values[right] - values[left])
+    result[(query < knots[0]) | (query > knots[-1])] = np.nan
+    return result
+
+
+def frames_of(x: np.ndarray, size: int, hop: int, strict: bool = False) -> np.ndarray:
+    """Views overlapping frames of a signal without copying it.
+
+    Args:
+        x: Signal, [N].
+        size: Samples per frame.
+        hop: Samples between two starts.
+        strict: Whether the last sample of a frame must lie before the last one of the signal.
+
+    Returns:
+        Read-only view [F, size] (F may be zero).
+    """
+    usable = x[: len(x) - 1] if strict else x
+    if len(usable) < size:
+        return np.empty((0, size))
+    return sliding_window_view(usable, size)[::hop]
+
+
+def blocks(count: int, size: int) -> Iterator[slice]:
+    """Slices that cut ``range(count)`` into runs of at most ``size``."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def ragged_batches(lengths: np.ndarray, budget: int = 200_000) -> Iterator[np.ndarray]:
+    """Groups items of similar length so that padding to the longest wastes little.
+
+    Args:
+        lengths: Length of each item, [B].
+        budget: Largest number of padded elements in a batch (a single item may exceed it).
+
+    Yields:
+        Index arrays; together they name every item once.
+    """
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        shortest = max(int(lengths[order[start]]), 1)
+        stop = start + 1
+        while stop < len(order):
+            longest = int(lengths[order[stop]])
+            if longest > 1.25 * shortest + 16 or longest * (stop + 1 - start) > budget:
+                break
+            stop += 1
+        yield order[start:stop]
+        start = stop
+
+
+def zero_phase(b: np.ndarray, a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Filters forwards and backwards, in polynomial form, with odd reflection at both ends.
+
+    The reflection is three times the filter order long and the state starts steady. The
+    polynomial form is deliberate: second-order sections are more accurate but give other
+    closure instants than the reference.
+
+    Args:
+        b: Numerator.
+        a: Denominator.
+        x: Signal, [N] (N must exceed three times the order).
+
+    Returns:
+        Filtered signal, [N].
+
+    References:
+        Gustafsson, F. (1996). Determining the initial states in forward-backward filtering.
+        IEEE Transactions on Signal Processing 44(4).
+    """
+    return sps.filtfilt(b, a, x, padtype="odd", padlen=3 * (max(len(a), len(b)) - 1))
+
+
+def zero_phase_fir(taps: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Forward-backward FIR filter over the first axis, each output summed tap after tap.
+
+    The plain order of summation matters: the mean of nine ones must come out as nine times
+    the rounded ninth (slightly above one), which a running sum or an FFT would not give.
+
+    Args:
+        taps: Coefficients, [C].
+        x: Signals in columns, [N, D] with N > 3 (C - 1).
+
+    Returns:
+        [N, D].
+    """
+    reach = len(taps) - 1
+    head = 2 * x[0] - x[reach:0:-1]
+    tail = 2 * x[-1] - x[-2 : -reach - 2 : -1]
+    extended = np.concatenate([head, x, tail])
+
+    def once(signal: np.ndarray) -> np.ndarray:
+        count = len(signal) - reach
+        total = taps[-1] * signal[:count]
+        for k in range(reach - 1, -1, -1):
+            total += taps[k] * signal[reach - k : reach - k + count]
+        return total
+
+    # Only samples up to `reach` away enter an inner output: the filter's state at the outer
+    # end of the reflection never shows.
+    return once(once(extended)[::-1])[::-1]
+
+
+def median_filter(x: np.ndarray, size: int) -> np.ndarray:
+    """Running median of odd length over the first axis, zeros outside the signal."""
+    half = size // 2
+    padded = np.pad(x, [(half, half)] + [(0, 0)] * (x.ndim - 1))
+    windows = sliding_window_view(padded, size, axis=0)
+    return np.partition(windows, half, axis=-1)[..., half]
+
+
+def moving_average(x: np.ndarray, span: int) -> np.ndarray:
+    """Running mean of a vector; an even span becomes odd, near the ends it shrinks evenly."""
+    if len(x) == 0:
+        return x.copy()
+    half = (span - 1 + span % 2) // 2
+    index = np.arange(len(x))
+    reach = np.minimum(np.minimum(index, index[::-1]), half)
+    total = np.concatenate([[0.0], np.cumsum(x)])
+    if np.isfinite(total[-1]):
+        return (total[index + reach + 1] - total[index - reach]) / (2 * reach + 1)
+    return np.array([x[i - r : i + r + 1].mean() for i, r in zip(index, reach, strict=True)])
+
+
+def local_maxima(x: np.ndarray, plateau: str = "centre") -> np.ndarray:
+    """Indices of local maxima, none at an end point.
+
+    Args:
+        x: Vector, [N].
+        plateau: Which sample of a flat top to name: ``"first"`` or ``"centre"`` (left of the
+            centre where the width is even).
+
+    Returns:
+        Increasing int64 indices.
+    """
+    if len(x) < 3:
+        return np.empty(0, dtype=np.int64)
+    starts = np.concatenate([[0], np.flatnonzero(x[1:] != x[:-1]) + 1])
+    ends = np.concatenate([starts[1:], [len(x)]])
+    tops = x[starts]
+    inner = np.flatnonzero((tops[1:-1] > tops[:-2]) & (tops[1:-1] > tops[2:])) + 1
+    if plateau == "first":
+        return starts[inner]
+    return starts[inner] + (ends[inner] - starts[inner] - 1) // 2
+
+
+def row_maxima(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of every row of a matrix (:func:`local_maxima`, centre of flat tops).
+
+    Args:
+        x: [F, N].
+
+    Returns:
+        Row numbers and column numbers of the maxima, ordered by row, then column.
+    """
+    middle = x[:, 1:-1]
+    rows, columns = np.nonzero((middle > x[:, :-2]) & (middle > x[:, 2:]))
+    columns = columns + 1
+    flat = np.flatnonzero((x[:, 1:] == x[:, :-1]).any(axis=1))
+    if len(flat) == 0:
+        return rows, columns
+    keep = ~np.isin(rows, flat)
+    found = [local_maxima(x[row]) for row in flat]
+    rows = np.concatenate([rows[keep], np.repeat(flat, [len(f) for f in found])])
+    columns = np.concatenate([columns[keep], *found])
+    order = np.lexsort((columns, rows))
+    return rows[order], columns[order]
+
+
+def parabola(left: np.ndarray, top: np.ndarray, right: np.ndarray) -> tuple:
+    """Refines a peak by the parabola through it and its neighbours.
+
+    Returns:
+        Offset of the vertex from the middle sample (in samples) and its height.
+    """
+    b = (right - left) / 2
+    a = top - (right + left) / 2
+    return b / (2 * a), top + b * b / (4 * a)
