@@ -1,0 +1,214 @@
+"""Scores of emotion predictions against labels, overall and per emotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
+"""Emotion order of MOSEI's label file, the column order of every label and prediction array."""
+
+METRICS = ("mae", "accuracy", "pearson_r", "balanced_accuracy", "auroc")
+"""Names of the scores, in the order in which tables show them."""
+
+LOWER_IS_BETTER = frozenset({"mae"})
+"""Scores of which a smaller value is better; of all others a larger one is."""
+
+PREDICTION_KEYS = ("intensity", "class", "present", "expected")
+
+# Labels are multiples of 1/6 stored as float32; a half must round up however it was stored.
+_HALF_TOLERANCE = 1e-6
+
+
+def four_class(intensity: np.ndarray) -> np.ndarray:
+    """Round intensities half up to the four classes 0, 1, 2, 3 of the dataset's authors.
+
+    Args:
+        intensity: Any shape, float; values outside [0, 3] count as 0 or 3.
+
+    Returns:
+        int32 array of the same shape.
+
+    Example:
+        >>> four_class(np.array([0.5, 1.4999, 7.0])).tolist()
+        [1, 1, 3]
+
+    References:
+        Zadeh et al., "Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and
+        Interpretable Dynamic Fusion Graph", ACL 2018.
+    """
+    clipped = np.clip(np.asarray(intensity, dtype=np.float64), 0.0, 3.0)
+    return np.floor(clipped + 0.5 + _HALF_TOLERANCE).astype(np.int32)
+
+
+def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
+    """Pearson's correlation, or None where it is undefined.
+
+    Args:
+        labels: [N] float.
+        values: [N] float.
+
+    Returns:
+        Correlation in [-1, 1]; None if either side is constant or N < 2.
+
+    Example:
+        >>> pearson(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0])) is None
+        True
+    """
+    x = np.asarray(labels, dtype=np.float64)
+    y = np.asarray(values, dtype=np.float64)
+    if x.size < 2:
+        return None
+    if np.ptp(x) <= 1e-7 * max(1.0, np.abs(x).max()):
+        return None
+    if np.ptp(y) <= 1e-7 * max(1.0, np.abs(y).max()):
+        return None
+    x = x - x.mean()
+    y = y - y.mean()
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
+
+
+def auroc(present: np.ndarray, score: np.ndarray) -> float | None:
+    """Area under the ROC curve by the rank-sum formula, ties counting one half.
+
+    Args:
+        present: [N] bool, whether the emotion is there.
+        score: [N] float, larger meaning more likely there.
+
+    Returns:
+        Area in [0, 1]; None if only one of the two classes occurs.
+
+    Example:
+        >>> auroc(np.array([False, True]), np.array([0.1, 0.9]))
+        1.0
+
+    References:
+        Hanley and McNeil, "The meaning and use of the area under a receiver operating
+        characteristic (ROC) curve", Radiology 143, 1982.
+    """
+    present = np.asarray(present, dtype=bool)
+    positives = int(present.sum())
+    negatives = present.size - positives
+    if positives == 0 or negatives == 0:
+        return None
+    ranks = rankdata(np.asarray(score, dtype=np.float64))
+    wins = ranks[present].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * negatives))
+
+
+def balanced_accuracy(classes: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Mean recall over those of the four classes that occur in the labels.
+
+    Args:
+        classes: [N] int, true classes.
+        predicted: [N] int, predicted classes.
+
+    Returns:
+        Mean recall in [0, 1]; None without labels.
+
+    Example:
+        >>> balanced_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 0]))
+        0.5
+    """
+    classes = np.asarray(classes)
+    recalls = [float(np.mean(np.asarray(predicted)[classes == c] == c)) for c in np.unique(classes)]
+    return float(np.mean(recalls)) if recalls else None
+
+
+def _check(labels: np.ndarray, predictions: Mapping[str, np.ndarray], columns: int) -> None:
+    if labels.ndim != 2 or labels.shape[1] != columns or labels.shape[0] == 0:
+        raise ValueError(f"labels must be [N, {columns}] with N > 0, not {labels.shape}")
+    if not np.isfinite(labels).all():
+        raise ValueError("labels hold non-finite values: unlabelled segments cannot be scored")
+    for key in PREDICTION_KEYS:
+        if key not in predictions:
+            raise ValueError(f"predictions lack {key!r}; needed are {', '.join(PREDICTION_KEYS)}")
+        value = np.asarray(predictions[key])
+        if value.shape != labels.shape:
+            raise ValueError(f"predictions[{key!r}] is {value.shape}, labels are {labels.shape}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"predictions[{key!r}] hold non-finite values")
+
+
+def _mean_of_defined(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def _mean_pearson(values: Sequence[float | None], varies: Sequence[bool]) -> float | None:
+    """Mean correlation; a constant prediction of a varying emotion counts as 0.
+
+    Leaving it out instead would reward a model for giving up on its hardest emotion.
+    """
+    if all(value is None for value in values):
+        return None
+    return float(np.mean([value or 0.0 for value, v in zip(values, varies, strict=True) if v]))
+
+
+def evaluate_predictions(
+    labels: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    emotions: Sequence[str] = EMOTIONS,
+) -> dict[str, dict[str, Any]]:
+    """Score predictions, overall and per emotion.
+
+    Scores are `mae` (of ``intensity``), `accuracy` and `balanced_accuracy` (four classes, of
+    ``class``), `pearson_r` (of ``expected``) and `auroc` (present against absent, of
+    ``present``). Overall scores are means over emotions, which for MAE and accuracy equals
+    the mean over all N x 6 values.
+
+    An undefined score is None, which JSON writes as null: Pearson's r if labels or predictions
+    of an emotion are constant, AUROC if an emotion never or always occurs. The overall AUROC
+    is the mean over the emotions that define it. In the overall Pearson r an emotion whose
+    labels vary but whose predictions are constant counts as 0; with all predictions
+    constant the overall r is None.
+
+    Args:
+        labels: [N, 6] float intensities in [0, 3]; larger values are clipped.
+        predictions: Arrays [N, 6]: "intensity" in [0, 3], "class" in {0, 1, 2, 3}, "present"
+            (score), "expected".
+        emotions: Column names.
+
+    Returns:
+        ``{"overall": {metric: value}, "per_emotion": {emotion: {metric: value}}, "segments": N}``.
+
+    Raises:
+        ValueError: If shapes disagree, a key is missing or a value is not finite.
+
+    Example:
+        >>> labels = np.array([[0., 1.], [2., 0.]])
+        >>> perfect = {"intensity": labels, "class": labels, "present": labels, "expected": labels}
+        >>> evaluate_predictions(labels, perfect, ("happy", "sad"))["overall"]["pearson_r"]
+        1.0
+
+    References:
+        Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018 (MAE, four-class
+        accuracy).
+    """
+    labels = np.asarray(labels, dtype=np.float64)
+    _check(labels, predictions, len(emotions))
+    labels = np.clip(labels, 0.0, 3.0)
+    classes = four_class(labels)
+    predicted = {key: np.asarray(predictions[key], dtype=np.float64) for key in PREDICTION_KEYS}
+    per_emotion: dict[str, dict[str, float | None]] = {}
+    for column, name in enumerate(emotions):
+        truth, found = classes[:, column], predicted["class"][:, column]
+        per_emotion[name] = {
+            "mae": float(np.mean(np.abs(predicted["intensity"][:, column] - labels[:, column]))),
+            "accuracy": float(np.mean(truth == found)),
+            "pearson_r": pearson(labels[:, column], predicted["expected"][:, column]),
+            "balanced_accuracy": balanced_accuracy(truth, found),
+            "auroc": auroc(labels[:, column] > 0, predicted["present"][:, column]),
+        }
+    overall = {
+        metric: _mean_of_defined([scores[metric] for scores in per_emotion.values()])
+        for metric in METRICS
+    }
+    overall["pearson_r"] = _mean_pearson(
+        [scores["pearson_r"] for scores in per_emotion.values()],
+        [bool(np.ptp(labels[:, column]) > 0) for column in range(len(emotions))],
+    )
+    return {"overall": overall, "per_emotion": per_emotion, "segments": int(labels.shape[0])}
