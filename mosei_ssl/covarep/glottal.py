@@ -35,6 +35,9 @@ def _quotients(flow, derivative, first, last, period) -> tuple[np.ndarray, np.nd
         pulse = flow[index]
         left, right = flow[start][:, None], flow[last[batch]][:, None]
         pulse -= left + (right - left) * column / np.maximum(n - 1, 1)
+        # The line meets the ends exactly; rounding must not make one of them the highest point.
+        pulse[:, 0] = 0
+        pulse[np.arange(len(batch)), n[:, 0] - 1] = 0
         pulse[column >= n] = -np.inf
         top = pulse.argmax(axis=1)[:, None]
         height = np.take_along_axis(pulse, top, axis=1)
