@@ -1,0 +1,126 @@
+"""Maxima dispersion quotient (MDQ) and peak slope, both from a bank of cosine wavelets."""
+
+import functools
+
+import numpy as np
+from scipy import fft
+
+from mosei_ssl.covarep.glottal import cycle_periods
+from mosei_ssl.covarep.signal import HOP, blocks, ragged_batches, round_half_away
+
+SLOPE_FRAME = 640
+_REACH = 1000
+_FFT = 8192
+_HALF = 576
+"""Half length of the widest truncated wavelet: nine standard deviations at scale 64."""
+
+_BLOCK = 16
+
+
+@functools.cache
+def _kernels(octaves: tuple[int, ...]) -> np.ndarray:
+    """Spectra of the wavelets at scales 2**i; beyond nine deviations they are below 1e-17."""
+    n = np.arange(-_HALF, _HALF + 1)
+    rows = []
+    for octave in octaves:
+        scale = 2.0**octave
+        rows.append(-np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2)))
+    return fft.rfft(np.array(rows), _FFT, axis=1)
+
+
+def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
+    """Convolves a signal with the wavelets of some octaves (scale 2**i).
+
+    Args:
+        x: Signal, float64 [N]; NaN spreads over the 1000 samples on either side.
+        octaves: The exponents i, at most 6.
+
+    Returns:
+        float64 [len(octaves), N].
+    """
+    kernels = _kernels(octaves)
+    useful = _FFT - 2 * _HALF
+    count = -(-len(x) // useful)
+    padded = np.zeros(count * useful + 2 * _HALF)
+    padded[_HALF : _HALF + len(x)] = np.nan_to_num(x)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::useful]
+    result = np.empty((len(octaves), count, useful))
+    for block in blocks(count, _BLOCK):
+        spectrum = fft.rfft(frames[block], axis=1)
+        for row, kernel in zip(result, kernels, strict=True):
+            row[block] = fft.irfft(spectrum * kernel, _FFT, axis=1)[:, 2 * _HALF :]
+    result = result.reshape(len(octaves), -1)[:, : len(x)]
+    missing = np.isnan(x)
+    if missing.any():
+        edges = np.concatenate([[0], np.cumsum(missing)])
+        index = np.arange(len(x))
+        low = np.maximum(index - _REACH, 0)
+        high = np.minimum(index + _REACH + 1, len(x))
+        result[:, edges[high] > edges[low]] = np.nan
+    return result
+
+
+def dispersion_quotient(residual: np.ndarray, instants: np.ndarray) -> np.ndarray:
+    """How far the wavelet maxima of the scales scatter around each closure instant.
+
+    Args:
+        residual: LP residual of order 18, float64 [N].
+        instants: Closure instants G, [C].
+
+    Returns:
+        MDQ per instant, float64 [C], to be placed at array index ``G - 1``.
+
+    References:
+        Kane, J. and Gobl, C. (2013). Wavelet maxima dispersion for breathy to tense voice
+        discrimination. IEEE TASLP 21(6).
+    """
+    result = np.zeros(len(instants))
+    if len(instants) < 2:
+        return result
+    period = cycle_periods(instants)
+    valid = np.flatnonzero((instants + 1 - period > 0) & (instants + 1 + period <= len(residual)))
+    responses = decompose(residual, (2, 3, 4, 5, 6))
+    reach = round_half_away(0.2 * period).astype(int)
+    for batch in ragged_batches(2 * reach[valid] + 1):
+        items = valid[batch]
+        r = reach[items][:, None]
+        column = np.arange(2 * int(r.max()) + 1)
+        index = np.minimum(instants[items][:, None] - r + column, len(residual) - 1)
+        inside = column <= 2 * r
+        total = np.zeros(len(items))
+        for response in responses:
+            values = response[index]
+            values = np.where(inside & ~np.isnan(values), values, -np.inf)
+            total += np.abs(reach[items] - (values.argmax(axis=1) + 1))
+        result[items] = total / len(responses) / period[items]
+    return result
+
+
+def peak_slope(x: np.ndarray) -> np.ndarray:
+    """Slope of the wavelet maxima over the octaves, per 40 ms frame.
+
+    Args:
+        x: Speech at 16 kHz, float64 [N].
+
+    Returns:
+        float64 [F] (log10 per octave), to be placed at array index ``319 + 160 i``; -inf
+        can occur beside digital silence.
+
+    References:
+        Kane, J. and Gobl, C. (2011). Identifying regions of non-modal phonation using
+        features of the wavelet transform. Interspeech.
+    """
+    parts = SLOPE_FRAME // HOP
+    count = len(x) // HOP - parts + 1
+    if count < 1:
+        return np.zeros(0)
+    octaves = (6, 5, 4, 3, 2, 1, 0)
+    responses = np.abs(decompose(x, octaves))[:, : len(x) // HOP * HOP]
+    tops = responses.reshape(len(octaves), -1, HOP).max(axis=2)
+    top = tops[:, :count].copy()
+    for part in range(1, parts):
+        np.maximum(top, tops[:, part : part + count], out=top)
+    steps = np.arange(1, len(octaves) + 1) - (len(octaves) + 1) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = steps @ np.log10(top) / (steps @ steps)
+    return np.where(np.isnan(slope), 0.0, slope)
