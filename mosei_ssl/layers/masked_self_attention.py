@@ -1,0 +1,93 @@
+"""Multi-head self-attention that takes its mask as an argument."""
+
+import keras
+from keras import ops
+
+from mosei_ssl.layers.seeding import derive_seed
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class MaskedSelfAttention(keras.layers.Layer):
+    """Multi-head scaled dot-product self-attention with an explicit padding mask.
+
+    `keras.layers.MultiHeadAttention` takes implicit masks off its input, and gives query, key and
+    value kernels the same initial values when its initialiser has a seed; here both are explicit.
+
+    Args:
+        hidden_dim: int. Width of inputs and outputs, a multiple of `num_heads`.
+        num_heads: int. Number of heads.
+        seed: int. Seed of the initial weights.
+
+    Call arguments:
+        inputs: float [B, T, hidden_dim].
+        padding_mask: bool [B, T]. True for timesteps that may be attended to.
+
+    Returns:
+        float [B, T, hidden_dim].
+
+    Raises:
+        ValueError: If `hidden_dim` is no multiple of `num_heads`.
+
+    Example:
+        >>> attend = MaskedSelfAttention(hidden_dim=8, num_heads=2)
+        >>> attend(np.zeros((1, 5, 8)), np.ones((1, 5), bool)).shape
+        (1, 5, 8)
+
+    References:
+        Vaswani et al., Attention Is All You Need, NeurIPS 2017 (https://arxiv.org/abs/1706.03762).
+    """
+
+    # Finite in float16 and bfloat16 too; a row without valid timesteps stays finite.
+    MASKED_SCORE = -3e4
+
+    def __init__(self, hidden_dim: int, num_heads: int, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        if hidden_dim % num_heads:
+            raise ValueError(f"hidden_dim {hidden_dim} is no multiple of num_heads {num_heads}")
+
+        # === Layers ===
+        def dense(name, units):
+            return keras.layers.Dense(
+                units,
+                kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, name)),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.query = dense("query", hidden_dim)
+        self.key = dense("key", hidden_dim)
+        self.value = dense("value", hidden_dim)
+        self.output_projection = dense("output_projection", hidden_dim)
+
+        # === Config ===
+        self.hidden_dim = hidden_dim
+        self.num_heads = num_heads
+        self.seed = seed
+
+    def build(self, inputs_shape, padding_mask_shape=None):
+        for layer in (self.query, self.key, self.value, self.output_projection):
+            layer.build((None, None, self.hidden_dim))
+
+    def call(self, inputs, padding_mask):
+        query = self._split(self.query(inputs)) * (self.hidden_dim // self.num_heads) ** -0.5
+        key, value = self._split(self.key(inputs)), self._split(self.value(inputs))
+        scores = ops.cast(ops.matmul(query, ops.swapaxes(key, -1, -2)), "float32")
+        scores = ops.where(padding_mask[:, None, None, :], scores, self.MASKED_SCORE)
+        weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+        merged = ops.swapaxes(ops.matmul(weights, value), 1, 2)
+        batch, steps = ops.shape(inputs)[:2]
+        return self.output_projection(ops.reshape(merged, (batch, steps, self.hidden_dim)))
+
+    def _split(self, x):
+        """[B, T, D] -> [B, heads, T, D / heads]."""
+        batch, steps = ops.shape(x)[:2]
+        x = ops.reshape(x, (batch, steps, self.num_heads, self.hidden_dim // self.num_heads))
+        return ops.swapaxes(x, 1, 2)
+
+    def compute_output_spec(self, inputs, padding_mask):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(hidden_dim=self.hidden_dim, num_heads=self.num_heads, seed=self.seed)
+        return config

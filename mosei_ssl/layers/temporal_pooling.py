@@ -1,0 +1,89 @@
+"""Pooling of frames into coarser timesteps."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class TemporalPooling(keras.layers.Layer):
+    """Summarises every `factor` frames by their mean and standard deviation.
+
+    At 100 frames a second neighbours are nearly equal, and a masked one is found by
+    interpolation. A factor of 10 gives timesteps of 0.1 s. Padding is left out of every window;
+    the last window may hold fewer frames than the others.
+
+    Args:
+        factor: int. Frames per timestep; 1 leaves the frames as they are.
+
+    Call arguments:
+        inputs: float32 [B, T, F]. Standardised frames.
+        padding_mask: bool [B, T]. True for real frames.
+
+    Returns:
+        Tuple of float32 [B, T', 2F] (the F means, then the F standard deviations; [B, T, F] when
+        `factor` is 1) and bool [B, T'], True where a window holds a real frame, with
+        T' = ceil(T / factor).
+
+    Raises:
+        ValueError: If `factor` is below 1.
+
+    Example:
+        >>> frames, mask = TemporalPooling(10)(np.ones((1, 25, 74)), np.ones((1, 25), bool))
+        >>> frames.shape, mask.shape
+        ((1, 3, 148), (1, 3))
+    """
+
+    # Keeps the square root's gradient finite in windows of equal frames.
+    VARIANCE_EPSILON = 1e-8
+
+    def __init__(self, factor: int, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        if factor < 1:
+            raise ValueError(f"pooling factor must be at least 1, not {factor}")
+        self.factor = factor
+
+    def output_width(self, features: int) -> int:
+        """Number of output columns for so many input columns."""
+        return features if self.factor == 1 else 2 * features
+
+    def call(self, inputs, padding_mask):
+        valid = ops.cast(padding_mask, "float32")[:, :, None]
+        # Padding may hold anything, NaN included: select, do not multiply.
+        inputs = ops.where(padding_mask[:, :, None], inputs, 0.0)
+        if self.factor == 1:
+            return inputs, ops.cast(padding_mask, "bool")
+        inputs, valid = self._windows(inputs), self._windows(valid)
+        count = ops.sum(valid, axis=2)
+        divisor = ops.maximum(count, 1.0)
+        mean = ops.sum(inputs, axis=2) / divisor
+        deviation = (inputs - mean[:, :, None, :]) * valid
+        variance = ops.sum(ops.square(deviation), axis=2) / divisor
+        mask = count > 0
+        std = ops.where(mask, ops.sqrt(variance + self.VARIANCE_EPSILON), 0.0)
+        return ops.concatenate([mean, std], axis=-1), mask[:, :, 0]
+
+    def _windows(self, x):
+        """[B, T, C] -> [B, T', factor, C], padded with zeros."""
+        x = ops.pad(x, [[0, 0], [0, self.factor - 1], [0, 0]])
+        batch, frames, columns = ops.shape(x)
+        windows = frames // self.factor
+        x = x[:, : windows * self.factor]
+        return ops.reshape(x, (batch, windows, self.factor, columns))
+
+    def compute_output_shape(self, inputs_shape, padding_mask_shape=None):
+        batch, frames, columns = inputs_shape
+        windows = None if frames is None else -(-frames // self.factor)
+        return (batch, windows, self.output_width(columns)), (batch, windows)
+
+    def compute_output_spec(self, inputs, padding_mask):
+        frames, mask = self.compute_output_shape(inputs.shape)
+        return (
+            keras.KerasTensor(frames, dtype="float32"),
+            keras.KerasTensor(mask, dtype="bool"),
+        )
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(factor=self.factor)
+        return config

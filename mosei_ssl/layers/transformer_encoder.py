@@ -1,0 +1,119 @@
+"""Transformer encoder over pooled timesteps."""
+
+import keras
+from keras import ops
+
+from mosei_ssl.layers.seeding import derive_seed
+from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
+from mosei_ssl.layers.transformer_block import TransformerBlock
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class TransformerEncoder(keras.layers.Layer):
+    """Projects timesteps, adds positions and applies pre-norm transformer blocks.
+
+    Args:
+        hidden_dim: int. Width of the encoder, even and a multiple of `num_heads`.
+        num_layers: int. Blocks.
+        num_heads: int. Attention heads per block.
+        feedforward_dim: int. Width inside the feed-forward networks.
+        dropout: float in [0, 1).
+        seed: int. Seed of initial weights and dropout.
+
+    Call arguments:
+        frames: float [B, T, F].
+        padding_mask: bool [B, T]. True for real timesteps.
+        positions: int [B, T], optional. Positions of the timesteps; 0, 1, 2, ... by default.
+        training: bool.
+
+    Returns:
+        float32 [B, T, hidden_dim], zero at padding.
+
+    Example:
+        >>> encoder = TransformerEncoder(hidden_dim=16, num_layers=2, num_heads=2)
+        >>> encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape
+        (1, 5, 16)
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 64,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feedforward_dim: int = 128,
+        dropout: float = 0.1,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+
+        # === Layers ===
+        self.projection = keras.layers.Dense(
+            hidden_dim,
+            kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, "projection")),
+            dtype=policy,
+            name="projection",
+        )
+        self.positions = SinusoidalPositions(dtype=policy, name="positions")
+        self.input_dropout = keras.layers.Dropout(
+            dropout, seed=derive_seed(seed, "input dropout"), dtype=policy
+        )
+        self.blocks = [
+            TransformerBlock(
+                hidden_dim,
+                num_heads,
+                feedforward_dim,
+                dropout,
+                seed=derive_seed(seed, "block", index),
+                dtype=policy,
+                name=f"block_{index}",
+            )
+            for index in range(num_layers)
+        ]
+        self.output_norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype="float32", name="output_norm"
+        )
+
+        # === Config ===
+        self.hidden_dim = hidden_dim
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.feedforward_dim = feedforward_dim
+        self.dropout = dropout
+        self.seed = seed
+
+    def build(self, frames_shape, padding_mask_shape=None, positions_shape=None):
+        hidden_shape = (None, None, self.hidden_dim)
+        self.projection.build((None, None, frames_shape[-1]))
+        for layer in (self.positions, *self.blocks, self.output_norm):
+            layer.build(hidden_shape)
+
+    def call(self, frames, padding_mask, positions=None, training=False):
+        x = self.positions(self.projection(frames), positions)
+        x = self.input_dropout(x, training=training)
+        for block in self.blocks:
+            x = block(x, padding_mask, training=training)
+        return ops.where(padding_mask[:, :, None], self.output_norm(x), 0.0)
+
+    @property
+    def stages(self) -> list[list[keras.layers.Layer]]:
+        """Layers with weights, from the input to the output, one list per depth."""
+        stages = [[self.projection], *([block] for block in self.blocks)]
+        stages[-1].append(self.output_norm)
+        return stages
+
+    def compute_output_spec(self, frames, padding_mask, positions=None, training=False):
+        return keras.KerasTensor((*frames.shape[:-1], self.hidden_dim), dtype="float32")
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            hidden_dim=self.hidden_dim,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            feedforward_dim=self.feedforward_dim,
+            dropout=self.dropout,
+            seed=self.seed,
+        )
+        return config
