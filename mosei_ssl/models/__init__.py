@@ -1,0 +1,35 @@
+"""Backbones, pretraining tasks and the emotion model, on any Keras backend."""
+
+from mosei_ssl.models.backbone import Backbone
+from mosei_ssl.models.backbone_config import BackboneConfig, build_backbone
+from mosei_ssl.models.emotion_model import EmotionModel, HeadConfig
+from mosei_ssl.models.emotion_predictions import emotion_predictions
+from mosei_ssl.models.emotion_predictor import EmotionPredictor
+from mosei_ssl.models.gru_backbone import GRUBackbone
+from mosei_ssl.models.masked_timestep_model import MaskedTimestepModel
+from mosei_ssl.models.pretraining_model import PretrainingModel
+from mosei_ssl.models.pretraining_task_config import (
+    PRETRAINING_TASKS,
+    PretrainingTaskConfig,
+    build_pretraining_model,
+)
+from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
+from mosei_ssl.models.transformer_backbone import TransformerBackbone
+
+__all__ = [
+    "PRETRAINING_TASKS",
+    "Backbone",
+    "BackboneConfig",
+    "EmotionModel",
+    "EmotionPredictor",
+    "GRUBackbone",
+    "HeadConfig",
+    "MaskedTimestepModel",
+    "PretrainingModel",
+    "PretrainingTaskConfig",
+    "SoftTargetCrossentropy",
+    "TransformerBackbone",
+    "build_backbone",
+    "build_pretraining_model",
+    "emotion_predictions",
+]

@@ -1,0 +1,87 @@
+"""Choice of a backbone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.models.backbone import Backbone
+from mosei_ssl.models.gru_backbone import GRUBackbone
+from mosei_ssl.models.transformer_backbone import TransformerBackbone
+
+
+@dataclass
+class BackboneConfig:
+    """Options of a backbone.
+
+    Attributes:
+        kind: ``"transformer"`` or ``"gru"`` (bidirectional).
+        hidden_dim: width of the encoder.
+        num_layers: transformer blocks or bidirectional GRU layers.
+        num_heads: attention heads (transformer only); divides hidden_dim.
+        feedforward_dim: width inside the feed-forward networks (transformer only).
+        dropout: dropout rate inside the encoder.
+        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
+            deviation of each window).
+        epsilon: smallest standard deviation that features are divided by.
+        clip: largest absolute value of a standardised feature.
+    """
+
+    kind: str = "transformer"
+    hidden_dim: int = 64
+    num_layers: int = 2
+    num_heads: int = 4
+    feedforward_dim: int = 128
+    dropout: float = 0.1
+    pooling_factor: int = 10
+    epsilon: float = 1e-3
+    clip: float = 8.0
+
+
+def build_backbone(
+    config: BackboneConfig, mean: Sequence[float], std: Sequence[float], seed: int = 0
+) -> Backbone:
+    """Builds a backbone with fresh weights.
+
+    Args:
+        config: options of the backbone.
+        mean: [74] floats. Column means of the training split.
+        std: [74] floats. Column standard deviations of the training split.
+        seed: seed of initial weights and dropout. The same seed gives the same backbone.
+
+    Returns:
+        Backbone, all weights created.
+
+    Raises:
+        UserError: If an option is out of its range.
+
+    Example:
+        >>> backbone = build_backbone(BackboneConfig(kind="gru"), [0.0] * 74, [1.0] * 74)
+    """
+    options = {
+        "hidden_dim": config.hidden_dim,
+        "num_layers": config.num_layers,
+        "dropout": config.dropout,
+        "pooling_factor": config.pooling_factor,
+        "epsilon": config.epsilon,
+        "clip": config.clip,
+        "seed": seed,
+    }
+    if min(config.hidden_dim, config.num_layers, config.num_heads, config.feedforward_dim) < 1:
+        raise UserError(
+            "backbone.hidden_dim, num_layers, num_heads and feedforward_dim must be at least 1"
+        )
+    try:
+        if config.kind == "transformer":
+            return TransformerBackbone(
+                mean,
+                std,
+                num_heads=config.num_heads,
+                feedforward_dim=config.feedforward_dim,
+                name="backbone",
+                **options,
+            )
+        if config.kind == "gru":
+            return GRUBackbone(mean, std, name="backbone", **options)
+    except ValueError as error:
+        raise UserError(f"the backbone's options do not fit together: {error}") from error
+    raise UserError(f"backbone.kind is {config.kind!r}; choose 'transformer' or 'gru'")

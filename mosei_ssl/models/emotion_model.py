@@ -1,0 +1,184 @@
+"""Emotion intensities from a backbone."""
+
+from dataclasses import asdict, dataclass
+
+import keras
+from keras import ops
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.layers.distribution_head import DistributionHead
+from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
+from mosei_ssl.layers.seeding import derive_seed
+from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
+
+NUM_EMOTIONS = 6
+NUM_LEVELS = 4
+
+
+@dataclass
+class HeadConfig:
+    """Options of the emotion head.
+
+    Attributes:
+        kind: parameterisation of the distribution, ``"ordinal"`` or ``"categorical"``, see
+            `DistributionHead`.
+        embedding_dim: width of the hidden layer between pooling and distribution; 0 for none.
+        dropout: dropout on the pooled statistics and on the embedding.
+        encoder_statistics: pool the encoder's states (mean and standard deviation).
+        raw_statistics: pool the encoder's input too, so that the encoder has to add to what
+            classical statistics know instead of finding it again.
+        label_smoothing: share of each target spread over all levels.
+    """
+
+    kind: str = "ordinal"
+    embedding_dim: int = 64
+    dropout: float = 0.2
+    encoder_statistics: bool = True
+    raw_statistics: bool = True
+    label_smoothing: float = 0.0
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class EmotionModel(keras.Model):
+    """A backbone with an emotion head: what is fine-tuned, or trained from scratch as baseline.
+
+    Args:
+        backbone: Backbone. Pretrained or fresh; shared, not copied.
+        head: HeadConfig (or its fields as a dict). Default options if None.
+        seed: int. Seed of the head's initial weights and dropout.
+
+    Call arguments:
+        inputs: dict of `features` float32 [B, T, F], raw rows that may hold NaN and infinities,
+            and `padding_mask` bool [B, T], True for real rows.
+        training: bool.
+
+    Returns:
+        float32 [B, 6, 4]. Logits over intensity levels 0..3 for every emotion; see
+        `emotion_predictions` and `to_predictor`.
+
+    Raises:
+        UserError: If the head would have nothing to pool, or `kind` is unknown.
+
+    Example:
+        >>> model = EmotionModel(backbone, HeadConfig(embedding_dim=32))
+        >>> model.compile(keras.optimizers.Adam(1e-3), loss=model.loss_function)
+        >>> predictions = model.to_predictor()(x)["intensity"]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        head: HeadConfig | dict | None = None,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        head = HeadConfig(**head) if isinstance(head, dict) else (head or HeadConfig())
+        if not (head.encoder_statistics or head.raw_statistics):
+            raise UserError(
+                "head.encoder_statistics and head.raw_statistics are both off; turn one on"
+            )
+        if head.kind not in ("ordinal", "categorical"):
+            raise UserError(f"head.kind is {head.kind!r}; choose 'ordinal' or 'categorical'")
+
+        # === Layers ===
+        self.backbone = backbone
+        self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
+        self.raw_pooling = MaskedStatisticsPooling(name="raw_pooling")
+        self.pooled_dropout = keras.layers.Dropout(
+            head.dropout, seed=derive_seed(seed, "pooled dropout"), dtype="float32"
+        )
+        self.hidden = None
+        if head.embedding_dim:
+            self.hidden = keras.layers.Dense(
+                head.embedding_dim,
+                kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, "hidden")),
+                dtype="float32",
+                name="hidden",
+            )
+        self.embedding_dropout = keras.layers.Dropout(
+            head.dropout, seed=derive_seed(seed, "embedding dropout"), dtype="float32"
+        )
+        self.distribution = DistributionHead(
+            NUM_EMOTIONS,
+            NUM_LEVELS,
+            head.kind,
+            derive_seed(seed, "distribution"),
+            name="distribution",
+        )
+
+        # === Config ===
+        self.head = head
+        self.seed = seed
+        self.loss_function = SoftTargetCrossentropy(head.label_smoothing)
+
+        self.build()
+
+    def build(self, inputs_shape=None):
+        width = self.pooled_dim
+        if self.hidden is not None:
+            self.hidden.build((None, width))
+            width = self.head.embedding_dim
+        self.distribution.build((None, width))
+        self.built = True
+
+    @property
+    def pooled_dim(self) -> int:
+        """Width of the pooled statistics."""
+        width = 2 * self.backbone.output_dim if self.head.encoder_statistics else 0
+        return width + (2 * self.backbone.frontend.output_dim if self.head.raw_statistics else 0)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of what `embedding` returns."""
+        return self.head.embedding_dim or self.pooled_dim
+
+    def call(self, inputs, training=False):
+        embedding = self.embedding(inputs, training=training)
+        return self.distribution(self.embedding_dropout(embedding, training=training))
+
+    def embedding(self, inputs, training=False):
+        """The vector that the distributions are read from.
+
+        Args:
+            inputs: as for `call`.
+            training: bool.
+
+        Returns:
+            float32 [B, embedding_dim].
+        """
+        outputs = self.backbone(inputs, training=training)
+        pooled = []
+        if self.head.encoder_statistics:
+            pooled.append(self.encoder_pooling(outputs["sequence"], outputs["padding_mask"]))
+        if self.head.raw_statistics:
+            pooled.append(self.raw_pooling(outputs["frames"], outputs["padding_mask"]))
+        x = self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
+        if self.hidden is None:
+            return x
+        return ops.gelu(self.hidden(x), approximate=True)
+
+    def to_predictor(self) -> keras.Model:
+        """A model from the same inputs to a dict of predictions, sharing these weights.
+
+        Returns:
+            EmotionPredictor, see there.
+        """
+        from mosei_ssl.models.emotion_predictor import EmotionPredictor
+
+        return EmotionPredictor(self)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "head": asdict(self.head),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**config)
