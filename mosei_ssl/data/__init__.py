@@ -1,0 +1,38 @@
+"""From prepared TFDS datasets to padded batches: segments, label budgets, buckets, pipelines."""
+
+from mosei_ssl.data.buckets import BatchPlan, BatchSpec, bucket_boundaries
+from mosei_ssl.data.budgets import draw_label_budget, label_order
+from mosei_ssl.data.config import DataConfig
+from mosei_ssl.data.loading import (
+    find_dataset,
+    load_prepared,
+    load_pretraining_segments,
+    load_segments,
+)
+from mosei_ssl.data.pipeline import TrainingData, make_evaluation_dataset, make_training_dataset
+from mosei_ssl.data.segments import (
+    FrameSource,
+    Segments,
+    concatenate_segments,
+    segments_from_arrays,
+)
+
+__all__ = [
+    "BatchPlan",
+    "BatchSpec",
+    "DataConfig",
+    "FrameSource",
+    "Segments",
+    "TrainingData",
+    "bucket_boundaries",
+    "concatenate_segments",
+    "draw_label_budget",
+    "find_dataset",
+    "label_order",
+    "load_prepared",
+    "load_pretraining_segments",
+    "load_segments",
+    "make_evaluation_dataset",
+    "make_training_dataset",
+    "segments_from_arrays",
+]

@@ -1,0 +1,201 @@
+"""Batches of segments of like length: few shapes, little padding, an order fixed by seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mosei_ssl.data.config import DataConfig
+
+
+def bucket_boundaries(
+    lengths: np.ndarray,
+    *,
+    padding_target: float = 0.08,
+    max_buckets: int = 12,
+    multiple: int = 20,
+) -> tuple[int, ...]:
+    """Choose the fewest bucket lengths that keep padding below a target.
+
+    For each number of buckets the best boundaries are found exactly by dynamic programming over
+    the distinct rounded lengths.
+
+    Args:
+        lengths: [N] frames per (cropped) segment.
+        padding_target: Share of padded frames to stay below.
+        max_buckets: Most buckets, even if the target is then missed.
+        multiple: Boundaries are multiples of this many frames.
+
+    Returns:
+        Ascending bucket lengths; the last holds the longest segment.
+
+    Raises:
+        ValueError: Without lengths.
+
+    Example:
+        >>> bucket_boundaries(np.array([10, 11, 99]), multiple=10)
+        (10, 20, 100)
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    if lengths.size == 0:
+        raise ValueError("no lengths to choose bucket boundaries from")
+    rounded = -(-lengths // multiple) * multiple
+    candidates, counts = np.unique(rounded, return_counts=True)
+    if len(candidates) > 256:
+        # The search is quadratic: thin very long tails out, keeping the largest.
+        keep = np.unique(np.linspace(0, len(candidates) - 1, 256).round().astype(int))
+        counts = np.array([part.sum() for part in np.split(counts, keep[:-1] + 1)])
+        candidates = candidates[keep]
+    useful, number = int(lengths.sum()), len(candidates)
+    cumulative = np.concatenate([[0], np.cumsum(counts)])
+    cost = cumulative[1:] * candidates.astype(np.float64)
+    previous: list[np.ndarray] = [np.full(number, -1)]
+    for _ in range(1, min(max_buckets, number)):
+        if 1 - useful / cost[-1] < padding_target:
+            break
+        # table[i, j]: the first buckets end at candidate i, one more holds i+1..j.
+        table = cost[:, None] + (cumulative[None, 1:] - cumulative[1:, None]) * candidates[None, :]
+        table[np.tril_indices(number)] = np.inf
+        best = np.argmin(table, axis=0)
+        improved = table[best, np.arange(number)]
+        best[~np.isfinite(improved)] = -1
+        cost = np.where(np.isfinite(improved), improved, np.inf)
+        previous.append(best)
+    boundaries, position = [], number - 1
+    for choice in reversed(previous):
+        boundaries.append(int(candidates[position]))
+        position = int(choice[position])
+    return tuple(reversed(boundaries))
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What one training batch is made of.
+
+    Args:
+        indices: [B] int64 segments, in the order of the batch.
+        starts: [B] int64 first frame of the window taken from each segment.
+        lengths: [B] int64 frames of each window.
+        padded_length: Frames that every row of the batch is padded to.
+    """
+
+    indices: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    padded_length: int
+
+    def shard(self, index: int, count: int) -> BatchSpec:
+        """Take one worker's part of the batch, padded like the whole.
+
+        Args:
+            index: Worker, from 0.
+            count: Workers.
+
+        Returns:
+            Every `count`-th segment from `index` on.
+        """
+        if count == 1:
+            return self
+        part = slice(index, None, count)
+        return BatchSpec(
+            self.indices[part], self.starts[part], self.lengths[part], self.padded_length
+        )
+
+
+class BatchPlan:
+    """The batches of every epoch, as a pure function of (seed, epoch, step).
+
+    An epoch holds every segment at least once. All batches have the same number of segments;
+    the few places left over in an epoch are filled with segments drawn again at random.
+    A bucket's leftovers move on into the next longer bucket, so no segment is dropped.
+
+    Args:
+        lengths: [N] frames per segment.
+        config: Batch size, crop and bucket settings.
+        seed: Seed of order and crops.
+        boundaries: Bucket lengths; None chooses them from `lengths`.
+        min_steps: An epoch repeats the segments until it has so many batches.
+
+    Raises:
+        ValueError: Without segments, or if a segment is longer than the last boundary.
+
+    Example:
+        >>> plan = BatchPlan(np.array([30, 30, 90]), DataConfig(batch_size=2), seed=0)
+        >>> plan.steps_per_epoch, [b.padded_length for b in plan.epoch(0)]
+        (2, [40, 100])
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        config: DataConfig,
+        seed: int,
+        *,
+        boundaries: tuple[int, ...] | None = None,
+        min_steps: int = 1,
+    ) -> None:
+        self._lengths = np.asarray(lengths, dtype=np.int64)
+        if self._lengths.size == 0:
+            raise ValueError("no segments to make batches of")
+        self._crop = config.max_frames or int(self._lengths.max())
+        window = np.minimum(self._lengths, self._crop)
+        self.boundaries = boundaries or bucket_boundaries(
+            window,
+            padding_target=config.padding_target,
+            max_buckets=config.max_buckets,
+            multiple=config.length_multiple,
+        )
+        if window.max() > self.boundaries[-1]:
+            raise ValueError(
+                f"a segment of {window.max()} frames is longer than the last bucket, "
+                f"{self.boundaries[-1]}"
+            )
+        self._bucket = np.searchsorted(np.asarray(self.boundaries), window)
+        self._seed = seed
+        self.batch_size = config.batch_size
+        self.steps_per_epoch = max(min_steps, -(-len(self._lengths) // config.batch_size))
+
+    def epoch(self, epoch: int) -> list[BatchSpec]:
+        """List the batches of one epoch, in order.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+
+        Returns:
+            `steps_per_epoch` batches.
+        """
+        rng = np.random.default_rng([0x626174, self._seed, epoch])
+        places = self.steps_per_epoch * self.batch_size
+        passes = -(-places // len(self._lengths))
+        drawn = np.concatenate([rng.permutation(len(self._lengths)) for _ in range(passes)])
+        drawn = drawn[:places]
+        # Stable: the random order survives within a bucket, and leftovers of one bucket
+        # become the first of the next.
+        drawn = drawn[np.argsort(self._bucket[drawn], kind="stable")]
+        batches = drawn.reshape(self.steps_per_epoch, self.batch_size)
+        batches = batches[rng.permutation(self.steps_per_epoch)]
+        return [self._spec(rng.permutation(indices), rng) for indices in batches]
+
+    def _spec(self, indices: np.ndarray, rng: np.random.Generator) -> BatchSpec:
+        full = self._lengths[indices]
+        lengths = np.minimum(full, self._crop)
+        return BatchSpec(
+            indices=indices,
+            starts=rng.integers(0, full - lengths + 1),
+            lengths=lengths,
+            padded_length=self.boundaries[int(self._bucket[indices].max())],
+        )
+
+    def padding_share(self, epoch: int = 0) -> float:
+        """Share of padded frames among all frames computed in one epoch.
+
+        Args:
+            epoch: Number of the epoch.
+
+        Returns:
+            Share in [0, 1).
+        """
+        batches = self.epoch(epoch)
+        useful = sum(int(batch.lengths.sum()) for batch in batches)
+        return 1 - useful / sum(batch.padded_length * len(batch.indices) for batch in batches)

@@ -1,0 +1,272 @@
+"""Reading prepared TFDS datasets into `Segments`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosei_ssl.data.config import DataConfig
+from mosei_ssl.data.segments import FEATURES, FrameSource, Segments, concatenate_segments
+from mosei_ssl.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_TABLE_KEYS = ("video_ids", "segment_ids", "intervals", "lengths", "emotions", "sentiment")
+
+
+def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:
+    """Find the directory of a prepared dataset.
+
+    Args:
+        data_dir: Folder that datasets were prepared in.
+        dataset: Name such as "covarep-1a2b3c4d5e"; None takes the only one.
+
+    Returns:
+        The directory that `tfds.builder_from_directory` takes.
+
+    Raises:
+        tfds_mosei.CorpusError: If there is none, or several and no name.
+
+    Example:
+        >>> find_dataset("data").name  # doctest: +SKIP
+        '1.0.0'
+    """
+    import tfds_mosei
+
+    return Path(tfds_mosei.find_prepared(data_dir, dataset))
+
+
+def load_segments(config: DataConfig, split: str) -> Segments:
+    """Load a split of the prepared dataset that a configuration names.
+
+    Args:
+        config: Which dataset, and how to cache it.
+        split: "train", "validation", "test", another split of the dataset, or several joined by
+            "+".
+
+    Returns:
+        The segments in the order of the dataset.
+
+    Raises:
+        UserError: If the dataset has no such split or the split is empty.
+        tfds_mosei.CorpusError: If the dataset is not there.
+
+    Example:
+        >>> train = load_segments(DataConfig(data_dir="data"), "train")  # doctest: +SKIP
+    """
+    return load_prepared(find_dataset(config.data_dir, config.dataset), split, config)
+
+
+def load_pretraining_segments(config: DataConfig, splits: list[str] | None = None) -> Segments:
+    """Load what pretraining may see: splits of the dataset and of the extra ones.
+
+    Rows of an extra dataset are mapped to the first dataset's feature statistics (see
+    `concatenate_segments`).
+
+    Args:
+        config: The dataset and its `extra_datasets`.
+        splits: Splits of the first dataset; None means ["train"]. Extra datasets give those of
+            them that they have, at least "train".
+
+    Returns:
+        All segments; the first dataset's come first.
+
+    Raises:
+        UserError: If a split is missing.
+
+    Example:
+        >>> config = DataConfig(dataset="covarep-1", extra_datasets=["covarep-2"])
+        >>> segments = load_pretraining_segments(config)  # doctest: +SKIP
+    """
+    splits = splits or ["train"]
+    parts = [load_segments(config, "+".join(splits))]
+    for name in config.extra_datasets:
+        directory = find_dataset(config.data_dir, name)
+        known = _builder(directory).info.splits
+        present = [split for split in splits if split in known] or ["train"]
+        parts.append(load_prepared(directory, "+".join(present), config))
+    return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
+
+
+def load_prepared(
+    directory: str | os.PathLike[str], split: str, config: DataConfig | None = None
+) -> Segments:
+    """Load a split from the directory of a prepared dataset.
+
+    Args:
+        directory: Directory holding dataset_info.json.
+        split: One split or several joined by "+".
+        config: Cache settings; None means the defaults.
+
+    Returns:
+        The segments in the order of the dataset.
+
+    Raises:
+        UserError: If the directory cannot be read or has no such split, or the split is empty.
+
+    Example:
+        >>> load_prepared("data/tfds_mosei/covarep/1.0.0", "test")  # doctest: +SKIP
+    """
+    directory, config = Path(directory), config or DataConfig()
+    builder = _builder(directory)
+    parts = [_load_split(builder, directory, part.strip(), config) for part in split.split("+")]
+    return concatenate_segments(parts) if len(parts) > 1 else parts[0]
+
+
+def _builder(directory: Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder_from_directory(str(directory))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{directory} is not a readable prepared dataset ({error}); build it again with "
+            "`mosei-ssl build`"
+        ) from error
+
+
+def _load_split(builder: Any, directory: Path, split: str, config: DataConfig) -> Segments:
+    splits = builder.info.splits
+    if split not in splits:
+        raise UserError(
+            f"the dataset in {directory} has no split {split!r}; it has {', '.join(sorted(splits))}"
+        )
+    if splits[split].num_examples == 0:
+        raise UserError(
+            f"split {split!r} of the dataset in {directory} is empty; check the folds it was "
+            "built with"
+        )
+    mode = config.cache
+    if mode == "auto":
+        small = splits[split].num_bytes <= config.memory_limit_mb * 1_000_000
+        mode = "memory" if small else "disk"
+    metadata = dict(builder.info.metadata or {})
+    name = f"{directory.parent.name}/{split}"
+    if mode == "memory":
+        rows, table = [], _Table()
+        for example in _examples(builder, split):
+            rows.append(table.add(example))
+        frames, columns = np.concatenate(rows), table.columns()
+    else:
+        frames, columns = _disk_cache(builder, directory, split, config)
+    lengths = columns["lengths"]
+    return Segments(
+        **columns,
+        offsets=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
+        source=np.zeros(len(lengths), dtype=np.int64),
+        sources=(FrameSource(frames),),
+        metadata=metadata,
+        name=name,
+    )
+
+
+def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
+    import tensorflow_datasets as tfds
+
+    try:
+        dataset = builder.as_dataset(split=split, shuffle_files=False)
+        yield from tfds.as_numpy(dataset)
+    except Exception as error:
+        # TensorFlow reports a damaged record by several unrelated exception classes.
+        raise UserError(
+            f"split {split!r} in {builder.data_dir} cannot be read ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); delete that directory and build the dataset again"
+        ) from error
+
+
+class _Table:
+    """Collects the columns of `Segments` while examples go by."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Any]] = {key: [] for key in _TABLE_KEYS}
+
+    def add(self, example: dict[str, Any]) -> np.ndarray:
+        """Note an example and give back its frames."""
+        features = np.asarray(example["features"], dtype=np.float32)
+        values = {
+            "video_ids": example["video_id"].decode("utf-8"),
+            "segment_ids": int(example["segment_id"]),
+            "intervals": example["interval"],
+            "lengths": len(features),
+            "emotions": example["emotions"],
+            "sentiment": example["sentiment"],
+        }
+        for key, value in values.items():
+            self._columns[key].append(value)
+        return features
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The finished columns."""
+        types = {"segment_ids": np.int64, "lengths": np.int64, "video_ids": str}
+        return {
+            key: np.asarray(values, dtype=types.get(key, np.float32))
+            for key, values in self._columns.items()
+        }
+
+
+def _disk_cache(
+    builder: Any, directory: Path, split: str, config: DataConfig
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Open the flat file of a split's frames, writing it first if it is not there."""
+    root = Path(config.cache_dir) if config.cache_dir else Path(config.data_dir) / "frame_cache"
+    folder = root / directory.parent.name / directory.name / split
+    stamp = {
+        "fingerprint": dict(builder.info.metadata or {}).get("fingerprint"),
+        "examples": builder.info.splits[split].num_examples,
+        "bytes": builder.info.splits[split].num_bytes,
+        "name": builder.info.full_name,
+    }
+    if not _cache_is_valid(folder, stamp):
+        _write_cache(builder, split, folder, stamp)
+    with np.load(folder / "segments.npz", allow_pickle=False) as file:
+        columns = {key: file[key] for key in _TABLE_KEYS}
+    frames = np.memmap(folder / "frames.f32", dtype=np.float32, mode="r").reshape(-1, FEATURES)
+    return frames, columns
+
+
+def _cache_is_valid(folder: Path, stamp: dict[str, Any]) -> bool:
+    try:
+        return json.loads((folder / "stamp.json").read_text(encoding="utf-8")) == stamp
+    except (OSError, ValueError):
+        return False
+
+
+def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) -> None:
+    size = stamp["bytes"] / 1e6
+    logger.info("Writing the frames of split %s (%.0f MB) to %s", split, size, folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(temporary).free
+        if free < stamp["bytes"]:
+            raise UserError(
+                f"the frame cache of split {split!r} needs {size:.0f} MB, {temporary.parent} has "
+                f"{free / 1e6:.0f} MB free; set data.cache_dir to a larger disk"
+            )
+        table = _Table()
+        with open(temporary / "frames.f32", "wb") as file:
+            for example in _examples(builder, split):
+                file.write(np.ascontiguousarray(table.add(example)).data)
+        np.savez(temporary / "segments.npz", **table.columns())
+        (temporary / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Another process may have finished the same cache in the meantime.
+            if not _cache_is_valid(folder, stamp):
+                raise
+    except OSError as error:
+        raise UserError(
+            f"cannot write the frame cache {folder} ({error}); set data.cache_dir to a folder "
+            "with room, or data.cache to 'memory'"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
