@@ -125,10 +125,14 @@ def analyse(x: np.ndarray, frames: np.ndarray, f0: np.ndarray) -> tuple[Harmonic
     number = np.arange(len(rows)) - starts[rows] + 1
     place = number * step[rows]
     logs = level[rows, round_half_away(place).astype(int)]
+    # In hertz from the start: a spacing of exactly F0 must come out exact, it decides whether
+    # the top harmonic still lies below 8 kHz.
+    hertz = number * f0[rows]
     nearest = _nearest_peak(peak_rows, peak_place, rows, place)
     if len(peak_rows):
         close = (nearest >= 0) & (np.abs(peak_place[nearest] - place) < step[rows] / 2)
         place = np.where(close, peak_place[nearest], place)
+        hertz = np.where(close, peak_place[nearest] * (SAMPLE_RATE / DFT), hertz)
         logs = np.where(close, height[nearest], logs)
 
     low = np.minimum(np.floor(place).astype(int), DFT // 2 - 1)
@@ -141,7 +145,6 @@ def analyse(x: np.ndarray, frames: np.ndarray, f0: np.ndarray) -> tuple[Harmonic
     gaps = np.full((len(f0), width - 1), np.nan)
     amplitude[:, 0], phase[:, 0] = np.abs(spectra[:, 0]), np.angle(spectra[:, 0])
     amplitude[rows, number], phase[rows, number] = np.exp(logs), phases
-    previous = np.where(number > 1, np.roll(place, 1), 0.0)
-    gaps[rows, number - 1] = (place - previous) * (SAMPLE_RATE / DFT)
+    gaps[rows, number - 1] = hertz - np.where(number > 1, np.roll(hertz, 1), 0.0)
     spacing = np.nanmedian(gaps, axis=1) if len(f0) else np.zeros(0)
     return Harmonics(f0, spacing, count, amplitude, phase), level
