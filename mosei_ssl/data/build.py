@@ -1,0 +1,128 @@
+"""Preparing a dataset and telling what was found in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mosei_ssl.errors import UserError
+
+
+def build_dataset(
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    folds: str | os.PathLike[str] | None = None,
+    *,
+    synthetic: bool = False,
+    size: int | None = None,
+) -> Group:
+    """Prepare a TFDS dataset, or find it prepared, and report what it holds.
+
+    Args:
+        data_dir: Where datasets are kept.
+        manual_dir: Folder of the .csd files; None looks in `data_dir`/downloads/manual.
+        folds: Folds file instead of the folder's own.
+        synthetic: Make up a small corpus instead.
+        size: Number of videos of the made-up corpus.
+
+    Returns:
+        A rich renderable: name and place of the dataset, and the data report.
+
+    Raises:
+        UserError: If options contradict each other.
+        tfds_mosei.CorpusError: If the corpus or the folds are not usable.
+
+    Example:
+        >>> Console().print(build_dataset("data", "downloads/mosei"))  # doctest: +SKIP
+    """
+    import tfds_mosei
+
+    if synthetic and manual_dir is not None:
+        raise UserError("--synthetic makes its own corpus: leave out --manual-dir, or --synthetic")
+    if size is not None and not synthetic:
+        raise UserError("the size can be chosen for the synthetic corpus only")
+    builder = tfds_mosei.build(
+        "synthetic" if synthetic else "covarep",
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        folds=None if folds is None else os.fspath(folds),
+        size=size,
+    )
+    metadata = dict(builder.info.metadata or {})
+    name = builder.builder_config.name
+    return Group(
+        Text(f"dataset {name} in {builder.data_dir}"), *dataset_report(metadata).renderables
+    )
+
+
+def dataset_report(metadata: Mapping[str, Any]) -> Group:
+    """Lay out the report that a prepared dataset carries.
+
+    Args:
+        metadata: `builder.info.metadata`.
+
+    Returns:
+        A rich renderable with one table of splits and the counts of all that was odd.
+
+    Example:
+        >>> dataset_report({"synthetic": True}).renderables[0].plain
+        'SYNTHETIC data: made up, not speech'
+    """
+    parts: list[Any] = []
+    if metadata.get("synthetic"):
+        parts.append(Text("SYNTHETIC data: made up, not speech", style="bold"))
+    report = metadata.get("report") or {}
+    splits = report.get("splits") or {}
+    if splits:
+        parts.append(_split_table(splits))
+    lines = [
+        *_counts("segments dropped", report.get("dropped")),
+        *_counts("values clipped", report.get("clipped")),
+        *_counts("oddities", report.get("oddities")),
+        *_counts("videos", report.get("videos")),
+    ]
+    for split, counts in (report.get("folds") or {}).items():
+        missing = [
+            f"{counts[key]} {key.replace('_', ' ')}"
+            for key in ("without_labels", "without_features")
+            if counts.get(key)
+        ]
+        if missing:
+            lines.append(f"fold {split}: of {counts['videos']} videos {', '.join(missing)}")
+    parts.extend(Text(line) for line in lines)
+    return Group(*parts)
+
+
+def _counts(title: str, counts: Mapping[str, int] | None) -> list[str]:
+    found = [f"{value} {key.replace('_', ' ')}" for key, value in (counts or {}).items() if value]
+    return [f"{title}: {', '.join(found)}"] if found else []
+
+
+def _split_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    emotions = next(
+        (list(s["emotion_levels"]) for s in splits.values() if "emotion_levels" in s), []
+    )
+    table = Table(
+        title="splits, with the segments in which each emotion is of level 1 to 3",
+        title_justify="left",
+    )
+    for column in ("split", "videos", "segments", "hours", "median s", *emotions, "none"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, counts in splits.items():
+        levels = counts.get("emotion_levels", {})
+        present = [str(sum(levels[e][1:])) if e in levels else "-" for e in emotions]
+        table.add_row(
+            split,
+            str(counts["videos"]),
+            str(counts["segments"]),
+            f"{counts['hours']:.2f}",
+            f"{counts['seconds']['median']:.1f}" if "seconds" in counts else "-",
+            *present,
+            str(counts.get("no_emotion", "-")),
+        )
+    return table
