@@ -28,7 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="a small made-up corpus, written as .csd and read back; for trying things out",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic corpus")
+    parser.add_argument(
+        "--size", type=int | None, default=None, help="number of videos of the synthetic corpus"
+    )
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
@@ -39,7 +41,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         manual_dir=options.manual_dir,
         folds=options.folds,
         synthetic=options.synthetic,
-        seed=options.seed,
+        size=options.size,
     )
     Console().print(report)
     return 0
