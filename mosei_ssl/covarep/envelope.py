@@ -1,0 +1,217 @@
+"""True envelope and mel-warped cepstrum (MCEP)."""
+
+import functools
+
+import numpy as np
+
+from mosei_ssl.covarep.harmonics import DFT
+from mosei_ssl.covarep.signal import SAMPLE_RATE, blocks, round_half_away
+
+MCEP_SIZE = 25
+_BINS = DFT // 2 + 1
+_MAX_ORDER = DFT // 2 - 1
+_MAX_ITERATIONS = 200
+_STOP = np.log(10) / 10
+_BLOCK = 48
+
+
+class _CosineTransform:
+    """Real cepstrum of log spectra and back, for the first few coefficients only.
+
+    A spectrum of real-valued frames is even, so the transforms are cosine sums; folding at a
+    quarter of the period halves them once more. With few coefficients the two small matrix
+    products are cheaper than FFTs.
+    """
+
+    def __init__(self, size: int):
+        half = DFT // 4
+        angle = np.pi * np.arange(half + 1)[:, None] / (DFT // 2)
+        self.size = size
+        self._half = half
+        self._even = np.cos(angle * np.arange(0, size, 2))
+        self._odd = np.cos(angle * np.arange(1, size, 2))
+
+    def cepstrum(self, level: np.ndarray) -> np.ndarray:
+        """Cepstra b (b_0 = kappa_0, b_j = 2 kappa_j), [M, 2049] to [M, size]."""
+        half = self._half
+        mirrored = level[:, :half:-1]
+        total, difference = np.empty((2, len(level), half + 1))
+        np.add(level[:, :half], mirrored, out=total[:, :half])
+        np.subtract(level[:, :half], mirrored, out=difference[:, :half])
+        total[:, half] = level[:, half]
+        difference[:, half] = 0
+        total[:, 0] *= 0.5
+        difference[:, 0] *= 0.5
+        result = np.empty((len(level), self.size))
+        result[:, ::2] = total @ self._even
+        result[:, 1::2] = difference @ self._odd
+        result *= 4 / DFT
+        result[:, 0] *= 0.5
+        return result
+
+    def spectrum(self, cepstra: np.ndarray) -> np.ndarray:
+        """Log spectra of one-sided cepstra, [M, size] to [M, 2049]."""
+        even = cepstra[:, ::2] @ self._even.T
+        odd = cepstra[:, 1::2] @ self._odd.T
+        result = np.empty((len(cepstra), _BINS))
+        np.add(even, odd, out=result[:, : self._half + 1])
+        np.subtract(even[:, :-1], odd[:, :-1], out=result[:, : self._half : -1])
+        return result
+
+
+@functools.lru_cache(maxsize=16)
+def _transform(size: int) -> _CosineTransform:
+    return _CosineTransform(size)
+
+
+def _transform_for(size: int) -> _CosineTransform:
+    """The smallest cached transform with at least ``size`` coefficients."""
+    step = 16 if size <= 256 else 256
+    return _transform(min(-(-size // step) * step, _MAX_ORDER + 1))
+
+
+def _final_order(requested: np.ndarray) -> np.ndarray:
+    return np.minimum(round_half_away(1.2 * requested), _MAX_ORDER).astype(int)
+
+
+def envelope_orders(f0: np.ndarray) -> np.ndarray:
+    """Cepstral order that resolves the formants but not the harmonics, per frame."""
+    return np.minimum(round_half_away(SAMPLE_RATE / 2 / f0), _MAX_ORDER).astype(int)
+
+
+def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Raises smooth spectra until they lie over all peaks (2 dB), frame by frame."""
+    transform = _transform_for(int(order.max()) + 1)
+    j = np.arange(transform.size)
+    taper = np.where(
+        j <= order[:, None], 0.54 + 0.46 * np.cos(np.pi * j / np.maximum(order, 1)[:, None]), 0.0
+    )
+    result = np.empty_like(level)
+    running = np.arange(len(level))
+    target, current = level, level.copy()
+    state = np.zeros((len(level), transform.size))
+    ends = np.where(np.arange(_BINS) % 2 == 0, 1.0, -1.0)
+    ends[[0, -1]] /= 2
+    for iteration in range(_MAX_ITERATIONS):
+        cepstra = transform.cepstrum(current)
+        inside = np.where(taper > 0, cepstra, 0.0)
+        power = np.einsum("ij,ij->i", inside, inside)
+        # All of the energy by Parseval, without the coefficients themselves; the mean goes
+        # first so that little is lost to cancellation.
+        mean = cepstra[:, 0]
+        centred = current - mean[:, None]
+        total = np.einsum("ij,ij->i", centred, centred)
+        total -= (centred[:, 0] ** 2 + centred[:, -1] ** 2) / 2
+        last = current @ ends / (DFT // 2)
+        beyond = 4 * (total * 2 / DFT - last**2) / 2 - (power - mean**2)
+        within = np.sqrt(power)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = (within + np.sqrt(np.maximum(beyond, 0))) / within
+        state += gain[:, None] * taper * (cepstra - state)
+        smooth = transform.spectrum(state)
+        done = ~((target - smooth).max(axis=1) > _STOP)
+        if iteration == _MAX_ITERATIONS - 1:
+            done[:] = True
+        if done.any():
+            result[running[done]] = smooth[done]
+            going = ~done
+            if not going.any():
+                break
+            running, target, current = running[going], target[going], current[going]
+            state, taper, smooth = state[going], taper[going], smooth[going]
+        np.maximum(current, smooth, out=current)
+    return result
+
+
+def true_envelope(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
+    """Smooth log spectrum through the peaks of the harmonics.
+
+    Args:
+        level: ln magnitude spectra, float64 [M, 2049] (0 to 8 kHz).
+        f0: F0 of the frames, Hz, [M].
+
+    Returns:
+        ln envelope, [M, 2049].
+
+    References:
+        Röbel, A. and Rodet, X. (2005). Efficient spectral envelope estimation and its
+        application to pitch shifting and envelope preservation. DAFx.
+    """
+    order = _final_order(envelope_orders(f0))
+    result = np.empty_like(level)
+    by_order = np.argsort(order, kind="stable")
+    for block in blocks(len(by_order), _BLOCK):
+        rows = by_order[block]
+        part = level[rows]
+        rough = _iterate(part, _final_order(round_half_away(order[rows] / 2)))
+        # Below the first harmonic (and at the mirror end) peaks say nothing: start from the
+        # rougher envelope there.
+        reach = round_half_away(1024 / order[rows]).astype(int)[:, None]
+        column = np.arange(_BINS)
+        part = np.where((column < reach) | (column >= 2050 - reach), rough, part)
+        result[rows] = _iterate(part, order[rows])
+    return result
+
+
+@functools.cache
+def mel_warp(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where to read a spectrum of ``size`` bins so that its axis becomes mel: index, weight."""
+    frequency = np.linspace(0, SAMPLE_RATE / 2, size)
+    warped = SAMPLE_RATE / 2 * np.log1p(frequency / 700) / np.log1p(SAMPLE_RATE / 1400)
+    left = np.clip(np.searchsorted(warped, frequency, side="right") - 1, 0, size - 2)
+    weight = (frequency - warped[left]) / (warped[left + 1] - warped[left])
+    left[-1], weight[-1] = size - 2, 1.0
+    return left, weight
+
+
+@functools.cache
+def _cepstrum_matrix(size: int, count: int) -> np.ndarray:
+    """Matrix from log spectra of ``size`` bins to ``count`` one-sided cepstral coefficients."""
+    matrix = np.cos(np.pi * np.outer(np.arange(size), np.arange(count)) / (size - 1))
+    matrix *= 2 / (size - 1)
+    matrix[[0, -1]] /= 2
+    matrix[:, 0] /= 2
+    return matrix
+
+
+def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
+    """Cepstrum of amplitude spectra on a mel axis.
+
+    Args:
+        amplitude: Linear amplitudes at equally spaced frequencies from 0 to 8 kHz, [M, bins].
+        count: Coefficients wanted.
+
+    Returns:
+        [M, count], the first the mean ln amplitude, the others doubled.
+    """
+    left, weight = mel_warp(amplitude.shape[1])
+    warped = amplitude[:, left]
+    warped += weight * (amplitude[:, left + 1] - warped)
+    with np.errstate(divide="ignore"):
+        return np.log(warped) @ _cepstrum_matrix(amplitude.shape[1], count)
+
+
+def mcep(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
+    """Mel-cepstral coefficients of the true envelope.
+
+    Args:
+        level: ln magnitude spectra of the kept frames, float64 [M, 2049].
+        f0: F0 of these frames, Hz, [M].
+
+    Returns:
+        float64 [M, 25].
+
+    References:
+        Röbel, A. and Rodet, X. (2005), as above.
+        Imai, S. (1983). Cepstral analysis synthesis on the mel frequency scale. ICASSP.
+    """
+    result = np.empty((len(level), MCEP_SIZE))
+    for block in blocks(len(level), 512):
+        envelope = true_envelope(level[block], f0[block])
+        result[block] = mel_cepstrum(np.exp(envelope), MCEP_SIZE)
+    return result
+
+
+def mcep_positions(frames: int, n_samples: int) -> np.ndarray:
+    """Array indices the coefficients are placed at: spread evenly over the whole file."""
+    return round_half_away(np.linspace(1, n_samples, frames)) - 1
