@@ -1,0 +1,57 @@
+"""Small corpora for the tests: whole control over every row and label."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tfds_mosei import FEATURE_NAMES, LABEL_NAMES, csd
+
+IDS = {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}
+
+
+def frames(count, first=0.0):
+    """Intervals of `count` rows of 10 ms."""
+    starts = first + np.arange(count) * 0.01
+    return np.stack([starts, starts + 0.01], axis=1)
+
+
+def ramp(count, offset=0.0):
+    """Rows whose columns tell row and column: offset + row + column / 100."""
+    return (offset + np.arange(count)[:, None] + np.arange(74)[None] / 100).astype(np.float32)
+
+
+def write_corpus(folder, features=None, labels=None, folds=IDS):
+    """Writes a corpus.
+
+    Args:
+        folder: where to.
+        features: (intervals, rows) by video; 100 rows each by default.
+        labels: (intervals, values) by video; one segment from 0.2 to 0.5 s each by default.
+        folds: ids by split; None writes no folds file.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = [video for group in IDS.values() for video in group]
+    if features is None:
+        features = {v: (frames(100), ramp(100, 1000 * i)) for i, v in enumerate(ids)}
+    if labels is None:
+        labels = {v: ([[0.2, 0.5]], [[1, 2, 0, 0, 0, 0, 1 / 3]]) for v in ids}
+    csd.write(
+        folder / "features.csd",
+        "COVAREP",
+        [(video, *arrays) for video, arrays in features.items()],
+        dimension_names=FEATURE_NAMES,
+    )
+    csd.write(
+        folder / "labels.csd",
+        "All Labels",
+        [
+            (video, np.array(times, float).reshape(-1, 2), np.array(values, np.float32))
+            for video, (times, values) in labels.items()
+        ],
+        dimension_names=LABEL_NAMES,
+    )
+    if folds is not None:
+        (folder / "folds.json").write_text(json.dumps(folds))
+    return folder

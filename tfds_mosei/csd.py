@@ -1,0 +1,382 @@
+"""Computational sequences (``.csd``), the HDF5 files that CMU-MOSEI is published as.
+
+A file holds one sequence, named by its root::
+
+    /<root name>/data/<video id>/features   [n, d]
+    /<root name>/data/<video id>/intervals  [n, 2] seconds, start and end of each row
+    /<root name>/metadata/<key>             [1], a JSON string (bare text in some files)
+
+The reader touches one video at a time, so memory does not grow with the file. Whatever is wrong
+with a file comes out as a `CorpusError` that names it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfds_mosei.errors import CorpusError
+
+_logger = logging.getLogger(__name__)
+
+MAX_ROWS = 4_000_000
+"""Rows of one video beyond which the file is taken for damaged (eleven hours at 100 Hz)."""
+
+# What h5py raises for damaged files depends on where the damage sits.
+_READ_ERRORS = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    UnicodeError,
+)
+
+
+@contextlib.contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except CorpusError:
+        raise
+    except _READ_ERRORS as error:
+        raise CorpusError(
+            f"{path}: {what} cannot be read ({_one_line(error)}). "
+            "The file is damaged or cut short: fetch it again."
+        ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+class ComputationalSequence:
+    """One ``.csd`` file, opened for reading.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        path: the file.
+        root: root name, for example ``"COVAREP"``.
+        video_ids: ids of the videos in the file, sorted.
+        metadata: what the file says about itself; values that are not JSON are kept as text.
+
+    Raises:
+        CorpusError: the file is missing, is not HDF5, is cut short or has no sequence in it.
+
+    Example:
+        ```python
+        with ComputationalSequence("CMU_MOSEI_COVAREP.csd") as sequence:
+            for video_id in sequence.video_ids:
+                intervals, features = sequence.read(video_id)
+        ```
+
+    References:
+        The layout is that of the CMU Multimodal SDK
+        (https://github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise CorpusError(f"{self.path}: no such file. Check the path.")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except _READ_ERRORS as error:
+            raise CorpusError(
+                f"{self.path} is not a readable HDF5 file ({_one_line(error)}). A .csd file is "
+                "HDF5; this one is something else, or was cut short: fetch it again."
+            ) from error
+        try:
+            with _reading(self.path, "the list of contents"):
+                self.root = self._find_root()
+                data = self._file[self.root]["data"]
+                self.video_ids: tuple[str, ...] = tuple(sorted(data))
+                self._data = data
+            self.metadata: dict[str, Any] = self._read_metadata()
+        except CorpusError:
+            self._file.close()
+            raise
+
+    def _find_root(self) -> str:
+        roots = [
+            name
+            for name in self._file
+            if isinstance(self._file.get(name), h5py.Group)
+            and isinstance(self._file[name].get("data"), h5py.Group)
+        ]
+        if len(roots) != 1:
+            found = f"{len(roots)} ({', '.join(roots)})" if roots else "none"
+            raise CorpusError(
+                f"{self.path}: a computational sequence has one root group with a group 'data' "
+                f"in it; this file has {found}. It is not a .csd file."
+            )
+        return roots[0]
+
+    def _read_metadata(self) -> dict[str, Any]:
+        metadata: dict[str, Any] = {}
+        try:
+            group = self._file[self.root].get("metadata")
+            items = list(group) if isinstance(group, h5py.Group) else []
+        except _READ_ERRORS as error:
+            _logger.warning("%s: metadata left out (%s)", self.path, _one_line(error))
+            return metadata
+        for key in items:
+            try:
+                metadata[key] = _decode_metadata(group[key])
+            except _READ_ERRORS as error:
+                _logger.warning("%s: metadata %r left out (%s)", self.path, key, _one_line(error))
+        return metadata
+
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self._id_set
+
+    @property
+    def _id_set(self) -> frozenset[str]:
+        if not hasattr(self, "_ids"):
+            self._ids = frozenset(self.video_ids)
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def _datasets(self, video_id: str) -> tuple[h5py.Dataset, h5py.Dataset]:
+        if video_id not in self:
+            raise CorpusError(f"{self.path}: no video {video_id!r} in it.")
+        group = self._data[video_id]
+        for name in ("intervals", "features"):
+            if not isinstance(group, h5py.Group) or not isinstance(group.get(name), h5py.Dataset):
+                raise CorpusError(
+                    f"{self.path}: video {video_id!r} has no {name!r}. "
+                    "The file is damaged or is not a .csd file: fetch it again."
+                )
+        intervals, features = group["intervals"], group["features"]
+        if intervals.ndim != 2 or intervals.shape[1] != 2:
+            raise CorpusError(
+                f"{self.path}: intervals of video {video_id!r} have shape {intervals.shape}; "
+                "[rows, 2] is needed (start and end in seconds)."
+            )
+        if features.ndim != 2:
+            raise CorpusError(
+                f"{self.path}: features of video {video_id!r} have shape {features.shape}; "
+                "[rows, columns] is needed."
+            )
+        if len(intervals) != len(features):
+            raise CorpusError(
+                f"{self.path}: video {video_id!r} has {len(features)} rows of features and "
+                f"{len(intervals)} intervals; they must be as many. Fetch the file again."
+            )
+        if len(features) > MAX_ROWS:
+            raise CorpusError(
+                f"{self.path}: video {video_id!r} claims {len(features)} rows, more than "
+                f"{MAX_ROWS}. The file is damaged, or the recording must be cut into parts."
+            )
+        return intervals, features
+
+    def shape(self, video_id: str) -> tuple[int, int]:
+        """Rows and columns of a video, read without touching its data.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            ``(rows, columns)`` of its features.
+
+        Raises:
+            CorpusError: the video is missing or its arrays do not fit together.
+        """
+        with _reading(self.path, f"video {video_id!r}"):
+            _, features = self._datasets(video_id)
+            return int(features.shape[0]), int(features.shape[1])
+
+    def intervals(self, video_id: str) -> np.ndarray:
+        """Start and end of each row.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            float64 array [rows, 2], seconds.
+
+        Raises:
+            CorpusError: the video is missing or cannot be read.
+        """
+        with _reading(self.path, f"intervals of video {video_id!r}"):
+            intervals, _ = self._datasets(video_id)
+            return np.asarray(intervals[()], dtype=np.float64).reshape(-1, 2)
+
+    def features(self, video_id: str) -> np.ndarray:
+        """Rows of a video, as stored.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            array [rows, columns]; floating point as float32, text as stored.
+
+        Raises:
+            CorpusError: the video is missing or cannot be read.
+        """
+        with _reading(self.path, f"features of video {video_id!r}"):
+            _, features = self._datasets(video_id)
+            if features.dtype.kind not in "fiub":
+                return np.asarray(features[()])
+            if features.dtype != np.float32:
+                # Converted by HDF5 while reading, so that the wide form is never held whole.
+                with np.errstate(over="ignore"):
+                    return np.asarray(features.astype(np.float32)[()])
+            return np.asarray(features[()])
+
+    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals and features of one video.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            ``(intervals, features)``: float64 [rows, 2] in seconds, and [rows, columns].
+
+        Raises:
+            CorpusError: the video is missing or cannot be read.
+        """
+        return self.intervals(video_id), self.features(video_id)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def __enter__(self) -> "ComputationalSequence":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _decode_metadata(dataset: h5py.Dataset) -> Any:
+    value = dataset[()]
+    if isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0]
+    text = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def write(
+    path: str | os.PathLike[str],
+    root: str,
+    videos: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    *,
+    dimension_names: Sequence[str],
+    description: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    compression: int | None = 1,
+) -> Path:
+    """Writes a ``.csd`` file that this module and the official SDK read.
+
+    The file appears under its name only when it is complete.
+
+    Args:
+        path: file to write; its folder must exist.
+        root: root name, for example ``"COVAREP"``.
+        videos: one ``(video_id, intervals [n, 2] in seconds, features [n, d])`` at a time.
+        dimension_names: names of the d columns.
+        description: what the sequence is, in a sentence.
+        metadata: further metadata, or other values for the standard keys.
+        compression: gzip level, None for none.
+
+    Returns:
+        The path written.
+
+    Raises:
+        CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold.
+
+    Example:
+        ```python
+        write("speech.csd", "COVAREP", [("talk", intervals, features)],
+              dimension_names=tfds_mosei.FEATURE_NAMES)
+        ```
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with h5py.File(partial, "w") as file:
+            data = file.create_group(root).create_group("data")
+            for video_id, intervals, features in videos:
+                _write_video(data, path, video_id, intervals, features, compression)
+            _write_metadata(file[root], root, dimension_names, description, metadata or {})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _write_video(
+    data: h5py.Group,
+    path: Path,
+    video_id: str,
+    intervals: np.ndarray,
+    features: np.ndarray,
+    compression: int | None,
+) -> None:
+    if not video_id or "/" in video_id or video_id == ".":
+        raise CorpusError(f"{path}: {video_id!r} cannot be the id of a video.")
+    if video_id in data:
+        raise CorpusError(f"{path}: video {video_id!r} is given twice.")
+    intervals, features = np.asarray(intervals), np.asarray(features)
+    if intervals.shape != (len(features), 2) or features.ndim != 2:
+        raise CorpusError(
+            f"{path}: video {video_id!r} has features {features.shape} and intervals "
+            f"{intervals.shape}; [n, columns] and [n, 2] are needed."
+        )
+    options: dict[str, Any] = {}
+    if compression is not None and len(features):
+        options = {"compression": "gzip", "compression_opts": compression}
+    group = data.create_group(video_id)
+    group.create_dataset("features", data=features, **options)
+    group.create_dataset("intervals", data=intervals.astype(np.float64), **options)
+
+
+def _write_metadata(
+    root_group: h5py.Group,
+    root: str,
+    dimension_names: Sequence[str],
+    description: str,
+    metadata: Mapping[str, Any],
+) -> None:
+    # The SDK refuses a file that lacks one of these keys.
+    values: dict[str, Any] = {
+        "root name": root,
+        "computational sequence description": description,
+        "dimension names": list(dimension_names),
+        "computational sequence version": "1.0",
+        "alignment compatible": True,
+        "dataset name": "",
+        "dataset version": "1.0",
+        "creator": "mosei_ssl",
+        "contact": "",
+        "featureset bib citation": "",
+        "dataset bib citation": "",
+        "md5": "",
+    }
+    values.update(metadata)
+    # Derived, not drawn: the same content gives the same file.
+    seed = json.dumps([values, sorted(root_group["data"])], sort_keys=True)
+    values.setdefault("uuid", str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))
+    group = root_group.create_group("metadata")
+    for key, value in values.items():
+        group.create_dataset(key, data=[json.dumps(value)], dtype=h5py.string_dtype())

@@ -1,0 +1,246 @@
+"""Which video is in which split.
+
+Folds come from a ``folds.json`` (``{"train": [ids], "validation": [ids], "test": [ids]}``) or from
+the SDK's ``cmu_mosei_std_folds.py``, which is parsed and never executed.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tfds_mosei.errors import CorpusError
+from tfds_mosei.schema import LABELLED_SPLITS
+
+FOLDS_FILE = "folds.json"
+STANDARD_FOLDS_FILE = "cmu_mosei_std_folds.py"
+STANDARD_FOLDS_COMMIT = "4f2eadcd7e7b9e20e83b868cdad385b41830285c"
+STANDARD_FOLDS_URL = (
+    "https://raw.githubusercontent.com/CMU-MultiComp-Lab/CMU-MultimodalSDK/"
+    f"{STANDARD_FOLDS_COMMIT}/mmsdk/mmdatasdk/dataset/standard_datasets/CMU_MOSEI/"
+    f"{STANDARD_FOLDS_FILE}"
+)
+STANDARD_FOLDS_SHA256 = "4e13a2f538cf02ab56144eb2a91ca48a4024ce64faaae790ab9ff1c3f399b473"
+STANDARD_FOLDS_DIGEST = "14ffea956a39d4cc219c0d6ddd7f3b10bef6a37376af33fbd0c2ee5d0b9c047d"
+"""`Folds.digest` of the standard folds, so that naming a dataset needs no download."""
+
+_STANDARD_NAMES = {
+    "standard_train_fold": "train",
+    "standard_valid_fold": "validation",
+    "standard_test_fold": "test",
+}
+_JSON_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+_MAX_BYTES = 64 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """An assignment of videos to splits.
+
+    Attributes:
+        videos: ids of each split, sorted, by split name.
+        source: where it was read from, for messages and the dataset's metadata.
+
+    Example:
+        ```python
+        folds = load_folds("folds.json")
+        folds.split_of("-3g5yACwYnA")   # "train", or None where it is in no fold
+        ```
+    """
+
+    videos: Mapping[str, tuple[str, ...]]
+    source: str
+
+    def split_of(self, video_id: str) -> str | None:
+        """Split of a video.
+
+        Args:
+            video_id: id of the video.
+
+        Returns:
+            Name of its split, None where no fold has it.
+        """
+        if not hasattr(self, "_by_id"):
+            by_id = {video: split for split, ids in self.videos.items() for video in ids}
+            object.__setattr__(self, "_by_id", by_id)
+        return self._by_id.get(video_id)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the assignment; the order of the ids does not matter."""
+        text = json.dumps({split: list(self.videos[split]) for split in LABELLED_SPLITS})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds") -> Folds:
+    """Checks an assignment of videos to splits.
+
+    Args:
+        videos: ids by split: ``train``, ``validation`` (or ``valid``, ``val``, ``dev``), ``test``.
+        source: where it comes from, for messages.
+
+    Returns:
+        The folds.
+
+    Raises:
+        CorpusError: a split is missing, empty or not a list of ids, or a video is in two splits.
+    """
+    if not isinstance(videos, Mapping):
+        raise CorpusError(
+            f"{source}: folds must be an object with the lists train, validation and test; "
+            f"this is a {type(videos).__name__}."
+        )
+    clean: dict[str, tuple[str, ...]] = {}
+    for name, ids in videos.items():
+        split = _JSON_NAMES.get(str(name).lower())
+        if split is None or split in clean:
+            raise CorpusError(
+                f"{source}: {'unknown' if split is None else 'second'} split {name!r}; "
+                "folds must have exactly train, validation and test."
+            )
+        if not isinstance(ids, list | tuple) or not all(isinstance(x, str) and x for x in ids):
+            raise CorpusError(f"{source}: split {name!r} must be a list of video ids (strings).")
+        clean[split] = tuple(sorted(set(ids)))
+    for split in LABELLED_SPLITS:
+        if not clean.get(split):
+            raise CorpusError(
+                f"{source}: the split {split!r} is {'empty' if split in clean else 'missing'}; "
+                "folds must name at least one video for each of train, validation and test."
+            )
+    seen: dict[str, str] = {}
+    for split in LABELLED_SPLITS:
+        for video_id in clean[split]:
+            if video_id in seen:
+                raise CorpusError(
+                    f"{source}: video {video_id!r} is in both {seen[video_id]} and {split}; "
+                    "a video must be in one split only."
+                )
+            seen[video_id] = split
+    return Folds({split: clean[split] for split in LABELLED_SPLITS}, source)
+
+
+def load_folds(path: str | os.PathLike[str]) -> Folds:
+    """Reads folds from a JSON file or from the SDK's Python file.
+
+    Args:
+        path: ``*.json`` or ``*.py``.
+
+    Returns:
+        The folds.
+
+    Raises:
+        CorpusError: the file is missing or does not hold folds.
+    """
+    path = Path(path)
+    if path.suffix == ".py":
+        return parse_standard_file(path)
+    try:
+        content = json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(
+            f"{path}: not valid JSON ({error}). A folds file holds the lists train, validation "
+            "and test."
+        ) from error
+    return make_folds(content, str(path))
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such folds file. Check the path.")
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise CorpusError(f"{path}: too large to be a folds file.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: the folds file cannot be read ({error}).") from error
+
+
+def parse_standard_file(path: str | os.PathLike[str]) -> Folds:
+    """Reads the SDK's ``cmu_mosei_std_folds.py`` without executing it.
+
+    Args:
+        path: the file, under any name.
+
+    Returns:
+        The folds.
+
+    Raises:
+        CorpusError: the three assignments are missing or are not lists of strings.
+    """
+    path = Path(path)
+    return make_folds(_parse_standard_folds(_read_text(path), path), str(path))
+
+
+def _parse_standard_folds(text: str, path: Path) -> dict[str, list[str]]:
+    """Reads three assignments of literal lists; nothing in the file is run."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise CorpusError(f"{path}: not a Python file that can be parsed ({error}).") from error
+    folds: dict[str, list[str]] = {}
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            continue
+        target = statement.targets[0]
+        if not isinstance(target, ast.Name) or target.id not in _STANDARD_NAMES:
+            continue
+        try:
+            value = ast.literal_eval(statement.value)
+        except (ValueError, TypeError, RecursionError, MemoryError) as error:
+            raise CorpusError(
+                f"{path}: {target.id} is not a plain list of strings; the file is not executed."
+            ) from error
+        folds[_STANDARD_NAMES[target.id]] = value
+    missing = [name for name, split in _STANDARD_NAMES.items() if split not in folds]
+    if missing:
+        raise CorpusError(f"{path}: no assignment to {', '.join(missing)} in it.")
+    return folds
+
+
+def find_folds(folder: str | os.PathLike[str]) -> Path | None:
+    """Looks for folds beside a corpus.
+
+    Args:
+        folder: where the corpus lies.
+
+    Returns:
+        ``folds.json``, else ``cmu_mosei_std_folds.py``, else None.
+    """
+    for name in (FOLDS_FILE, STANDARD_FOLDS_FILE):
+        path = Path(folder) / name
+        if path.is_file():
+            return path
+    return None
+
+
+def check_standard_folds(path: str | os.PathLike[str]) -> Path:
+    """Checks that a downloaded file is the registered one.
+
+    Args:
+        path: the downloaded file.
+
+    Returns:
+        The path.
+
+    Raises:
+        CorpusError: it has another content.
+    """
+    path = Path(path)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != STANDARD_FOLDS_SHA256:
+        raise CorpusError(
+            f"{path}: the standard folds were fetched with sha256 {found}, not "
+            f"{STANDARD_FOLDS_SHA256}. Fetch {STANDARD_FOLDS_URL} yourself and put it, or a "
+            f"{FOLDS_FILE}, into the folder of the corpus."
+        )
+    return path

@@ -1,0 +1,300 @@
+"""A small corpus in MOSEI's layout, drawn from random numbers.
+
+It exists so that every stage can be run and tested without any real speech. Scores on it say
+nothing about emotion recognition.
+
+What is in it: each emotion drives a slow oscillation that is mixed into its own set of columns.
+The stronger the emotion, the *faster* the oscillation; its size, its phase and its mean do not
+depend on the emotion. So means and spreads over a segment say next to nothing about the labels,
+and the movement in time says everything. The same movement runs through the speech between the
+annotated segments, so a model that learns to continue it from unlabelled rows has learned what
+the labels ask for.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import lfilter
+
+from tfds_mosei import csd
+from tfds_mosei.errors import CorpusError
+from tfds_mosei.schema import (
+    EMOTIONS,
+    FEATURE_NAMES,
+    FEATURE_ROOT,
+    FRAME_PERIOD,
+    LABEL_NAMES,
+    LABEL_ROOT,
+    NUM_FEATURES,
+)
+
+GENERATOR_VERSION = 1
+DEFAULT_VIDEOS = 40
+MIN_VIDEOS = 3
+
+_RATE = 1.0 / FRAME_PERIOD
+_SEGMENTS = 20
+_SEGMENT_SECONDS = (2.0, 6.0)
+_PAUSE_SECONDS = (0.4, 1.2)
+_EXTRA_SPEECH = 0.3
+_EXTRA_SECONDS = (2.0, 5.0)
+_SLOWEST_HZ = 0.4
+_HZ_PER_LEVEL = 0.5
+_COLUMNS_PER_EMOTION = 14
+_AMPLITUDE = 0.9
+_PRESENT = (0.45, 0.30, 0.30, 0.20, 0.25, 0.20)
+_LEVELS = np.arange(1, 10) / 3.0
+_LEVEL_WEIGHTS = np.array([2, 3, 4, 3, 3, 4, 2, 2, 3], float)
+_VALENCE = np.array([1.0, -0.8, -0.7, 0.1, -0.6, -0.4])
+_GLOTTAL = [FEATURE_NAMES.index(n) for n in ("NAQ", "QOQ", "H1H2", "PSP", "MDQ", "Rd", "Rd_conf")]
+_PEAK_SLOPE = FEATURE_NAMES.index("peakSlope")
+_VUV = FEATURE_NAMES.index("VUV")
+_F0 = FEATURE_NAMES.index("F0")
+_CREAK = FEATURE_NAMES.index("creak")
+_MCEP_0 = FEATURE_NAMES.index("MCEP_0")
+_HMPDM_0 = FEATURE_NAMES.index("HMPDM_0")
+_HMPDD_0 = FEATURE_NAMES.index("HMPDD_0")
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticSize:
+    """How large a corpus to draw.
+
+    Attributes:
+        videos: number of videos, one speaker each.
+        segments: annotated segments in each.
+        seed: what the numbers are drawn from.
+    """
+
+    videos: int = DEFAULT_VIDEOS
+    segments: int = _SEGMENTS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.videos < MIN_VIDEOS or self.segments < 1:
+            raise CorpusError(
+                f"A synthetic corpus needs at least {MIN_VIDEOS} videos (one for each split) and "
+                f"one segment; asked for {self.videos} videos of {self.segments} segments."
+            )
+
+
+def write_corpus(folder: str | Path, size: SyntheticSize | None = None) -> Path:
+    """Writes a corpus: two genuine ``.csd`` files and ``folds.json``.
+
+    Args:
+        folder: where to; made where missing.
+        size: how large; by default 40 videos of 20 segments of 2 to 6 s.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CorpusError: the size is too small to have three splits.
+
+    Example:
+        ```python
+        write_corpus("corpus", SyntheticSize(videos=6, segments=4))
+        tfds_mosei.build("covarep", data_dir="data", manual_dir="corpus")
+        ```
+    """
+    folder = Path(folder)
+    size = size or SyntheticSize()
+    folder.mkdir(parents=True, exist_ok=True)
+    labels: list[tuple[str, np.ndarray, np.ndarray]] = []
+
+    def videos() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for number in range(size.videos):
+            video = _draw_video(size, number)
+            labels.append((video.video_id, video.segments, video.labels))
+            yield video.video_id, video.intervals, video.features
+
+    about = {"dataset name": "synthetic corpus in the layout of CMU-MOSEI (random numbers)"}
+    csd.write(
+        folder / "synthetic_covarep.csd",
+        FEATURE_ROOT,
+        videos(),
+        dimension_names=FEATURE_NAMES,
+        description="74 drawn columns every 10 ms; no speech",
+        metadata=about,
+        compression=None,
+    )
+    csd.write(
+        folder / "synthetic_labels.csd",
+        LABEL_ROOT,
+        labels,
+        dimension_names=LABEL_NAMES,
+        description="drawn sentiment and emotions",
+        metadata=about,
+    )
+    folds = json.dumps(_draw_folds(size), indent=1)
+    (folder / "folds.json").write_text(folds + "\n", encoding="utf-8")
+    return folder
+
+
+def _video_id(number: int) -> str:
+    return f"synthetic_{number:04d}"
+
+
+def _draw_folds(size: SyntheticSize) -> dict[str, list[str]]:
+    """Three fifths of the videos train, a seventh (at least one) validates, the rest tests."""
+    order = np.random.default_rng([size.seed, 1]).permutation(size.videos)
+    validation = max(1, size.videos // 7)
+    test = max(1, size.videos // 4)
+    ids = [_video_id(int(number)) for number in order]
+    return {
+        "train": sorted(ids[validation + test :]),
+        "validation": sorted(ids[:validation]),
+        "test": sorted(ids[validation : validation + test]),
+    }
+
+
+@dataclasses.dataclass
+class _Video:
+    video_id: str
+    intervals: np.ndarray
+    features: np.ndarray
+    segments: np.ndarray
+    labels: np.ndarray
+
+
+def _draw_video(size: SyntheticSize, number: int) -> _Video:
+    rng = np.random.default_rng([size.seed, 2, number])
+    temper = np.clip(np.array(_PRESENT) * rng.uniform(0.6, 1.4, len(EMOTIONS)), 0.0, 1.0)
+    pieces: list[np.ndarray] = []
+    voiced: list[np.ndarray] = []
+    segments, labels = [], []
+    frame = 0
+
+    def add(seconds: float, levels: np.ndarray | None) -> int:
+        nonlocal frame
+        frames = max(1, round(seconds * _RATE))
+        pieces.append(_draw_movement(rng, frames, levels))
+        voiced.append(_draw_voicing(rng, frames, levels is not None))
+        frame += frames
+        return frames
+
+    for _ in range(size.segments):
+        add(rng.uniform(*_PAUSE_SECONDS), None)
+        if rng.random() < _EXTRA_SPEECH:
+            add(rng.uniform(*_EXTRA_SECONDS), _draw_levels(rng, temper))
+            add(rng.uniform(*_PAUSE_SECONDS), None)
+        levels = _draw_levels(rng, temper)
+        start = frame
+        length = add(rng.uniform(*_SEGMENT_SECONDS), levels)
+        segments.append((start * FRAME_PERIOD, (start + length) * FRAME_PERIOD))
+        labels.append((_draw_sentiment(rng, levels), *levels))
+    add(rng.uniform(*_PAUSE_SECONDS), None)
+
+    order = rng.permutation(len(segments)) if rng.random() < 0.3 else np.arange(len(segments))
+    starts = np.arange(frame) * FRAME_PERIOD
+    return _Video(
+        _video_id(number),
+        np.stack([starts, starts + FRAME_PERIOD], axis=1),
+        _columns(rng, np.concatenate(pieces), np.concatenate(voiced)),
+        np.array(segments)[order],
+        np.array(labels, np.float32)[order],
+    )
+
+
+def _draw_levels(rng: np.random.Generator, temper: np.ndarray) -> np.ndarray:
+    present = rng.random(len(EMOTIONS)) < temper
+    levels = rng.choice(_LEVELS, len(EMOTIONS), p=_LEVEL_WEIGHTS / _LEVEL_WEIGHTS.sum())
+    return np.where(present, levels, 0.0)
+
+
+def _draw_sentiment(rng: np.random.Generator, levels: np.ndarray) -> float:
+    value = float(levels @ _VALENCE) + rng.normal(0.0, 0.3)
+    return float(np.clip(np.round(value * 3) / 3, -3.0, 3.0))
+
+
+def _draw_movement(rng: np.random.Generator, frames: int, levels: np.ndarray | None) -> np.ndarray:
+    """Two quadratures of each emotion's oscillation: float64 [frames, 6, 2]; zero in pauses."""
+    if levels is None:
+        return np.zeros((frames, len(EMOTIONS), 2))
+    hertz = (_SLOWEST_HZ + _HZ_PER_LEVEL * levels) * rng.uniform(0.93, 1.07, len(EMOTIONS))
+    wander = rng.normal(0.0, 0.02, (frames, len(EMOTIONS))).cumsum(axis=0)
+    time = np.arange(frames)[:, None] * FRAME_PERIOD
+    phase = 2 * np.pi * (hertz * time + rng.random(len(EMOTIONS))) + wander
+    return np.stack([np.cos(phase), np.sin(phase)], axis=-1)
+
+
+def _draw_voicing(rng: np.random.Generator, frames: int, speaking: bool) -> np.ndarray:
+    """Syllables: voiced stretches of 0.1 to 0.35 s with short gaps; all off in pauses."""
+    voiced = np.zeros(frames, bool)
+    position = 0
+    while speaking and position < frames:
+        on, off = int(rng.integers(10, 36)), int(rng.integers(2, 12))
+        voiced[position : position + on] = True
+        position += on + off
+    return voiced
+
+
+def _mixing() -> np.ndarray:
+    """How oscillations enter columns: float64 [6, 2, 74], the same in every corpus."""
+    rng = np.random.default_rng([GENERATOR_VERSION, 3])
+    free = [_F0, *range(_MCEP_0 + 1, _MCEP_0 + 25), *range(_HMPDM_0 + 7, NUM_FEATURES)]
+    mixing = np.zeros((len(EMOTIONS), 2, NUM_FEATURES))
+    for emotion in range(len(EMOTIONS)):
+        columns = rng.choice(free, _COLUMNS_PER_EMOTION, replace=False)
+        angle = rng.uniform(0, 2 * np.pi, _COLUMNS_PER_EMOTION)
+        gain = _AMPLITUDE * rng.uniform(0.6, 1.2, _COLUMNS_PER_EMOTION)
+        mixing[emotion, 0, columns] = gain * np.cos(angle)
+        mixing[emotion, 1, columns] = gain * np.sin(angle)
+    return mixing
+
+
+def _scales() -> tuple[np.ndarray, np.ndarray]:
+    """Centre and spread of each column, of the size that speech gives them."""
+    centre, spread = np.zeros(NUM_FEATURES), np.ones(NUM_FEATURES)
+    voice = {
+        "F0": (170.0, 45.0),
+        "NAQ": (0.09, 0.03),
+        "QOQ": (0.4, 0.12),
+        "H1H2": (5.0, 4.0),
+        "PSP": (0.4, 0.2),
+        "MDQ": (0.12, 0.03),
+        "peakSlope": (-0.35, 0.12),
+        "Rd": (1.3, 0.5),
+        "Rd_conf": (0.55, 0.15),
+    }
+    for name, (middle, width) in voice.items():
+        column = FEATURE_NAMES.index(name)
+        centre[column], spread[column] = middle, width
+    order = np.arange(25)
+    centre[_MCEP_0 : _MCEP_0 + 25] = 2.0 * np.exp(-order / 2.0) * np.cos(order)
+    spread[_MCEP_0 : _MCEP_0 + 25] = 1.2 * np.exp(-order / 6.0) + 0.05
+    centre[_HMPDM_0 : _HMPDM_0 + 25] = 1.5 * order / 24.0
+    spread[_HMPDM_0 : _HMPDM_0 + 7] = 1e-7
+    spread[_HMPDM_0 + 7 : _HMPDM_0 + 25] = 0.9
+    spread[_HMPDD_0:] = 0.08
+    return centre, spread
+
+
+def _columns(rng: np.random.Generator, movement: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """Rows as a feature extractor would write them: float32 [frames, 74]."""
+    frames = len(voiced)
+    speaker = rng.normal(0.0, 0.5, NUM_FEATURES)
+    standard = np.einsum("teq,eqc->tc", movement, _mixing())
+    standard += speaker + _smooth_noise(rng, frames)
+    loudness = np.convolve(voiced, np.ones(15) / 15, mode="same")
+    standard[:, _MCEP_0] += 2.5 * (loudness - 0.5)
+    centre, spread = _scales()
+    rows = centre + spread * standard
+    rows[:, _VUV] = voiced
+    rows[:, _F0] = np.clip(rows[:, _F0], 50.0, 500.0)
+    rows[:, _CREAK] = 1.0 / (1.0 + np.exp(3.0 - standard[:, _CREAK]))
+    # Voice-source columns hold zeros where the voice is off.
+    rows[np.ix_(~voiced, _GLOTTAL)] = 0.0
+    rows[rng.random(frames) < 1e-4, _PEAK_SLOPE] = -np.inf
+    return rows.astype(np.float32)
+
+
+def _smooth_noise(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """First-order noise of unit variance, correlated over about 0.1 s: float64 [frames, 74]."""
+    memory = 0.9
+    noise = rng.normal(size=(frames, NUM_FEATURES)) * np.sqrt(1 - memory**2)
+    noise[0] /= np.sqrt(1 - memory**2)
+    return lfilter([1.0], [1.0, -memory], noise, axis=0)

@@ -1,0 +1,389 @@
+"""The TFDS builder: a corpus in CMU-MOSEI's layout becomes a dataset of segments."""
+
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_mosei import folds as folds_lib
+from tfds_mosei import report, segments, sources, synthetic
+from tfds_mosei.errors import CorpusError
+from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, NUM_FEATURES
+
+FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
+
+
+@dataclasses.dataclass
+class CorpusConfig(tfds.core.BuilderConfig):
+    """What a dataset is made from.
+
+    Attributes:
+        synthetic: whether the corpus is drawn instead of read.
+    """
+
+    synthetic: bool = False
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """CMU-MOSEI's acoustic features, one annotated segment per example.
+
+    Args:
+        config: ``"covarep"`` (the default) or ``"synthetic"``.
+        data_dir: where datasets are kept.
+        manual_dir: folder of the corpus. When given, here or as `folds` or `size`, the name of
+            the config gets a fingerprint of corpus and folds, so that every corpus and every
+            choice of folds has a directory of its own.
+        folds: folds file (``.json``, or the SDK's ``.py``) or ids by split; by default the file
+            in the corpus folder, else MOSEI's standard folds, downloaded.
+        size: synthetic only: number of videos.
+        **kwargs: further arguments of `tfds.core.GeneratorBasedBuilder`, such as ``version`` and
+            ``file_format``.
+
+    Raises:
+        CorpusError: the corpus or the folds are not usable.
+
+    Example:
+        ```python
+        builder = tfds_mosei.Builder(config="covarep", data_dir="data", manual_dir="mosei")
+        builder.download_and_prepare()
+        train = builder.as_dataset(split="train")
+        ```
+
+    References:
+        Zadeh et al. (2018), Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and
+        Interpretable Dynamic Fusion Graph, ACL.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "First release: annotated segments of CMU-MOSEI's COVAREP features."
+    }
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """\
+    Put two files of CMU-MOSEI into the folder, under any name:
+      * CMU_MOSEI_COVAREP.csd, the acoustic features (root name 'COVAREP');
+      * CMU_MOSEI_Labels.csd, the labels (root name 'All Labels').
+    Any other corpus in the same layout works too, with a folds.json beside it:
+    {"train": [video ids], "validation": [...], "test": [...]}.
+    """
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
+        CorpusConfig(
+            name="covarep",
+            description="74 COVAREP features at 100 Hz, as published.",
+        ),
+        CorpusConfig(
+            name="synthetic",
+            description="A small corpus of random numbers in the same layout; no speech.",
+            synthetic=True,
+        ),
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = "covarep"
+
+    def __init__(
+        self,
+        *,
+        config: str | tfds.core.BuilderConfig | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        manual_dir: str | os.PathLike[str] | None = None,
+        folds: FoldsLike = None,
+        size: int | None = None,
+        **kwargs: Any,
+    ):
+        self._manual_dir = None if manual_dir is None else Path(manual_dir)
+        self._given_folds = folds
+        self._size = synthetic.SyntheticSize() if size is None else synthetic.SyntheticSize(size)
+        self._summaries: list[segments.VideoSummary] = []
+        super().__init__(
+            config=self._named_config(config, manual_dir, folds, size),
+            data_dir=data_dir,
+            **kwargs,
+        )
+        self._original_state = {
+            "config": config,
+            "data_dir": data_dir,
+            "manual_dir": manual_dir,
+            "folds": folds,
+            "size": size,
+            **kwargs,
+        }
+
+    # === Identity ===
+
+    def _named_config(
+        self,
+        config: str | tfds.core.BuilderConfig | None,
+        manual_dir: str | os.PathLike[str] | None,
+        folds: FoldsLike,
+        size: int | None,
+    ) -> str | tfds.core.BuilderConfig | None:
+        """Adds the fingerprint to the config's name where sources, folds or size are given."""
+        if manual_dir is None and folds is None and size is None:
+            return config
+        name = config if isinstance(config, str | None) else config.name
+        base = self.builder_configs.get(name or self.DEFAULT_BUILDER_CONFIG_NAME)
+        if base is None:
+            raise CorpusError(
+                f"No config {name!r} in tfds_mosei; there are {', '.join(self.builder_configs)}."
+            )
+        if base.synthetic and (manual_dir is not None or folds is not None):
+            raise CorpusError("The synthetic corpus takes a size, no manual_dir and no folds.")
+        if not base.synthetic and size is not None:
+            raise CorpusError("Only the synthetic corpus takes a size.")
+        if not base.synthetic and manual_dir is None:
+            raise CorpusError("Other folds need manual_dir too, the folder of the corpus.")
+        contents = self._describe(base, self._manual_dir)
+        return dataclasses.replace(base, name=f"{base.name}-{contents['fingerprint']}")
+
+    def _describe(self, config: CorpusConfig, manual_dir: Path | None) -> dict[str, Any]:
+        """What a dataset is made from: the part of its metadata that identifies it."""
+        if config.synthetic:
+            identity: dict[str, Any] = {
+                "generator": synthetic.GENERATOR_VERSION,
+                **dataclasses.asdict(self._size),
+            }
+            described: list[dict[str, Any]] = [{"name": "synthetic", **identity}]
+        else:
+            files = sources.find_sources(self._existing(manual_dir))
+            described = sources.describe_files(files)
+            identity = {
+                "sources": [item["blake2b"] for item in described],
+                "folds": self._folds_digest(files.folder),
+            }
+        return {
+            "fingerprint": sources.fingerprint(identity),
+            "synthetic": config.synthetic,
+            "sources": described,
+        }
+
+    def _existing(self, manual_dir: Path | None) -> Path:
+        if manual_dir is None or not manual_dir.is_dir() or not any(manual_dir.iterdir()):
+            raise CorpusError(
+                f"{manual_dir}: no such folder, or nothing in it. It must hold the corpus.\n"
+                f"{tfds.core.utils.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS)}"
+            )
+        return manual_dir
+
+    def _local_folds(self, folder: Path) -> folds_lib.Folds | None:
+        """Folds that need no download."""
+        if isinstance(self._given_folds, Mapping):
+            return folds_lib.make_folds(self._given_folds)
+        path = self._given_folds or folds_lib.find_folds(folder)
+        return None if path is None else folds_lib.load_folds(path)
+
+    def _folds_digest(self, folder: Path) -> str:
+        local = self._local_folds(folder)
+        return local.digest if local is not None else folds_lib.STANDARD_FOLDS_DIGEST
+
+    # === TFDS interface ===
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "video_id": tfds.features.Text(doc="Id of the video (YouTube id in MOSEI)."),
+                    "segment_id": tfds.features.Scalar(
+                        np.int32, doc="Row of the segment among the video's labels; -1 for none."
+                    ),
+                    "interval": tfds.features.Tensor(
+                        shape=(2,), dtype=np.float32, doc="Start and end in seconds."
+                    ),
+                    "features": tfds.features.Tensor(
+                        shape=(None, NUM_FEATURES),
+                        dtype=np.float32,
+                        # 25 times faster to write and twice as fast to read as float lists.
+                        encoding=tfds.features.Encoding.BYTES,
+                        doc="COVAREP rows every 10 ms, as published; may hold NaN and -inf.",
+                    ),
+                    "emotions": tfds.features.Tensor(
+                        shape=(len(EMOTIONS),),
+                        dtype=np.float32,
+                        doc=f"{', '.join(EMOTIONS)}: 0 to 3 each, not exclusive.",
+                    ),
+                    "sentiment": tfds.features.Scalar(np.float32, doc="-3 to 3."),
+                }
+            ),
+            supervised_keys=("features", "emotions"),
+            homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: str | os.PathLike[str] | None = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Prepares the dataset, or checks that what is there was made from the same files.
+
+        Args:
+            download_dir: where downloads go; ``manual`` in it is the default ``manual_dir``.
+            download_config: as in TFDS; its ``manual_dir`` is the folder of the corpus where the
+                builder was not given one.
+            **kwargs: as in `tfds.core.DatasetBuilder.download_and_prepare`.
+
+        Raises:
+            CorpusError: the corpus is not usable, or the directory holds a dataset made from
+                other files or folds.
+        """
+        settings = dataclasses.replace(download_config or tfds.download.DownloadConfig())
+        downloads = Path(download_dir or Path(self.data_dir_root) / "downloads")
+        if self._manual_dir is not None:
+            settings.manual_dir = self._manual_dir
+        manual_dir = Path(settings.manual_dir or downloads / "manual")
+        mode = settings.download_mode
+        if self.data_path.exists() and not mode.overwrite_dataset:
+            self._check_prepared(manual_dir)
+        with self._locked():
+            super().download_and_prepare(
+                download_dir=download_dir, download_config=settings, **kwargs
+            )
+
+    def _check_prepared(self, manual_dir: Path) -> None:
+        """A dataset of other sources or folds is never returned in place of the one asked for."""
+        if not self.builder_config.synthetic and not manual_dir.is_dir():
+            return
+        wanted = self._describe(self.builder_config, manual_dir)["fingerprint"]
+        prepared = self.info.metadata.get("fingerprint")
+        if wanted != prepared:
+            raise CorpusError(
+                f"{self.data_dir} holds a dataset with the fingerprint {prepared}, but the corpus "
+                f"and folds now given have {wanted}. Use another data_dir, pass manual_dir and "
+                "folds to the builder (each combination then has a directory of its own), or "
+                "prepare again with overwriting."
+            )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One build of a config at a time; what a killed build left behind is removed."""
+        folder = Path(self.data_dir).parent
+        missing = [p for p in (folder, *folder.parents) if not p.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            for left in folder.glob(f"incomplete.*_{self.version}"):
+                tfds.core.Path(left).rmtree()
+            yield
+        finally:
+            os.close(handle)
+            for path in missing:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        config = self.builder_config
+        if config.synthetic:
+            folder = Path(self._stack.enter_context(_temporary_folder(Path(self.data_dir))))
+            synthetic.write_corpus(folder, self._size)
+        else:
+            folder = self._manual_folder(dl_manager)
+        self._contents = self._describe(config, folder)
+        self._corpus = self._stack.enter_context(sources.Corpus(sources.find_sources(folder)))
+        self._folds = self._resolve_folds(folder, dl_manager)
+        generators = {}
+        for split in LABELLED_SPLITS:
+            generators[split] = self._not_empty(split)
+        unassigned = self._generate_examples("unassigned")
+        first = next(unassigned, None)
+        if first is not None:
+            generators["unassigned"] = itertools.chain([first], unassigned)
+        return generators
+
+    def _manual_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
+        if self._manual_dir is not None:
+            return self._existing(self._manual_dir)
+        try:
+            return Path(dl_manager.manual_dir)
+        except AssertionError as error:
+            raise CorpusError(str(error)) from error
+
+    def _resolve_folds(
+        self, folder: Path, dl_manager: tfds.download.DownloadManager
+    ) -> folds_lib.Folds:
+        local = self._local_folds(folder)
+        if local is not None:
+            return local
+        try:
+            path = dl_manager.download(folds_lib.STANDARD_FOLDS_URL)
+        except Exception as error:
+            raise CorpusError(
+                f"No {folds_lib.FOLDS_FILE} in {folder}, and the standard folds could not be "
+                f"fetched from {folds_lib.STANDARD_FOLDS_URL} ({error}). Put a "
+                f"{folds_lib.FOLDS_FILE} or {folds_lib.STANDARD_FOLDS_FILE} into the folder, or "
+                "name one (folds)."
+            ) from error
+        checked = folds_lib.check_standard_folds(path)
+        return folds_lib.parse_standard_file(checked)
+
+    def _not_empty(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        examples = self._generate_examples(split)
+        first = next(examples, None)
+        if first is None:
+            raise CorpusError(
+                f"The split {split!r} is empty: none of the {len(self._folds.videos[split])} "
+                f"videos that {self._folds.source} gives it has both labels and features that "
+                f"fit together in {self._corpus.files.folder}. Choose folds that belong to this "
+                "corpus."
+            )
+        return itertools.chain([first], examples)
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        corpus = self._corpus
+        wanted = None if split == "unassigned" else split
+        for video_id in sorted(corpus.labels):
+            if self._folds.split_of(video_id) != wanted:
+                continue
+            labels = corpus.labels[video_id]
+            if not corpus.has_features(video_id):
+                self._summaries.append(segments.unavailable(video_id, split, labels))
+                continue
+            intervals, features = corpus.features.read(video_id)
+            examples, summary = segments.segment_examples(
+                video_id, split, intervals, features, labels
+            )
+            self._summaries.append(summary)
+            yield from examples
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
+        self._summaries = []
+        with contextlib.ExitStack() as self._stack:
+            super()._download_and_prepare(dl_manager, download_config)
+            self._describe_result()
+
+    def _describe_result(self) -> None:
+        """Puts what was read and counted into the dataset's metadata."""
+        train = report.merge_moments(s for s in self._summaries if s.split == "train")
+        self.info.metadata.update(
+            {
+                **self._contents,
+                "folds": {
+                    "source": Path(self._folds.source).name,
+                    "digest": self._folds.digest,
+                    "videos": {name: len(ids) for name, ids in self._folds.videos.items()},
+                },
+                "emotions": list(EMOTIONS),
+                "feature_names": list(FEATURE_NAMES),
+                "feature_statistics": train.to_dict(),
+                "report": report.make_report(self._summaries, self._corpus, self._folds),
+            }
+        )
+
+
+@contextlib.contextmanager
+def _temporary_folder(beside: Path) -> Iterator[str]:
+    """A folder on the disk that the dataset goes to; ``/tmp`` may be small."""
+    folder = beside / "corpus"
+    folder.mkdir(parents=True)
+    try:
+        yield os.fspath(folder)
+    finally:
+        tfds.core.Path(folder).rmtree(missing_ok=True)
