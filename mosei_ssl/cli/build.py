@@ -31,6 +31,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int | None, default=None, help="number of videos of the synthetic corpus"
     )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="accepted by every verb; building draws nothing"
+    )
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
