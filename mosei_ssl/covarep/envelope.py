@@ -104,6 +104,7 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
         total -= (centred[:, 0] ** 2 + centred[:, -1] ** 2) / 2
         last = current @ ends / (DFT // 2)
         beyond = 4 * (total * 2 / DFT - last**2) / 2 - (power - mean**2)
+        beyond = np.where(order[running] < _MAX_ORDER, beyond, 0.0)
         within = np.sqrt(power)
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = (within + np.sqrt(np.maximum(beyond, 0))) / within
