@@ -1,3 +1,51 @@
-"""Label-efficient audio emotion recognition on CMU-MOSEI's acoustic features."""
+"""Label-efficient audio emotion recognition on CMU-MOSEI's acoustic features.
+
+The stages as Python functions, loaded when first used:
+
+    >>> import mosei_ssl
+    >>> mosei_ssl.pretrain(mosei_ssl.PretrainConfig(run="runs/pre"))  # doctest: +SKIP
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosei_ssl.errors import UserError
+    from mosei_ssl.serving import export
+    from mosei_ssl.training import (
+        FinetuneConfig,
+        PretrainConfig,
+        evaluate,
+        finetune,
+        pretrain,
+    )
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "UserError": "mosei_ssl.errors",
+    "FinetuneConfig": "mosei_ssl.training",
+    "PretrainConfig": "mosei_ssl.training",
+    "evaluate": "mosei_ssl.training",
+    "export": "mosei_ssl.serving",
+    "finetune": "mosei_ssl.training",
+    "pretrain": "mosei_ssl.training",
+}
+
+__all__ = [
+    "FinetuneConfig",
+    "PretrainConfig",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "export",
+    "finetune",
+    "pretrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing Keras takes seconds; whoever only extracts features should not wait for it.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,7 +1,10 @@
 """`mosei-ssl build`."""
 
+from typing import Any
+
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.table import Table
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a small made-up corpus, written as .csd and read back; for trying things out",
     )
     parser.add_argument(
-        "--size", type=int | None, default=None, help="number of videos of the synthetic corpus"
+        "--size", type=int | None, default=None, help="videos of the synthetic corpus"
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="accepted by every verb; building draws nothing"
@@ -37,14 +40,43 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    from mosei_ssl.data.build import build_dataset
+    if (options.manual_dir is None) == (not options.synthetic):
+        parser.error("give either --manual-dir DIR or --synthetic")
+    import tfds_mosei
 
-    report = build_dataset(
+    builder = tfds_mosei.build(
+        "synthetic" if options.synthetic else "covarep",
         data_dir=options.data_dir,
         manual_dir=options.manual_dir,
         folds=options.folds,
-        synthetic=options.synthetic,
         size=options.size,
     )
-    Console().print(report)
+    console = Console()
+    console.print(_summary(builder))
+    console.print(f"[bold]{builder.info.full_name}[/bold] in {builder.data_dir}", soft_wrap=True)
     return 0
+
+
+def _summary(builder: Any) -> Table:
+    report = builder.info.metadata["report"]
+    title = "SYNTHETIC data" if builder.info.metadata["synthetic"] else "Dataset"
+    table = Table(title=title, title_justify="left")
+    for name in ("split", "videos", "segments", "hours", "median s", "longest s", "no emotion"):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for split, row in report["splits"].items():
+        seconds = row.get("seconds", {})
+        table.add_row(
+            split,
+            str(row["videos"]),
+            str(row["segments"]),
+            f"{row['hours']:.2f}",
+            f"{seconds.get('median', 0):.1f}",
+            f"{seconds.get('max', 0):.1f}",
+            str(row.get("no_emotion", "-")),
+        )
+    notes = {**report["dropped"], **report["clipped"], **report["oddities"]}
+    shown = [f"{name.replace('_', ' ')}: {count}" for name, count in notes.items() if count]
+    if shown:
+        table.caption = "; ".join(shown)
+        table.caption_justify = "left"
+    return table

@@ -1,8 +1,8 @@
 """Entry point: picks the verb, turns bad input into one line and exit code 2."""
 
+import contextlib
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import mosei_ssl
+from mosei_ssl.cli.quiet import quiet_start
 from mosei_ssl.errors import UserError
 
 VERBS = {
@@ -24,6 +25,8 @@ VERBS = {
     "predict": "emotions of a .csd, .npy or audio file, from a SavedModel or a server",
     "study": "the label-efficiency experiment: grid, statistics, report",
 }
+
+_TENSORFLOW_VERBS = set(VERBS) - {"extract", "verify"}
 
 _HELP = """usage: mosei-ssl VERB [options]
 
@@ -64,27 +67,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         sys.stderr.write(f"mosei-ssl: there is no verb {verb!r}; there are: {', '.join(VERBS)}.\n")
         return 2
-    # TensorFlow's start-up notes would bury ours; a user's own setting wins.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     debug = "--debug" in arguments
     _set_up_logging(debug)
     try:
-        module = importlib.import_module(f"mosei_ssl.cli.{verb}")
+        wants_help = "-h" in arguments or "--help" in arguments
+        with contextlib.nullcontext() if debug else quiet_start():
+            module = importlib.import_module(f"mosei_ssl.cli.{verb}")
+            if verb in _TENSORFLOW_VERBS and not wants_help:
+                import tensorflow  # noqa: F401
         parser = _parser(verb, module.add_arguments)
         options = parser.parse_args(arguments)
         options.pop("debug", None)
         return module.run(parser, options) or 0
     except UserError as error:
         return _fail(verb, error, debug)
+    except Exception as error:
+        # Recognised by name: importing these classes here would make every bad call, and every
+        # --help, wait for TensorFlow.
+        if type(error).__name__ == "Interrupted":
+            sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to go on.\n")
+            return 0
+        if type(error).__name__ == "CorpusError":
+            return _fail(verb, error, debug)
+        raise
     except KeyboardInterrupt:
         sys.stderr.write(f"\nmosei-ssl {verb}: stopped.\n")
         return 130
-    except ValueError as error:
-        # tfds_mosei knows nothing of mosei_ssl, so its error is recognised by name; loading it
-        # here would make every bad call wait for TensorFlow.
-        if type(error).__name__ != "CorpusError":
-            raise
-        return _fail(verb, error, debug)
 
 
 def _fail(verb: str, error: Exception, debug: bool) -> int:
@@ -112,6 +120,8 @@ def _set_up_logging(debug: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     for name in ("mosei_ssl", "tfds_mosei"):
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
+    # TFDS warns through absl about its own internals.
+    logging.getLogger("absl").setLevel(logging.WARNING if debug else logging.ERROR)
 
 
 if __name__ == "__main__":

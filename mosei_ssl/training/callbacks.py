@@ -231,6 +231,8 @@ class Scalars(keras.callbacks.Callback):
         for name, value in values.items():
             split = "validation" if name.startswith("val_") else "train"
             with self.writers[split].as_default():
-                tf.summary.scalar(f"epoch/{name.removeprefix('val_')}", float(value), step=epoch + 1)
+                tf.summary.scalar(
+                    f"epoch/{name.removeprefix('val_')}", float(value), step=epoch + 1
+                )
         for writer in self.writers.values():
             writer.flush()

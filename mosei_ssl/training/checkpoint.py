@@ -42,7 +42,7 @@ class Checkpoint(keras.callbacks.Callback):
     given as `stateful`.
 
     Args:
-        directory: where `state.npz` is kept.
+        directory: where `state.npz` is kept. `stopped` tells whether early stopping had ended it.
         every_steps: save also every so many steps; 0 saves at the end of each epoch.
         stateful: callbacks whose state is kept too, by name.
 
@@ -58,6 +58,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.stateful: dict[str, Stateful] = stateful or {}
         self.epoch = 0
         self.step = 0
+        self.stopped = False
         self._metrics: list[np.ndarray] | None = None
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -74,6 +75,7 @@ class Checkpoint(keras.callbacks.Callback):
         header = {
             "epoch": self.epoch,
             "step": self.step,
+            "stopped": self.stopped,
             "paths": [v.path for v in self._variables],
             "callbacks": {name: c.get_state() for name, c in self.stateful.items()},
         }
@@ -124,6 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
         for name, callback in self.stateful.items():
             callback.set_state(header["callbacks"][name])
         self.epoch, self.step = header["epoch"], header["step"]
+        self.stopped = header["stopped"]
         if self.step:
             count = len(model.metrics_variables)
             self._metrics = arrays[len(arrays) - count :] if count else []
@@ -171,6 +174,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch, self.step = epoch + 1, 0
+        self.stopped = bool(self.model.stop_training)
         self.save()
 
     def _remember(self, number: int, frame: Any) -> None:

@@ -6,8 +6,8 @@ The paper does not publish its hyper-parameters: every default here is our own c
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mosei_ssl.data.config import DataConfig
-from mosei_ssl.models.config import BackboneConfig, HeadConfig, PretrainingTaskConfig
+from mosei_ssl.data import DataConfig
+from mosei_ssl.models import BackboneConfig, HeadConfig, PretrainingTaskConfig
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 

@@ -1,0 +1,131 @@
+"""Scores of a fine-tuned run beside what it must beat."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from mosei_ssl.data import DataConfig, Segments, load_segments, make_evaluation_dataset
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import (
+    classical_predictions,
+    evaluate_predictions,
+    pooled_features,
+    write_json,
+)
+from mosei_ssl.models import EmotionModel
+from mosei_ssl.training.finetune import load_model
+from mosei_ssl.training.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
+
+
+def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
+    """Score a finished fine-tuning run on a split, and write the result to its metrics.json.
+
+    Beside the model stand, with the same labelled segments: the all-zero predictor, the median of
+    the labelled subset, and ridge and SVR on pooled features.
+
+    Args:
+        run: directory of a finished fine-tuning run.
+        split: split of the run's dataset that has labels.
+
+    Returns:
+        What metrics.json holds for the split: `segments`, and per predictor the scores of
+        `evaluate_predictions`. The predictions themselves are kept in `predictions-SPLIT.npz`.
+
+    Raises:
+        UserError: no such run or split, or the dataset is no longer the one it was trained on.
+
+    Example:
+        >>> evaluate("runs/ssl100")["predictors"]["model"]["overall"]["mae"]  # doctest: +SKIP
+    """
+    directory = RunDirectory(run).open("finetune").require_finished()
+    options = directory.config()
+    config = DataConfig(**options["data"])
+    segments = load_segments(config, split).labelled()
+    labelled = _labelled_subset(directory, config, segments)
+    model = load_model(directory / "model.keras")
+
+    predictions = predict_segments(model, segments, config)
+    mean = segments.statistics["mean"]
+    predictors = {
+        "model": predictions,
+        **classical_predictions(
+            pooled_features(iter(labelled), mean),
+            labelled.emotions,
+            pooled_features(iter(segments), mean),
+        ),
+    }
+    result = {
+        "segments": len(segments),
+        "predictors": {
+            name: evaluate_predictions(segments.emotions, values)
+            for name, values in predictors.items()
+        },
+    }
+    np.savez(
+        directory / f"predictions-{split}.npz",
+        video_ids=segments.video_ids,
+        segment_ids=segments.segment_ids,
+        labels=segments.emotions,
+        **predictions,
+    )
+    _add_to_metrics(directory, split, result)
+    return result
+
+
+def predict_segments(
+    model: EmotionModel, segments: Segments, config: DataConfig
+) -> dict[str, np.ndarray]:
+    """Predict every segment of a split.
+
+    Args:
+        model: the emotion model.
+        segments: N segments.
+        config: batch size and the like.
+
+    Returns:
+        Arrays [N, 6] `intensity`, `class`, `present`, `expected`, in the order of `segments`.
+    """
+    order = segments.length_order()
+    batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
+    sorted_predictions = model.to_predictor().predict(batches, verbose=0)
+    predictions = {}
+    for name, values in sorted_predictions.items():
+        predictions[name] = np.empty_like(values)
+        predictions[name][order] = values
+    return predictions
+
+
+def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> Segments:
+    if split.metadata.get("fingerprint") != run.info["dataset"]["fingerprint"]:
+        raise UserError(
+            f"the dataset in {config.data_dir} is not the one that {run.path} was trained on "
+            f"({run.info['dataset']['name']}): build that one again, or repeat the run."
+        )
+    names = json.loads((run / "labels.json").read_text())
+    train = load_segments(config, "train")
+    where = {
+        (str(video), int(segment)): index
+        for index, (video, segment) in enumerate(
+            zip(train.video_ids, train.segment_ids, strict=True)
+        )
+    }
+    return train.subset([where[name["video_id"], name["segment_id"]] for name in names])
+
+
+def _add_to_metrics(run: RunDirectory, split: str, result: dict[str, Any]) -> None:
+    file = run / "metrics.json"
+    metrics = json.loads(file.read_text()) if file.exists() else {}
+    metrics.update(
+        dataset=run.info["dataset"],
+        seed=run.info["seed"],
+        backend=keras.backend.backend(),
+        **run.info["result"],
+    )
+    metrics.setdefault("splits", {})[split] = result
+    write_json(file, metrics)

@@ -1,0 +1,190 @@
+"""Training of the emotion model on a label budget: the SSL arm and its baseline."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mosei_ssl.data import (
+    Segments,
+    draw_label_budget,
+    load_segments,
+    make_evaluation_dataset,
+    make_training_dataset,
+)
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.models import BackboneConfig, EmotionModel, emotion_predictions
+from mosei_ssl.training.callbacks import BestWeights, Validation
+from mosei_ssl.training.config import FinetuneConfig
+from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
+from mosei_ssl.training.pretrain import backbone_for, describe_dataset, save_model
+from mosei_ssl.training.run_directory import RunDirectory, write_text
+
+_log = logging.getLogger(__name__)
+
+
+def finetune(config: FinetuneConfig) -> RunDirectory:
+    """Train the emotion model on few labels, from a pretrained backbone or from scratch.
+
+    Both arms get the same labelled subset, data order, head and schedule for the same seed; only
+    the backbone's initial weights differ.
+
+    Args:
+        config: all options; see `FinetuneConfig`.
+
+    Returns:
+        The finished run, with `model.keras` (float32, best epoch), `labels.json`, `history.csv`
+        and TensorBoard logs.
+
+    Raises:
+        UserError: bad options, data that is missing, an impossible label budget, a pretrained run
+            that is missing, unfinished or damaged, a loss that is not a number.
+        Interrupted: stopped by a signal, with the state saved.
+
+    Example:
+        >>> run = finetune(  # doctest: +SKIP
+        ...     FinetuneConfig(run="runs/ssl100", labels=100, pretrained="runs/pre")
+        ... )
+    """
+    if (config.pretrained is None) == (not config.from_scratch):
+        raise UserError(
+            "choose the arm: --pretrained RUN for the self-supervised one, or --from-scratch for "
+            "the baseline."
+        )
+    pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
+    if pretrained:
+        config.backbone = BackboneConfig(**pretrained.config()["backbone"])
+    segments = load_segments(config.data, "train").labelled()
+    chosen = draw_label_budget(
+        segments.emotions, config.labels, config.seed, groups=segments.video_ids
+    )
+    labelled = segments.subset(chosen)
+    validation = load_segments(config.data, "validation").labelled()
+
+    run = RunDirectory(config.run).start("finetune", config, describe_dataset(segments))
+    if run.finished:
+        _log.info("%s has finished already", run.path)
+        return run
+    write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
+
+    prepare(config.precision, config.seed)
+    model = _build(config, segments)
+    if pretrained:
+        _take_over(pretrained / "backbone.keras", model)
+    model.backbone.trainable = not config.freeze_backbone
+    first = _batches(labelled, config, 0, 0)
+    steps = first.steps_per_epoch * config.epochs
+    model.compile(optimizer=make_optimizer(config.optimizer, steps), loss=model.loss_function)
+    best = BestWeights(run.checkpoints / "best.npz", config.monitor, config.patience)
+    train(
+        model,
+        Plan(
+            run=run,
+            title=f"fine-tuning ({'SSL' if pretrained else 'baseline'})",
+            batches=lambda epoch, step: _batches(labelled, config, epoch, step).dataset,
+            steps_per_epoch=first.steps_per_epoch,
+            epochs=config.epochs,
+            checkpoint_steps=config.checkpoint_steps,
+            first=[Validation(_validation_score(model, validation, config)), best],
+            stateful={"best": best},
+            hparams={
+                "arm": "ssl" if pretrained else "baseline",
+                "labels": str(config.labels),
+                "backbone": config.backbone.kind,
+                "learning_rate": config.optimizer.learning_rate,
+                "seed": config.seed,
+            },
+        ),
+    )
+    best.restore()
+    run.info["result"] = {"arm": "ssl" if pretrained else "baseline", "labels": len(labelled)}
+    run.info["result"]["best_epoch"] = best.best_epoch + 1
+    keras.config.set_dtype_policy("float32")
+    final = _build(config, segments)
+    final.set_weights(model.get_weights())
+    save_model(final, run / "model.keras")
+    run.finish()
+    _log.info("emotion model: %s (best epoch %d)", run / "model.keras", best.best_epoch + 1)
+    return run
+
+
+def _open_pretrained(path: str) -> RunDirectory:
+    return RunDirectory(path).open("pretrain").require_finished()
+
+
+def _build(config: FinetuneConfig, segments: Segments) -> EmotionModel:
+    backbone = backbone_for(config.backbone, segments, config.seed)
+    return EmotionModel(backbone, asdict(config.head), config.seed)
+
+
+def _batches(labelled: Segments, config: FinetuneConfig, epoch: int, step: int):
+    return make_training_dataset(
+        labelled,
+        config.data,
+        seed=config.seed,
+        start_epoch=epoch,
+        start_step=step,
+        min_steps=config.min_steps_per_epoch,
+    )
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a `.keras` file in safe mode.
+
+    Raises:
+        UserError: the file is missing, cut short, or not what it should be.
+    """
+    import mosei_ssl.layers
+    import mosei_ssl.models  # noqa: F401  (registers what the file names)
+
+    if not path.is_file():
+        raise UserError(f"{path} is missing: repeat the run that writes it.")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        # zipfile, h5py, json and Keras each have their own way to say that a file is damaged.
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}): the "
+            "file is damaged or from another version; repeat the run that writes it."
+        ) from error
+
+
+def _take_over(path: Path, model: EmotionModel) -> None:
+    """Copy what was learned; standardisation stays that of the dataset at hand."""
+    source = load_model(path).trainable_variables
+    for target, value in zip(model.backbone.trainable_variables, source, strict=True):
+        target.assign(value)
+
+
+def _validation_score(model: EmotionModel, segments: Segments, config: FinetuneConfig):
+    order = segments.length_order()
+    labels = segments.emotions[order]
+
+    def score() -> dict[str, float]:
+        batches = make_evaluation_dataset(segments, config.data, indices=order, with_labels=False)
+        logits = model.predict(batches, verbose=0)
+        predictions = {
+            name: keras.ops.convert_to_numpy(value)
+            for name, value in emotion_predictions(logits).items()
+        }
+        scores = evaluate_predictions(labels, predictions)
+        values = {"loss": float(model.loss_function(labels, logits))}
+        for name, value in scores["overall"].items():
+            values[name] = np.nan if value is None else value
+        for emotion, row in scores["per_emotion"].items():
+            values[f"mae_{emotion}"] = row["mae"]
+            values[f"accuracy_{emotion}"] = row["accuracy"]
+        return values
+
+    return score
+
+
+def _names(segments: Segments) -> list[dict[str, object]]:
+    return [
+        {"video_id": str(video), "segment_id": int(segment)}
+        for video, segment in zip(segments.video_ids, segments.segment_ids, strict=True)
+    ]
