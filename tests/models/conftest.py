@@ -1,0 +1,23 @@
+"""Small models for the tests of this room."""
+
+import pytest
+from model_testing import MEAN, STD
+
+from mosei_ssl.models import BackboneConfig, build_backbone
+
+
+@pytest.fixture(params=["transformer", "gru"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def small_config(kind):
+    return BackboneConfig(
+        kind=kind, hidden_dim=16, num_layers=2, num_heads=2, feedforward_dim=32, pooling_factor=5
+    )
+
+
+@pytest.fixture
+def backbone(small_config):
+    return build_backbone(small_config, MEAN, STD, seed=1)

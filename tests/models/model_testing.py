@@ -1,0 +1,26 @@
+"""Batches for the tests of models."""
+
+import keras
+import numpy as np
+
+MEAN = np.linspace(-3.0, 300.0, 74)
+STD = np.concatenate([np.zeros(4), np.linspace(0.1, 60.0, 70)])
+
+
+def make_batch(lengths, steps=None, seed=0):
+    """Segments of the given lengths, padded with zeros to `steps` frames."""
+    steps = steps or max(lengths)
+    features = np.zeros((len(lengths), steps, 74), "float32")
+    for row, length in enumerate(lengths):
+        # Rows of one segment do not depend on what else is in the batch.
+        rng = np.random.default_rng([seed, row])
+        features[row, :length] = MEAN + STD * rng.normal(size=(length, 74))
+        features[row, 0, 7] = -np.inf
+    return {
+        "features": features,
+        "padding_mask": np.arange(steps) < np.asarray(lengths)[:, None],
+    }
+
+
+def numpy_tree(tree):
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, tree)
