@@ -1,0 +1,298 @@
+"""The 36 acoustic measures from which creaky voice is estimated, every 10 ms."""
+
+import functools
+
+import numpy as np
+from scipy import fft, ndimage
+from scipy import signal as sps
+
+from mosei_ssl.covarep.pitch import Pitch
+from mosei_ssl.covarep.signal import (
+    HOP,
+    SAMPLE_RATE,
+    blocks,
+    frames_of,
+    local_maxima,
+    median_filter,
+    moving_average,
+    open_hann,
+    round_half_away,
+    zero_phase,
+)
+
+CREAK_INPUTS = (
+    "H2-H1",
+    "residual peak prominence",
+    "zero-crossing rate",
+    "intra-frame periodicity",
+    "inter-pulse similarity",
+    "power fall",
+    "power rise",
+    "F0",
+    "F0 median",
+    "energy",
+    "power deviation",
+    "resonance",
+)
+"""Names of the first twelve; the rest are their first and second differences over time."""
+
+_LONG = 800
+_SHORT = 512
+_BLOCK = 128
+
+
+def _resonate(residual: np.ndarray, centre: float, radius: float) -> np.ndarray:
+    a = [1.0, -2 * radius * np.cos(2 * np.pi * centre / SAMPLE_RATE), radius**2]
+    return sps.lfilter([1.0], a, residual)
+
+
+def _autocorrelation(frames: np.ndarray) -> np.ndarray:
+    size = fft.next_fast_len(2 * frames.shape[1], real=True)
+    spectrum = fft.rfft(frames, size, axis=1)
+    return fft.irfft(spectrum.real**2 + spectrum.imag**2, size, axis=1)[:, : frames.shape[1]]
+
+
+def _harmonic_balance(wide: np.ndarray, narrow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """H2-H1 of the resonated residual in dB, and the frequency (Hz) it was read at."""
+    window = open_hann(_LONG)
+    lag = np.arange(1, _LONG)
+    wide_frames = frames_of(wide, _LONG, HOP, strict=True)
+    narrow_frames = frames_of(narrow, _LONG, HOP, strict=True)
+    balance, frequency = np.zeros((2, len(wide_frames)))
+    for block in blocks(len(wide_frames), _BLOCK):
+        correlation = _autocorrelation(wide_frames[block] * window)[:, 1:]
+        correlation *= (_LONG - 1) / (_LONG - lag)
+        leading = np.logical_and.accumulate(correlation > 0, axis=1)
+        correlation[leading] = 0
+        best = np.maximum(correlation.argmax(axis=1) + 1, 5)
+        frequency[block] = round_half_away(SAMPLE_RATE / best)
+        correlation = _autocorrelation(narrow_frames[block] * window**2)[:, 1:]
+        level = []
+        for bins in (frequency[block] - 1, 2 * frequency[block] - 1):
+            turn = np.exp(-2j * np.pi / SAMPLE_RATE * bins[:, None] * lag)
+            level.append(np.abs(np.einsum("ij,ij->i", correlation, turn)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            balance[block] = 20 * np.log10(level[1] / level[0])
+    return balance, frequency
+
+
+def _log_energy(x: np.ndarray) -> np.ndarray:
+    frames = frames_of(x, _SHORT, 80, strict=True)
+    weight = open_hann(_SHORT) ** 2
+    energy = np.concatenate(
+        [(frames[b] ** 2) @ weight / _SHORT for b in blocks(len(frames), 1024)] or [[]]
+    )
+    with np.errstate(divide="ignore"):
+        return np.log(energy)
+
+
+def _peak_prominence(wide: np.ndarray, energy: np.ndarray, typical_f0: float) -> tuple:
+    """How far each residual peak stands out of its surroundings; values and positions."""
+    n = len(wide)
+    if typical_f0 > 100:
+        lowest = 90
+    elif 85 <= typical_f0 < 100:
+        lowest = 65
+    elif typical_f0 < 85:
+        lowest = 55
+    else:
+        lowest = 80
+    width = 2 * int(round_half_away(SAMPLE_RATE / lowest))
+    half = width // 2
+    frames = frames_of(wide, width, 320)
+    values = np.zeros(max(len(frames), int(round_half_away(n / width))))
+    start = 320 * np.arange(len(frames))
+    if len(frames):
+        centre = start + np.abs(frames).argmax(axis=1) + 1
+        inside = np.flatnonzero((centre - half >= 0) & (centre + half <= n - 1))
+        segment = wide[centre[inside, None] + np.arange(-half, half + 1)]
+        extreme = np.take_along_axis(segment, np.abs(segment).argmax(axis=1)[:, None], axis=1)
+        segment = segment * np.where(extreme < 0, -1.0, 1.0)
+        top = segment.argmax(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            segment /= segment.max(axis=1, keepdims=True)
+        reach = round_half_away(np.array([half - 0.2 * width, half + 0.2 * width])).astype(int)
+        segment[:, reach[0] - 1 : reach[1]] = 0
+        rest = np.maximum(segment, 0).max(axis=1)
+        # Quiet places have no pulses worth the name.
+        slots = max(len(energy), 1)
+        place = (start[inside] + top) * (slots - 1) / max(n - 1, 1)
+        slot = np.clip(round_half_away(place).astype(int), 0, slots - 1)
+        loudest = ndimage.maximum_filter1d(energy, 161, mode="constant", cval=-np.inf)
+        with np.errstate(invalid="ignore"):
+            loud = energy[slot] >= loudest[slot] - 4
+        values[inside] = np.where(loud & np.isfinite(rest), 1 - rest, 0.0)
+    return median_filter(values, 5)[: len(start)], start + half
+
+
+def _zero_crossings(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    crossing = np.concatenate([[0], np.cumsum((x[1:] >= 0) != (x[:-1] >= 0))])
+    start = np.arange(0, max(len(x) - _SHORT + 1, 0), 80)
+    changes = crossing[start + _SHORT - 1] - crossing[start]
+    return changes / _SHORT * 16, start + _SHORT // 2 + 80
+
+
+@functools.cache
+def _band() -> tuple[np.ndarray, np.ndarray]:
+    order, edges = sps.buttord([100, 1500], [50, 3000], 3, 40, fs=SAMPLE_RATE)
+    return sps.butter(order, edges, btype="bandpass", fs=SAMPLE_RATE)
+
+
+def _periodicity(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How well each 32 ms frame repeats at all multiples of its period."""
+    frames = frames_of(y, _SHORT, HOP)
+    values = np.zeros(len(frames))
+    lags = 241
+    for block in blocks(len(frames), _BLOCK):
+        correlation = _autocorrelation(frames[block])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            correlation = correlation[:, :lags] / correlation[:, :1]
+        correlation[:, :16] = 0
+        entry = np.arange(1, lags + 1)
+        correlation *= _SHORT / (_SHORT - entry)
+        correlation = np.nan_to_num(correlation)
+        widest = ndimage.maximum_filter1d(correlation, 33, axis=1, mode="constant", cval=-np.inf)
+        period = correlation.argmax(axis=1) + 1
+        lowest = np.full(len(period), np.inf)
+        for multiple in range(1, lags // 17 + 1):
+            place = multiple * period
+            at = np.take_along_axis(widest, np.minimum(place, lags)[:, None] - 1, axis=1)[:, 0]
+            lowest = np.where(place < lags, np.minimum(lowest, at), lowest)
+        values[block] = np.where(np.isfinite(lowest), lowest, 0.0)
+    if len(values) > 3:
+        weak = values < 0.5
+        stop = len(values) - 3
+        values[:stop][weak[1 : stop + 1] | weak[2 : stop + 2]] = 0
+    return np.clip(values, 0, 1), HOP * np.arange(len(values)) + _SHORT // 2
+
+
+def _power(x: np.ndarray) -> np.ndarray:
+    """Mean square of 4 ms frames every 2 ms, as 20 log10."""
+    squares = x[: len(x) // 32 * 32] ** 2
+    halves = squares.reshape(-1, 32).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        return 20 * np.log10((halves[1:] + halves[:-1]) / 64)
+
+
+def _similarity(y: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Largest normalised cross-correlation of each pulse with the one before."""
+    result = np.zeros(len(place))
+    near = np.zeros(len(place), dtype=bool)
+    near[1:] = np.diff(place) <= 1600
+    inside = (place >= 120) & (place + 120 < len(y))
+    near[1:] &= inside[1:] & inside[:-1]
+    for block in blocks(int(near.sum()), _BLOCK):
+        items = np.flatnonzero(near)[block]
+        reach = np.arange(-120, 121)
+        one, other = y[place[items, None] + reach], y[place[items - 1, None] + reach]
+        cross = fft.irfft(fft.rfft(one, 512) * np.conj(fft.rfft(other, 512)), 512)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            norm = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+            result[items] = np.nan_to_num(cross.max(axis=1) / norm)
+    return result
+
+
+def _pulses(y: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Similarity, power fall and power rise of the power peak that follows each query."""
+    level = _power(y)
+    result = np.zeros((3, len(query)))
+    peaks = local_maxima(level)
+    peaks = peaks[(peaks >= 3) & (peaks < len(level) - 3)]
+    with np.errstate(invalid="ignore"):
+        stands_out = np.minimum(level[peaks] - level[peaks - 3], level[peaks] - level[peaks + 3])
+        peaks = peaks[(stands_out >= 2) & (level[peaks] >= level.max(initial=-np.inf) - 30)]
+    if len(peaks) < 3:
+        return result
+    padded = np.pad(level, 5, constant_values=np.inf)
+    before = np.min([padded[peaks + k] for k in range(5)], axis=0)
+    after = np.min([padded[peaks + k] for k in range(6, 11)], axis=0)
+    place = 32 * peaks + 32
+    values = np.stack([_similarity(y, place), level[peaks] - after, level[peaks] - before])
+    following = np.searchsorted(place, query)
+    known = following < len(place)
+    index = np.minimum(following, len(place) - 1)
+    known &= place[index] - query < 560
+    return np.where(known, values[:, index], 0.0)
+
+
+def _power_deviation(x: np.ndarray) -> np.ndarray:
+    level = _power(x)
+    finite = level[np.isfinite(level)]
+    if len(finite) == 0:
+        return np.zeros(len(level))
+    level = np.where(np.isfinite(level), level, finite.min())
+    result = np.zeros(len(level))
+    if len(level) > 32:
+        windows = np.lib.stride_tricks.sliding_window_view(level - level.mean(), 33)
+        for block in blocks(len(windows), 4096):
+            result[16 + block.start : 16 + block.stop] = windows[block].std(axis=1, ddof=1)
+    return median_filter(result, 13)
+
+
+def creak_inputs(x: np.ndarray, residual: np.ndarray, pitch: Pitch) -> np.ndarray:
+    """Measures the acoustic correlates of creaky voice.
+
+    Args:
+        x: Speech at 16 kHz, float64 [N].
+        residual: LP residual of order 18, [N]; NaN counts as zero here, so that a stretch of
+            digital silence does not silence the recursive resonators for good.
+        pitch: Track with limits 20 and 500 Hz.
+
+    Returns:
+        float64 [J, 36], J = N // 160, row j at array index ``160 (j + 1) - 1``: the twelve
+        measures of :data:`CREAK_INPUTS`, their first and their second differences. Values that
+        cannot be had are NaN.
+
+    References:
+        Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the
+        patterns of creaky voice. Computer Speech and Language 28(5).
+        Ishi, C. T., Sakakibara, K.-I., Ishiguro, H. and Hagita, N. (2008). A method for
+        automatic detection of vocal fry. IEEE TASLP 16(1).
+        Kane, J., Drugman, T. and Gobl, C. (2013). Improved automatic detection of creak.
+        Computer Speech and Language 27(4).
+    """
+    n = len(x)
+    rows = n // HOP
+    query = HOP * np.arange(1, rows + 1) - 1
+    even = round_half_away(np.linspace(1, n, rows)).astype(int) - 1
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        if len(values) == 0:
+            return np.full(rows, np.nan)
+        return np.interp(query, np.linspace(0, n - 1, len(values)), values)
+
+    def placed(values: np.ndarray, positions: np.ndarray, where: np.ndarray) -> np.ndarray:
+        if len(values) == 0:
+            return np.zeros(rows)
+        return np.interp(where, positions, values, left=0.0, right=0.0)
+
+    typical = pitch.median(20, 500)
+    residual = np.nan_to_num(residual)
+    centre = typical if np.isfinite(typical) else 100.0
+    wide, narrow = _resonate(residual, centre, 0.8), _resonate(residual, centre, 0.97)
+    balance, resonance = _harmonic_balance(wide, narrow)
+    energy = _log_energy(x)
+    y = zero_phase(*_band(), x)
+    smooth_resonance = moving_average(median_filter(resonance, 7), 10)
+    measures = [
+        spread(moving_average(balance, 10)),
+        placed(*_peak_prominence(wide, energy, typical), query),
+        placed(*_zero_crossings(x), query),
+        placed(*_periodicity(y), even),
+        *_pulses(y, even),
+        np.interp(np.linspace(0, 1, rows), np.linspace(0, 1, len(pitch.f0)), pitch.f0)
+        if len(pitch.f0)
+        else np.full(rows, np.nan),
+        np.full(rows, typical),
+        spread(energy - energy.max(initial=-np.inf)) if len(energy) else np.full(rows, np.nan),
+        spread(_power_deviation(x)),
+        spread(smooth_resonance),
+    ]
+    with np.errstate(invalid="ignore"):
+        static = np.stack(measures, axis=1)
+        first = np.diff(static, axis=0, prepend=static[:1])
+        second = np.diff(first, axis=0, prepend=first[:1])
+    second[:1] = 0
+    result = np.concatenate([static, first, second], axis=1)
+    result[~np.isfinite(result)] = np.nan
+    return result
