@@ -1,0 +1,155 @@
+"""Learning curves: power-law fits, the budget of convergence, labels saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_EXPONENTS = np.linspace(0.05, 2.0, 40)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Fitted curves ``score = limit + gain * labels ** -exponent``, one per row.
+
+    Args:
+        limit: [R] score with unlimited labels.
+        gain: [R] amplitude; its sign makes more labels never worse.
+        exponent: [R] positive.
+        residual: [R] root mean square distance of the points from the curve.
+        direction: 1 if lower scores are better, -1 otherwise.
+    """
+
+    limit: np.ndarray
+    gain: np.ndarray
+    exponent: np.ndarray
+    residual: np.ndarray
+    direction: float
+
+    def at(self, labels: np.ndarray | float) -> np.ndarray:
+        """Read the curves off.
+
+        Args:
+            labels: Numbers of labels, a scalar or [K].
+
+        Returns:
+            [R] or [R, K] scores.
+        """
+        labels = np.asarray(labels, dtype=np.float64)
+        if labels.ndim == 0:
+            return self.limit + self.gain * labels**-self.exponent
+        return self.limit[:, None] + self.gain[:, None] * labels ** -self.exponent[:, None]
+
+    def labels_for(self, score: np.ndarray) -> np.ndarray:
+        """How many labels a curve needs for a score.
+
+        Args:
+            score: [R].
+
+        Returns:
+            [R] labels; infinite where the curve never gets there. A flat curve needs 0 for a score
+            no better than its own.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = (score - self.limit) / self.gain
+            labels = np.where(share > 0, share ** (-1 / self.exponent), np.inf)
+        worse = (score - self.limit) * self.direction >= -1e-12
+        return np.where(self.gain == 0, np.where(worse, 0.0, np.inf), labels)
+
+
+def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool) -> Curves:
+    """Fit power laws by least squares, many at once.
+
+    Exponents are searched on a grid; limit and gain then have a closed form. A fit by which
+    more labels would hurt is replaced by a flat line.
+
+    Args:
+        labels: [K] numbers of labels, ascending.
+        scores: [R, K] one curve per row.
+        lower_is_better: Direction of the score.
+
+    Returns:
+        The curves.
+
+    Raises:
+        ValueError: With fewer than two budgets.
+
+    Example:
+        >>> n = np.array([25.0, 100.0, 400.0])
+        >>> curve = fit_curves(n, (0.2 + n**-0.5)[None], lower_is_better=True)
+        >>> curve.limit.round(3), curve.exponent.round(3)
+        (array([0.2]), array([0.5]))
+
+    References:
+        Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017.
+    """
+    labels = np.asarray(labels, dtype=np.float64)
+    scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if len(labels) < 2:
+        raise ValueError("a curve needs at least two budgets")
+    sign = 1.0 if lower_is_better else -1.0
+    centre = scores.mean(axis=1)
+    # With two points any exponent fits: take a fixed one instead of an arbitrary one.
+    exponents = np.array([0.5]) if len(labels) == 2 else _EXPONENTS
+    best = np.mean((scores - centre[:, None]) ** 2, axis=1)
+    limit, gain, exponent = centre.copy(), np.zeros_like(centre), np.full_like(centre, 0.5)
+    for power in exponents:
+        x = labels**-power
+        x_mean = x.mean()
+        slope = ((x - x_mean) * (scores - centre[:, None])).sum(axis=1) / ((x - x_mean) ** 2).sum()
+        level = centre - slope * x_mean
+        error = np.mean((scores - level[:, None] - slope[:, None] * x) ** 2, axis=1)
+        better = (error < best - 1e-15) & (slope * sign > 0)
+        best = np.where(better, error, best)
+        limit, gain = np.where(better, level, limit), np.where(better, slope, gain)
+        exponent = np.where(better, power, exponent)
+    return Curves(limit, gain, exponent, np.sqrt(best), sign)
+
+
+def converged_budget(difference: np.ndarray, half_width: np.ndarray) -> np.ndarray:
+    """Find the budget from which on a difference cannot be told from zero.
+
+    Args:
+        difference: [R, K] difference at ascending budgets.
+        half_width: [K] half width of its interval.
+
+    Returns:
+        [R] number of the first budget from which this one and all larger ones have zero inside
+        their interval; K if the largest budget still differs.
+
+    Example:
+        >>> converged_budget(np.array([[0.3, 0.2, 0.01]]), np.array([0.1, 0.1, 0.1])).tolist()
+        [2]
+    """
+    differs = np.abs(difference) > half_width
+    count = differs.shape[1]
+    last = count - 1 - np.argmax(differs[:, ::-1], axis=1)
+    return np.where(differs.any(axis=1), last + 1, 0)
+
+
+def equal_labels(
+    arm: Curves, baseline: Curves, labels: np.ndarray, *, smallest: float, largest: float
+) -> np.ndarray:
+    """How many labels the baseline needs to match an arm at each budget.
+
+    Args:
+        arm: [R] curves of the arm.
+        baseline: [R] curves of the baseline.
+        labels: [K] budgets of the arm.
+        smallest: Answers below this budget are not seen by the study and are set to it.
+        largest: Answers above, infinity included, are set to it.
+
+    Returns:
+        [R, K] labels between `smallest` and `largest`.
+
+    Example:
+        >>> n = np.array([25.0, 100.0, 400.0])
+        >>> base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
+        >>> arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
+        >>> equal_labels(arm, base, n, smallest=25, largest=400).round().tolist()
+        [[100.0, 400.0, 400.0]]
+    """
+    wanted = arm.at(np.asarray(labels, dtype=np.float64))
+    needed = np.stack([baseline.labels_for(wanted[:, k]) for k in range(wanted.shape[1])], axis=1)
+    return np.clip(needed, smallest, largest)

@@ -1,0 +1,68 @@
+"""Planted studies: predictions whose truth is known by construction."""
+
+import numpy as np
+import pytest
+
+BUDGETS = {"25": 25.0, "100": 100.0, "400": 400.0, "all": 1000.0}
+
+
+def planted_study(
+    seed,
+    gain,
+    *,
+    videos=18,
+    segments=12,
+    folds=6,
+    seeds=2,
+    budgets=BUDGETS,
+    training_noise=0.25,
+):
+    """Cells of two arms; `gain` is by how much SSL's noise is smaller, per budget.
+
+    Errors have parts shared by a video, by a training (arm, fold, seed) and their interaction,
+    so segments are far from independent.
+    """
+    rng = np.random.default_rng([7, seed])
+    predictions = {}
+    per_fold = videos // folds
+    for fold in range(folds):
+        names = [f"video_{fold}_{v}" for v in range(per_fold)]
+        ids = np.repeat(names, segments)
+        labels = rng.integers(0, 4, (len(ids), 6)) * (rng.random((len(ids), 6)) < 0.4)
+        of_video = np.repeat(rng.normal(0, 0.3, (per_fold, 6)), segments, axis=0)
+        for arm in ("ssl", "baseline"):
+            for budget, count in budgets.items():
+                for number in range(seeds):
+                    scale = 1.0 + 3.0 / np.sqrt(count) - (gain[budget] if arm == "ssl" else 0.0)
+                    training = rng.normal(0, training_noise, 6)
+                    both = np.repeat(rng.normal(0, 0.2, (per_fold, 6)), segments, axis=0)
+                    noise = rng.normal(0, 0.4, labels.shape) + of_video + training + both
+                    value = labels + scale * noise
+                    clipped = np.clip(value, 0, 3)
+                    predictions[arm, budget, f"{fold}", number] = (
+                        ids,
+                        labels.astype(float),
+                        {
+                            "intensity": clipped,
+                            "class": np.floor(clipped + 0.5),
+                            "present": value,
+                            "expected": clipped,
+                        },
+                    )
+    return predictions
+
+
+def as_sums(predictions):
+    from mosei_ssl.study.video_sums import video_sums
+
+    cells = {}
+    for (arm, budget, fold, number), (ids, labels, found) in predictions.items():
+        group = cells.setdefault(arm, {}).setdefault(budget, {})
+        group[fold, number] = video_sums(ids, labels, found)
+    return cells
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """Functions that make planted predictions and their sums."""
+    return planted_study, as_sums

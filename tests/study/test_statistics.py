@@ -1,0 +1,231 @@
+"""The statistics on numbers worked out otherwise, and on planted studies."""
+
+import numpy as np
+import pytest
+
+from mosei_ssl.metrics import METRICS, evaluate_predictions
+from mosei_ssl.study.analysis import AnalysisOptions, analyse
+from mosei_ssl.study.bootstrap import draw_resamples, holm, interval, resampled_scores
+from mosei_ssl.study.curves import converged_budget, equal_labels, fit_curves
+from mosei_ssl.study.video_sums import scores, video_sums, weighted
+
+BUDGETS = {"25": 25.0, "100": 100.0, "400": 400.0, "all": 1000.0}
+NO_GAIN = dict.fromkeys(BUDGETS, 0.0)
+
+
+def random_cell(seed, count=80, videos=7):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, (count, 6)) * (rng.random((count, 6)) < 0.5) * 1.0
+    labels[:, 5] = 0.0
+    value = labels + rng.normal(0, 1, labels.shape).round(1)
+    value[:, 4] = 0.5
+    found = {
+        "intensity": np.clip(value, 0, 3),
+        "class": np.clip(value, 0, 3).round(),
+        "present": value,
+        "expected": value,
+    }
+    return np.array([f"v{i}" for i in rng.integers(0, videos, count)]), labels, found
+
+
+def as_arrays(result):
+    return {
+        metric: np.array(
+            [
+                np.nan if value is None else value
+                for value in (
+                    *(result["per_emotion"][e][metric] for e in result["per_emotion"]),
+                    result["overall"][metric],
+                )
+            ]
+        )
+        for metric in METRICS
+    }
+
+
+def test_sums_over_videos_give_the_very_scores_of_evaluate():
+    ids, labels, found = random_cell(0)
+    sums = video_sums(ids, labels, found)
+    got = scores(weighted(sums, np.ones((1, len(sums.videos)))))
+    expected = as_arrays(evaluate_predictions(labels, found))
+    for metric in METRICS:
+        np.testing.assert_allclose(got[metric][0], expected[metric], atol=1e-9, err_msg=metric)
+
+
+def test_weights_repeat_videos():
+    ids, labels, found = random_cell(1)
+    sums = video_sums(ids, labels, found)
+    weights = np.array([[2, 0, 1, 3, 0, 1, 1]])
+    rows = np.concatenate(
+        [np.tile(np.flatnonzero(ids == v), n) for v, n in zip(sums.videos, weights[0], strict=True)]
+    )
+    repeated = {key: value[rows] for key, value in found.items()}
+    expected = as_arrays(evaluate_predictions(labels[rows], repeated))
+    got = scores(weighted(sums, weights.astype(float)))
+    for metric in METRICS:
+        np.testing.assert_allclose(got[metric][0], expected[metric], atol=1e-9, err_msg=metric)
+
+
+def test_folds_are_pooled_and_seeds_averaged():
+    cells, parts = {}, {}
+    for fold in ("a", "b"):
+        for seed in range(2):
+            ids, labels, found = random_cell([ord(fold), 0], videos=4)
+            found = {k: v + 0.1 * seed if k == "intensity" else v for k, v in found.items()}
+            ids = np.char.add(ids, fold)
+            parts[fold, seed] = (labels, found)
+            cells[fold, seed] = video_sums(ids, labels, found)
+    rng = np.random.default_rng(0)
+    draws = draw_resamples({"a": 4, "b": 4}, 2, 1, rng, resample_videos=False, resample_seeds=False)
+    got = resampled_scores(cells, draws)["mae"][0, -1]
+    by_seed = []
+    for seed in range(2):
+        labels = np.concatenate([parts[f, seed][0] for f in ("a", "b")])
+        value = np.concatenate([parts[f, seed][1]["intensity"] for f in ("a", "b")])
+        by_seed.append(np.abs(labels - value).mean())
+    assert got == pytest.approx(np.mean(by_seed))
+
+
+def test_auroc_does_not_compare_across_folds():
+    # Within each fold the ranking is perfect; fold b's scores lie wholly above fold a's.
+    labels = np.array([[0.0], [1.0]])
+    cells = {}
+    for fold, shift in (("a", 0.0), ("b", 10.0)):
+        value = labels + shift
+        found = {"intensity": labels, "class": labels, "present": value, "expected": labels}
+        cells[fold, 0] = video_sums([fold, fold], labels, found)
+    rng = np.random.default_rng(0)
+    draws = draw_resamples({"a": 1, "b": 1}, 1, 1, rng, resample_videos=False)
+    assert resampled_scores(cells, draws)["auroc"][0, -1] == 1.0
+
+
+def test_drawing_n_minus_1_gives_the_variance_of_a_mean():
+    values = np.array([1.0, 4.0])
+    draws = draw_resamples({"a": 1}, 2, 20000, np.random.default_rng(0), resample_videos=False)
+    spread = values[draws.seeds[:, 0, 0]].std()
+    assert spread == pytest.approx(values.std(ddof=1) / np.sqrt(2), rel=0.02)
+
+
+def test_interval_widens_with_few_seeds():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(4000, 1))
+    zero = np.zeros((4000, 1))
+    of_videos = interval(np.ones(1), noise, noise, zero, videos=400, seeds=2, folds=1)
+    of_seeds = interval(np.ones(1), noise, zero, noise, videos=400, seeds=2, folds=1)
+    assert of_videos.high[0] - 1 == pytest.approx(1.96, rel=0.05)
+    assert of_seeds.high[0] - 1 == pytest.approx(12.7, rel=0.05)
+    assert of_videos.p[0] == pytest.approx(0.317, abs=0.02)
+
+
+def test_identical_arms_differ_by_nothing():
+    zero = np.zeros((100, 1))
+    found = interval(np.zeros(1), zero, zero, zero, videos=5, seeds=2, folds=1)
+    assert (found.low[0], found.high[0], found.p[0]) == (0.0, 0.0, 1.0)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [0.03, 0.06, 0.06, 0.02]
+    got = holm([0.6, float("nan"), 0.7])
+    assert got[0] == 1.0
+    assert np.isnan(got[1])
+
+
+def test_a_power_law_is_found_again():
+    n = np.array([25.0, 50, 100, 200, 400, 800])
+    curves = fit_curves(n, np.stack([0.3 + 2 * n**-0.5, 0.1 + n**-1.0]), lower_is_better=True)
+    assert curves.limit == pytest.approx([0.3, 0.1], abs=1e-3)
+    assert curves.exponent == pytest.approx([0.5, 1.0])
+    rising = fit_curves(n, (0.8 - n**-0.5)[None], lower_is_better=False)
+    assert rising.limit[0] == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_curve_that_gets_worse_is_flat():
+    n = np.array([25.0, 100.0, 400.0])
+    curves = fit_curves(n, np.array([[0.1, 0.2, 0.3]]), lower_is_better=True)
+    assert curves.gain[0] == 0
+    assert curves.limit[0] == pytest.approx(0.2)
+    assert curves.labels_for(np.array([0.25]))[0] == 0
+    assert np.isinf(curves.labels_for(np.array([0.15]))[0])
+
+
+def test_labels_saved_by_hand():
+    n = np.array([25.0, 100.0, 400.0, 1600.0])
+    base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
+    arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
+    found = equal_labels(arm, base, n, smallest=25, largest=1600)
+    # Half the error at the same number needs four times the labels.
+    assert found[0] == pytest.approx([100, 400, 1600, 1600], rel=1e-3)
+    worse = equal_labels(base, arm, n, smallest=25, largest=1600)
+    assert worse[0] == pytest.approx([25, 25, 100, 400], rel=1e-3)
+
+
+def test_convergence_by_hand():
+    half = np.array([0.1, 0.1, 0.1])
+    rows = np.array([[0.3, 0.2, 0.0], [0.3, 0.0, 0.2], [0.0, 0.0, 0.0], [0.3, 0.0, 0.0]])
+    assert converged_budget(rows, half).tolist() == [2, 3, 0, 1]
+
+
+def test_planted_help_is_found_and_fades(planted):
+    make, as_sums = planted
+    gain = {"25": 0.6, "100": 0.4, "400": 0.1, "all": 0.0}
+    result = analyse(as_sums(make(0, gain)), BUDGETS, ["ssl"], AnalysisOptions(samples=800))
+    difference = result["differences"]["ssl"]
+    for budget in ("25", "100"):
+        assert difference[budget]["mae"]["overall"]["high"] < 0
+        assert difference[budget]["pearson_r"]["overall"]["low"] > 0
+        assert difference[budget]["pearson_r"]["overall"]["p_holm"] < 0.05
+    last = difference["all"]["mae"]["overall"]
+    assert last["low"] < 0 < last["high"]
+    found = result["convergence"]["ssl"]["mae"]
+    assert found["budget"] in ("400", "all")
+    assert found["ever_differs"]
+    savings = result["label_savings"]["ssl"]["mae"]["25"]
+    assert savings["low"] > 25
+    assert savings["low"] <= savings["baseline_labels"] <= savings["high"]
+    assert result["design"] == {
+        "videos": 18, "seeds": 2, "folds": 6, "samples": 800, "level": 0.95
+    }  # fmt: skip
+
+
+def test_where_nothing_helps_the_interval_covers_zero(planted):
+    make, as_sums = planted
+    result = analyse(as_sums(make(3, NO_GAIN)), BUDGETS, ["ssl"], AnalysisOptions(samples=800))
+    for budget in BUDGETS:
+        found = result["differences"]["ssl"][budget]["mae"]["overall"]
+        assert found["low"] < 0 < found["high"]
+    assert result["convergence"]["ssl"]["mae"]["budget"] == "25"
+    assert not result["convergence"]["ssl"]["mae"]["ever_differs"]
+
+
+@pytest.mark.parametrize(
+    ("videos", "folds", "seeds", "noise"), [(18, 6, 2, 0.25), (60, 1, 3, 0.05)]
+)
+def test_200_null_studies_are_covered(planted, videos, folds, seeds, noise):
+    make, as_sums = planted
+    budget = {"100": 100.0}
+    covered = dict.fromkeys(METRICS, 0)
+    for number in range(200):
+        cells = as_sums(
+            make(
+                number, {"100": 0.0}, videos=videos, folds=folds, seeds=seeds, budgets=budget,
+                segments=8, training_noise=noise,
+            )
+        )  # fmt: skip
+        result = analyse(cells, budget, ["ssl"], AnalysisOptions(samples=200, seed=number))
+        for metric in METRICS:
+            found = result["differences"]["ssl"]["100"][metric]["overall"]
+            covered[metric] += found["low"] <= 0 <= found["high"]
+    assert covered["mae"] >= 180, covered
+    assert min(covered.values()) >= 176, covered
+
+
+def test_same_seed_same_numbers(planted):
+    make, as_sums = planted
+    cells = as_sums(make(5, NO_GAIN))
+    first = analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
+    assert first == analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
+
+
+def test_without_a_baseline_there_is_nothing_to_compare():
+    with pytest.raises(ValueError, match="baseline"):
+        analyse({}, BUDGETS, ["ssl"])
