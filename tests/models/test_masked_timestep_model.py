@@ -64,12 +64,14 @@ def test_errors_by_hand():
 
 
 def test_loss_falls_and_beats_the_corpus_mean(backbone):
-    model = MaskedTimestepModel(backbone, mask_ratio=0.3, mask_span=2, seed=3)
+    model = MaskedTimestepModel(backbone, mask_ratio=0.3, mask_span=1, seed=3)
     model.compile(keras.optimizers.Adam(1e-2))
-    history = model.fit(smooth_batch(), epochs=40, batch_size=16, verbose=0).history
-    assert history["loss"][-1] < 0.8 * history["loss"][0]
-    assert history["relative_error"][-1] < 0.95
-    assert model.evaluate(smooth_batch(1), verbose=0, return_dict=True)["relative_error"] < 0.98
+    unseen = smooth_batch(1)
+    before = model.evaluate(unseen, verbose=0, return_dict=True)
+    model.fit(smooth_batch(), epochs=60, batch_size=16, verbose=0)
+    after = model.evaluate(unseen, verbose=0, return_dict=True)
+    assert after["loss"] < 0.7 * before["loss"]
+    assert after["relative_error"] < 0.9
 
 
 def test_pretraining_is_repeatable_and_moves_the_shared_backbone(small_config):
