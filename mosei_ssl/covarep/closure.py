@@ -40,8 +40,8 @@ def mean_based_signal(x: np.ndarray, f0_median: float) -> np.ndarray:
     return smooth / peak if peak > 0 else smooth
 
 
-def _alternating(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minima and the maxima that follow them, paired by index."""
+def swings(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Minima of the mean-based signal and the maxima that follow them, paired by index."""
     maxima = local_maxima(swing, "first")
     minima = local_maxima(-swing, "first")
     if len(maxima) == 0 or len(minima) == 0:
@@ -54,18 +54,28 @@ def _alternating(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return minima[:count], maxima[:count]
 
 
-def _cycle_position(residual: np.ndarray, minima: np.ndarray, maxima: np.ndarray) -> float:
-    """Median place of the strong residual peaks between a minimum (0) and its maximum (1)."""
-    peaks = np.flatnonzero(residual > 0.4)
-    if len(peaks) == 0:
-        return 0.0
+def peak_places(
+    residual: np.ndarray, peak: float, minima: np.ndarray, maxima: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the strong residual peaks lie between a minimum (0) and its maximum (1).
+
+    Args:
+        residual: LP residual of order 18, [N]; NaN counts as zero.
+        peak: Its largest magnitude over the whole recording.
+        minima: From :func:`swings`, at least one.
+        maxima: From :func:`swings`.
+
+    Returns:
+        Positions of the samples above 0.4 of the peak, and their places.
+    """
+    peaks = np.flatnonzero(np.nan_to_num(residual) > 0.4 * peak)
     after = np.clip(np.searchsorted(minima, peaks), 1, max(len(minima) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(minima) - 1)
     nearest = np.where(
         np.abs(peaks - minima[before]) <= np.abs(peaks - minima[after]), before, after
     )
-    return float(np.median((peaks - minima[nearest]) / (maxima - minima)[nearest]))
+    return peaks, (peaks - minima[nearest]) / (maxima - minima)[nearest]
 
 
 def _argmax_between(x: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -81,14 +91,19 @@ def _argmax_between(x: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.nd
 
 
 def closure_instants(
-    x: np.ndarray, residual: np.ndarray, f0_median: float, voiced: np.ndarray
+    residual: np.ndarray,
+    minima: np.ndarray,
+    maxima: np.ndarray,
+    place: float,
+    voiced: np.ndarray,
 ) -> np.ndarray:
     """Samples at which the vocal folds close, in voiced speech.
 
     Args:
-        x: Speech at 16 kHz, float64 [N].
         residual: LP residual of order 18, [N]; NaN counts as zero.
-        f0_median: Typical F0, Hz; NaN (no voiced frame) gives no instants.
+        minima: From :func:`swings`, one per cycle.
+        maxima: From :func:`swings`.
+        place: Median of :func:`peak_places` over the whole recording, 0 if there are none.
         voiced: Voicing of the pitch frames, [F].
 
     Returns:
@@ -100,23 +115,16 @@ def closure_instants(
         Drugman, T. and Dutoit, T. (2009). Glottal closure and opening instant detection from
         speech signals. Interspeech.
     """
-    none = np.empty(0, dtype=np.int64)
-    if not np.isfinite(f0_median):
-        return none
-    minima, maxima = _alternating(mean_based_signal(x, f0_median))
-    peak = np.abs(np.nan_to_num(residual)).max()
-    if len(minima) == 0 or peak == 0:
-        return none
-    residual = np.nan_to_num(residual) / peak
-    rho = _cycle_position(residual, minima, maxima)
+    residual = np.nan_to_num(residual)
+    end = len(residual) - 1
     interval = maxima - minima
-    first = np.maximum(minima + round_half_away((rho - 0.35) * interval).astype(int), 0)
-    last = np.minimum(minima + round_half_away((rho + 0.35) * interval).astype(int), len(x) - 1)
-    beyond = np.flatnonzero(first > len(x) - 1)
+    first = np.maximum(minima + round_half_away((place - 0.35) * interval).astype(int), 0)
+    last = np.minimum(minima + round_half_away((place + 0.35) * interval).astype(int), end)
+    beyond = np.flatnonzero(first > end)
     stop = beyond[0] if len(beyond) else len(first)
     first, last = first[:stop], last[:stop]
     first, last = first[last > 0], last[last > 0]
-    found = _argmax_between(x=residual, first=first, last=last)
+    found = _argmax_between(residual, first, last)
     found = found[found >= 1]
     knots = FIRST_CENTRE + HOP * np.arange(len(voiced))
     gate = np.nan_to_num(interpolate(knots, voiced, found - 1))

@@ -82,8 +82,8 @@ def _log_energy(x: np.ndarray) -> np.ndarray:
     energy = np.concatenate(
         [(frames[b] ** 2) @ weight / _SHORT for b in blocks(len(frames), 1024)] or [[]]
     )
-    with np.errstate(divide="ignore"):
-        return np.log(energy)
+    # Digital silence counts as quiet as 16 bits can tell.
+    return np.log(np.maximum(energy, 2.0**-32))
 
 
 def _peak_prominence(wide: np.ndarray, energy: np.ndarray, typical_f0: float) -> tuple:
@@ -192,7 +192,7 @@ def _similarity(y: np.ndarray, place: np.ndarray) -> np.ndarray:
     return result
 
 
-def _pulses(y: np.ndarray, query: np.ndarray) -> np.ndarray:
+def _pulses(y: np.ndarray, query: np.ndarray, highest: float) -> np.ndarray:
     """Similarity, power fall and power rise of the power peak that follows each query."""
     level = _power(y)
     result = np.zeros((3, len(query)))
@@ -200,7 +200,7 @@ def _pulses(y: np.ndarray, query: np.ndarray) -> np.ndarray:
     peaks = peaks[(peaks >= 3) & (peaks < len(level) - 3)]
     with np.errstate(invalid="ignore"):
         stands_out = np.minimum(level[peaks] - level[peaks - 3], level[peaks] - level[peaks + 3])
-        peaks = peaks[(stands_out >= 2) & (level[peaks] >= level.max(initial=-np.inf) - 30)]
+        peaks = peaks[(stands_out >= 2) & (level[peaks] >= highest - 30)]
     if len(peaks) < 3:
         return result
     padded = np.pad(level, 5, constant_values=np.inf)
@@ -229,7 +229,30 @@ def _power_deviation(x: np.ndarray) -> np.ndarray:
     return median_filter(result, 13)
 
 
-def creak_inputs(x: np.ndarray, residual: np.ndarray, pitch: Pitch) -> np.ndarray:
+def loudest(x: np.ndarray) -> tuple[float, float]:
+    """Highest energy and highest power of the band-passed signal, the references of a file.
+
+    Args:
+        x: Speech at 16 kHz, float64 [N].
+
+    Returns:
+        ln energy and power level in dB, to hand to :func:`creak_inputs`; of parts of a
+        recording the larger ones count.
+    """
+    power = _power(zero_phase(*_band(), x))
+    return (
+        float(_log_energy(x).max(initial=-np.inf)),
+        float(power.max(initial=-np.inf)),
+    )
+
+
+def creak_inputs(
+    x: np.ndarray,
+    residual: np.ndarray,
+    pitch: Pitch,
+    typical: float,
+    references: tuple[float, float],
+) -> np.ndarray:
     """Measures the acoustic correlates of creaky voice.
 
     Args:
@@ -237,6 +260,8 @@ def creak_inputs(x: np.ndarray, residual: np.ndarray, pitch: Pitch) -> np.ndarra
         residual: LP residual of order 18, [N]; NaN counts as zero here, so that a stretch of
             digital silence does not silence the recursive resonators for good.
         pitch: Track with limits 20 and 500 Hz.
+        typical: Median F0 of the recording between these limits, Hz (NaN if unvoiced).
+        references: From :func:`loudest` over the whole recording.
 
     Returns:
         float64 [J, 36], J = N // 160, row j at array index ``160 (j + 1) - 1``: the twelve
@@ -266,7 +291,6 @@ def creak_inputs(x: np.ndarray, residual: np.ndarray, pitch: Pitch) -> np.ndarra
             return np.zeros(rows)
         return np.interp(where, positions, values, left=0.0, right=0.0)
 
-    typical = pitch.median(20, 500)
     residual = np.nan_to_num(residual)
     centre = typical if np.isfinite(typical) else 100.0
     wide, narrow = _resonate(residual, centre, 0.8), _resonate(residual, centre, 0.97)
@@ -279,12 +303,12 @@ def creak_inputs(x: np.ndarray, residual: np.ndarray, pitch: Pitch) -> np.ndarra
         placed(*_peak_prominence(wide, energy, typical), query),
         placed(*_zero_crossings(x), query),
         placed(*_periodicity(y), even),
-        *_pulses(y, even),
+        *_pulses(y, even, references[1]),
         np.interp(np.linspace(0, 1, rows), np.linspace(0, 1, len(pitch.f0)), pitch.f0)
         if len(pitch.f0)
         else np.full(rows, np.nan),
         np.full(rows, typical),
-        spread(energy - energy.max(initial=-np.inf)) if len(energy) else np.full(rows, np.nan),
+        spread(energy - references[0]),
         spread(_power_deviation(x)),
         spread(smooth_resonance),
     ]

@@ -40,6 +40,16 @@ class Harmonics:
     amplitude: np.ndarray
     phase: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "Harmonics":
+        """The harmonics of some of the frames."""
+        return Harmonics(
+            self.f0[rows],
+            self.spacing[rows],
+            self.count[rows],
+            self.amplitude[rows],
+            self.phase[rows],
+        )
+
 
 def window_lengths(f0: np.ndarray) -> np.ndarray:
     """Samples of the analysis window, three periods and odd."""

@@ -56,7 +56,9 @@ def inverse_filter(a: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return result
 
 
-def lp_residual(x: np.ndarray, order: int, coefficients_from: np.ndarray | None = None):
+def lp_residual(
+    x: np.ndarray, order: int, coefficients_from: np.ndarray | None = None
+) -> np.ndarray:
     """Excitation of a signal: what linear prediction over 25 ms frames leaves unexplained.
 
     Args:
@@ -65,8 +67,9 @@ def lp_residual(x: np.ndarray, order: int, coefficients_from: np.ndarray | None 
         coefficients_from: Signal [N] the predictors are estimated on; ``x`` by default.
 
     Returns:
-        float64 [N], largest magnitude 1. Frames of digital silence are NaN over all their
-        401 samples, as later stages expect.
+        float64 [N], on the scale of the signal (the stages that need a largest magnitude of 1
+        divide by it). Frames of digital silence are NaN over all their 401 samples, as later
+        stages expect.
 
     References:
         Makhoul, J. (1975). Linear prediction: a tutorial review. Proceedings of the IEEE 63.
@@ -91,9 +94,4 @@ def lp_residual(x: np.ndarray, order: int, coefficients_from: np.ndarray | None 
         for part in range(spread):
             span = slice(block.start + part, block.start + part + count)
             rows[span] += padded[:count, part * STEP : (part + 1) * STEP]
-    residual = rows.ravel()[: len(x)]
-    finite = residual[~np.isnan(residual)]
-    if len(finite):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            residual = residual / np.abs(finite).max()
-    return residual
+    return rows.ravel()[: len(x)]

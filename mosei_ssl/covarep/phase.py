@@ -5,9 +5,11 @@ from scipy import fft
 
 from mosei_ssl.covarep.envelope import mel_cepstrum
 from mosei_ssl.covarep.harmonics import Harmonics
+from mosei_ssl.covarep.pitch import FIRST_CENTRE
 from mosei_ssl.covarep.signal import (
     HOP,
     SAMPLE_RATE,
+    blocks,
     closed_hann,
     interpolate,
     median_filter,
@@ -20,8 +22,14 @@ HMPDM_SIZE, HMPDD_SIZE = 25, 13
 MIN_FRAMES = 73
 """Fewer kept frames cannot be smoothed (the reference fails on such short files)."""
 
+FRAME_HALO = 32
+"""Frames on either side that the smoothing of one frame may look at (it uses 24)."""
+
+_SMOOTHING_BLOCK = 512
 _DFT = 1024
-_BINS = _DFT // 2 + 1
+BINS = _DFT // 2 + 1
+"""Frequencies from 0 to 8 kHz the phase distortion is read at."""
+
 _BIN_HZ = SAMPLE_RATE / _DFT
 _GROUPS = (
     *range(8),
@@ -43,16 +51,16 @@ def _flattened_phase(harmonics: Harmonics, rows: np.ndarray, width: int) -> np.n
     spacing, count = harmonics.spacing[rows][:, None], harmonics.count[rows][:, None]
     with np.errstate(divide="ignore"):
         level = np.log(harmonics.amplitude[rows, : width + 1])
-    place = np.clip(np.arange(_BINS) * _BIN_HZ / spacing, 1, count)
+    place = np.clip(np.arange(BINS) * _BIN_HZ / spacing, 1, count)
     with np.errstate(invalid="ignore"):
         envelope = _read_rows(np.pad(level, [(0, 0), (0, 1)]), place)
         cepstrum = fft.irfft(envelope, _DFT, axis=1)
-        cepstrum[:, 1 : _BINS - 1] *= 2
-        cepstrum[:, _BINS:] = 0
+        cepstrum[:, 1 : BINS - 1] *= 2
+        cepstrum[:, BINS:] = 0
         tract = fft.rfft(cepstrum, axis=1).imag
         bins = np.arange(width + 1) * spacing / _BIN_HZ
-        at_harmonics = _read_rows(tract, np.clip(bins, 0, _BINS - 1))
-    at_harmonics[bins > _BINS - 1] = 0
+        at_harmonics = _read_rows(tract, np.clip(bins, 0, BINS - 1))
+    at_harmonics[bins > BINS - 1] = 0
     phase = wrap(harmonics.phase[rows, : width + 1] - at_harmonics)
     phase[:, 0] = 0
     return phase
@@ -68,7 +76,7 @@ def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np
     Returns:
         Radians, float64 [M, 513]; exactly 0 up to F0.
     """
-    result = np.zeros((len(harmonics.f0), _BINS))
+    result = np.zeros((len(harmonics.f0), BINS))
     for batch in ragged_batches(harmonics.count, budget=60_000):
         width = int(harmonics.count[batch].max())
         phase = _flattened_phase(harmonics, batch, width)
@@ -76,7 +84,7 @@ def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np
         noise = wrap(2 * np.pi * generator.random((len(batch), width + 2)))
         real = np.arange(width) < harmonics.count[batch][:, None]
         noise[:, :width][real] = difference[real]
-        place = np.arange(_BINS) * _BIN_HZ / harmonics.f0[batch][:, None] - 1
+        place = np.arange(BINS) * _BIN_HZ / harmonics.f0[batch][:, None] - 1
         above = np.maximum(place, 0)
         left = np.minimum(above.astype(int), width)
         low = np.take_along_axis(noise, left, axis=1)
@@ -111,8 +119,8 @@ def phase_deviation(distortion: np.ndarray) -> np.ndarray:
 
 def code_mean(phase: np.ndarray) -> np.ndarray:
     """25 coefficients from 512 bins of mean phase, [M, 25] radians."""
-    cosine = np.add.reduceat(np.cos(phase[:, : _BINS - 1]), _GROUPS, axis=1)
-    sine = np.add.reduceat(np.sin(phase[:, : _BINS - 1]), _GROUPS, axis=1)
+    cosine = np.add.reduceat(np.cos(phase[:, : BINS - 1]), _GROUPS, axis=1)
+    sine = np.add.reduceat(np.sin(phase[:, : BINS - 1]), _GROUPS, axis=1)
     return np.arctan2(sine, cosine)
 
 
@@ -124,39 +132,55 @@ def code_deviation(deviation: np.ndarray) -> np.ndarray:
     return mel_cepstrum(deviation, HMPDD_SIZE)
 
 
-def _resample(knots, values, query, angular: bool) -> np.ndarray:
-    if not angular:
-        return interpolate(knots, values, query)
-    return wrap(interpolate(knots, np.unwrap(values, axis=0), query))
-
-
-def harmonic_phase_features(
-    harmonics: Harmonics,
-    frames: np.ndarray,
-    query: np.ndarray,
-    generator: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """HMPDM and HMPDD on the rows of the feature matrix.
+def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """HMPDM and HMPDD per analysed frame.
 
     Args:
-        harmonics: Of the M kept frames, M at least :data:`MIN_FRAMES`.
-        frames: Numbers of these frames, [M].
-        query: Array indices of the rows, [R].
-        generator: Source of the random phases above the top harmonic.
+        distortion: From :func:`phase_distortion`, at least :data:`MIN_FRAMES` frames, [M, 513].
 
     Returns:
-        HMPDM [R, 25] in radians and HMPDD [R, 13]; NaN outside the analysed frames.
+        HMPDM [M, 25] in radians and HMPDD [M, 13].
 
     References:
         Degottex, G. and Erro, D. (2014). A uniform phase representation for the harmonic model
         in speech synthesis applications. EURASIP Journal on Audio, Speech, and Music
         Processing 2014:38.
     """
-    distortion = phase_distortion(harmonics, generator)
-    mean = code_mean(mean_phase(distortion))
-    deviation = code_deviation(phase_deviation(distortion))
-    # Twice interpolated, as in the reference: to 5 ms first, then to the rows (both in samples).
-    time = 800 + HOP * frames
+    mean = np.empty((len(distortion), HMPDM_SIZE))
+    deviation = np.empty((len(distortion), HMPDD_SIZE))
+    for block in blocks(len(distortion), _SMOOTHING_BLOCK):
+        # No filter reaches further than the halo, so blocks give what the whole would.
+        start = max(block.start - FRAME_HALO, 0)
+        part = distortion[start : block.stop + FRAME_HALO]
+        inner = slice(block.start - start, block.stop - start)
+        mean[block] = code_mean(mean_phase(part)[inner])
+        deviation[block] = code_deviation(phase_deviation(part)[inner])
+    return mean, deviation
+
+
+def _resample(knots, values, query, angular: bool) -> np.ndarray:
+    if not angular:
+        return interpolate(knots, values, query)
+    return wrap(interpolate(knots, np.unwrap(values, axis=0), query))
+
+
+def to_rows(
+    frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray, query: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brings the coefficients of the analysed frames onto the rows of the feature matrix.
+
+    They are interpolated twice, as in the reference: to every 5 ms, then to the rows.
+
+    Args:
+        frames: Numbers of the analysed pitch frames, [M].
+        mean: HMPDM, [M, 25].
+        deviation: HMPDD, [M, 13].
+        query: Array indices of the rows, [R].
+
+    Returns:
+        [R, 25] and [R, 13]; NaN outside the analysed frames.
+    """
+    time = FIRST_CENTRE + 1 + HOP * frames
     halfway = np.arange(-(-time[0] // 80) * 80, time[-1] + 1, 80)
     results = []
     for values, angular in ((mean, True), (deviation, False)):

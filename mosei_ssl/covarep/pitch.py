@@ -66,8 +66,20 @@ def harmonic_sums(x: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _best(sums: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Winning F0 and its criterion; below ``low`` every candidate down to 1 Hz counts 0."""
+def best_candidates(
+    sums: np.ndarray, low: int = F0_MIN, high: int = F0_MAX
+) -> tuple[np.ndarray, np.ndarray]:
+    """Winning F0 and its criterion in every frame.
+
+    Args:
+        sums: From :func:`harmonic_sums`, [F, 481].
+        low: Lowest F0 in Hz, at least 20.
+        high: Highest F0 in Hz, at most 500.
+
+    Returns:
+        F0 in Hz and the criterion, float64 [F] each. A frame without a positive candidate has
+        1 Hz and 0, as below ``low`` every candidate down to 1 Hz counts 0.
+    """
     inside = sums[:, low - _LOWEST : high - _LOWEST + 1]
     inside = np.where(np.isnan(inside), -np.inf, inside)
     best = inside.argmax(axis=1)
@@ -76,29 +88,43 @@ def _best(sums: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray
     return np.where(found, best + low, 1).astype(float), np.where(found, value, 0.0)
 
 
-def track_pitch(sums: np.ndarray, low: int = F0_MIN, high: int = F0_MAX) -> Pitch:
-    """Chooses F0 and voicing from harmonic sums, adapting the range to the speaker once.
+def speaker_range(
+    f0: np.ndarray, criterion: np.ndarray, low: int = F0_MIN, high: int = F0_MAX
+) -> tuple[int, int]:
+    """Range of F0 one octave to either side of the recording's median, within the limits.
 
     Args:
-        sums: From :func:`harmonic_sums`, whole recording.
-        low: Lowest F0 in Hz, at least 20.
-        high: Highest F0 in Hz, at most 500.
+        f0: First guess over the whole recording, Hz, [F].
+        criterion: Its criterion, [F].
+        low: Lowest F0 that was allowed.
+        high: Highest F0 that was allowed.
 
     Returns:
-        The track.
+        Limits for the second pass; the same as given when nothing is clearly voiced.
+    """
+    sure = criterion > 0.1
+    if not sure.any():
+        return low, high
+    middle = np.median(f0[sure])
+    return (
+        max(low, int(round_half_away(middle / 2))),
+        min(high, int(round_half_away(2 * middle))),
+    )
+
+
+def decide_voicing(f0: np.ndarray, criterion: np.ndarray) -> Pitch:
+    """Decides which frames are voiced; a lively criterion asks for a higher threshold.
+
+    Args:
+        f0: F0 over the whole recording, Hz, [F].
+        criterion: Its criterion, [F].
+
+    Returns:
+        The finished track.
 
     References:
         Drugman, T. and Alwan, A. (2011). Joint robust voicing detection and pitch estimation
         based on residual harmonics. Interspeech.
     """
-    f0, criterion = _best(sums, low, high)
-    if len(f0) == 0:
-        return Pitch(f0, np.zeros(0, dtype=bool), criterion)
-    if criterion.max() > 0.1:
-        middle = np.median(f0[criterion > 0.1])
-        tighter_low = max(low, int(round_half_away(middle / 2)))
-        tighter_high = min(high, int(round_half_away(2 * middle)))
-        if (tighter_low, tighter_high) != (low, high):
-            f0, criterion = _best(sums, tighter_low, tighter_high)
     spread = criterion.std(ddof=1) if len(criterion) > 1 else 0.0
     return Pitch(f0, criterion > (0.085 if spread > 0.05 else 0.07), criterion)

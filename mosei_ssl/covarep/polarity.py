@@ -1,5 +1,7 @@
 """Polarity of a recording from the skewness of two LP residuals."""
 
+import functools
+
 import numpy as np
 from scipy import signal as sps
 
@@ -7,31 +9,48 @@ from mosei_ssl.covarep.lpc import lp_residual
 from mosei_ssl.covarep.signal import SAMPLE_RATE, zero_phase
 
 
-def _skewness(x: np.ndarray) -> float:
-    centred = x - x.mean()
-    variance = (centred**2).mean()
-    return float((centred**3).mean() / variance**1.5) if variance > 0 else 0.0
+@functools.cache
+def _highpass() -> tuple[np.ndarray, np.ndarray]:
+    nyquist = SAMPLE_RATE / 2
+    order, _ = sps.ellipord(480 / nyquist, 500 / nyquist, 3, 60)
+    return sps.ellip(order, 3, 60, 480 / nyquist, btype="highpass")
 
 
-def polarity(x: np.ndarray) -> tuple[int, np.ndarray]:
+def rough_residual(x: np.ndarray) -> np.ndarray:
+    """Residual of order 18 whose predictors come from the signal above 480 Hz, [N] to [N]."""
+    return lp_residual(x, 18, coefficients_from=zero_phase(*_highpass(), x))
+
+
+def power_sums(x: np.ndarray) -> np.ndarray:
+    """Count and the sums of the first three powers, from which a skewness follows.
+
+    Sums of parts add up to the sums of the whole. NaN counts as zero.
+    """
+    x = np.nan_to_num(x)
+    square = x * x
+    return np.array([len(x), x.sum(), square.sum(), (square * x).sum()])
+
+
+def _skewness(sums: np.ndarray) -> float:
+    mean, second, third = sums[1:] / sums[0]
+    variance = second - mean**2
+    if variance <= 0:
+        return 0.0
+    return float((third - 3 * mean * second + 2 * mean**3) / variance**1.5)
+
+
+def polarity(plain: np.ndarray, rough: np.ndarray) -> int:
     """Whether a recording is upside down (microphones and amplifiers may invert speech).
 
     Args:
-        x: Speech at 16 kHz, float64 [N].
+        plain: :func:`power_sums` of the residual of order 18.
+        rough: The same of :func:`rough_residual`.
 
     Returns:
-        +1 or -1 (0 for silence), to multiply the signal with; and the residual of order 18
-        of the signal as given, float64 [N], which later stages reuse (it changes its sign
-        with the signal).
+        +1 or -1 (0 for silence), to multiply the signal with.
 
     References:
         Drugman, T. (2013). Residual excitation skewness for automatic speech polarity
         detection. IEEE Signal Processing Letters 20(4).
     """
-    nyquist = SAMPLE_RATE / 2
-    order, _ = sps.ellipord(480 / nyquist, 500 / nyquist, 3, 60)
-    b, a = sps.ellip(order, 3, 60, 480 / nyquist, btype="highpass")
-    rough = lp_residual(x, 18, coefficients_from=zero_phase(b, a, x))
-    plain = lp_residual(x, 18)
-    sign = np.sign(_skewness(np.nan_to_num(plain)) - _skewness(np.nan_to_num(rough)))
-    return int(sign), plain
+    return int(np.sign(_skewness(plain) - _skewness(rough)))

@@ -1,0 +1,63 @@
+"""Creaky voice: a small estimator of our own on published measures.
+
+The original runs a trained network whose weights are not ours to ship. This one was fitted to
+its outputs (``scripts/fit_creak.py``), so the column is an approximation.
+"""
+
+import functools
+from importlib import resources
+
+import numpy as np
+
+WEIGHTS_FILE = "creak_weights.npz"
+_CLIP = 5.0
+
+
+@functools.cache
+def _weights() -> dict[str, np.ndarray]:
+    with resources.files("mosei_ssl.covarep").joinpath(WEIGHTS_FILE).open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        return {name: stored[name].astype(np.float64) for name in stored.files}
+
+
+def standardise(inputs: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Brings measures to zero mean and unit deviation, clipped; missing ones to the mean.
+
+    Args:
+        inputs: [J, 36], may hold NaN.
+        mean: [36].
+        std: [36], positive.
+
+    Returns:
+        [J, 36] within [-5, 5].
+    """
+    scaled = np.clip((inputs - mean) / std, -_CLIP, _CLIP)
+    return np.where(np.isnan(scaled), 0.0, scaled)
+
+
+def creak_posterior(
+    inputs: np.ndarray, weights: dict[str, np.ndarray] | None = None
+) -> np.ndarray:
+    """Probability of creaky voice.
+
+    Args:
+        inputs: From :func:`~mosei_ssl.covarep.creak_inputs.creak_inputs`, [J, 36].
+        weights: Members of the average: ``mean`` [36], ``std`` [36], ``hidden`` [S, 36, H],
+            ``hidden_bias`` [S, H], ``output`` [S, H], ``output_bias`` [S]; the shipped ones
+            by default.
+
+    Returns:
+        float64 [J] in [0, 1].
+
+    References:
+        Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the
+        patterns of creaky voice. Computer Speech and Language 28(5).
+    """
+    w = weights or _weights()
+    scaled = standardise(inputs, w["mean"], w["std"])
+    total = np.zeros(len(scaled))
+    for k in range(len(w["output"])):
+        hidden = np.tanh(scaled @ w["hidden"][k] + w["hidden_bias"][k])
+        logit = hidden @ w["output"][k] + w["output_bias"][k]
+        total += 1 / (1 + np.exp(-logit))
+    return total / len(w["output"])

@@ -1,0 +1,198 @@
+"""A recording in overlapping chunks, and what must be known of it as a whole.
+
+Several decisions of the feature extraction look at the whole recording: its polarity, the range
+of F0, the voicing threshold, where residual peaks lie in a cycle, how loud it gets. They are
+taken first, in passes over the chunks; every stage then works chunk by chunk in bounded memory.
+A short recording is one chunk.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mosei_ssl.covarep import closure, creak_inputs, pitch
+from mosei_ssl.covarep.lpc import lp_residual
+from mosei_ssl.covarep.pitch import FIRST_CENTRE, Pitch
+from mosei_ssl.covarep.polarity import polarity, power_sums, rough_residual
+from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE
+from mosei_ssl.covarep.stages import Stopwatch
+
+HALO = 10 * SAMPLE_RATE
+"""Samples of context on either side of a chunk."""
+
+CREAK_F0 = (20, 500)
+"""Limits of the pitch track that serves the creak measures, Hz."""
+
+
+class Chunk:
+    """A stretch of a recording with its context.
+
+    Attributes:
+        start: Sample at which the stretch with context begins.
+        core: Samples of the recording this chunk answers for, half open.
+    """
+
+    def __init__(self, source: np.ndarray, core: tuple[int, int]):
+        self.start = max(core[0] - HALO, 0)
+        self.core = core
+        self._source = source
+
+    @cached_property
+    def signal(self) -> np.ndarray:
+        """Samples with context as recorded, float64."""
+        stop = min(self.core[1] + HALO, len(self._source))
+        return np.asarray(self._source[self.start : stop], dtype=np.float64)
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """LP residual of order 18 of :attr:`signal`."""
+        return lp_residual(self.signal, 18)
+
+    @cached_property
+    def harmonic_sums(self) -> np.ndarray:
+        """SRH criteria of the frames of :attr:`signal`."""
+        return pitch.harmonic_sums(self.signal)
+
+    def own(self, values: np.ndarray) -> np.ndarray:
+        """The core's part of sample values."""
+        return values[self.core[0] - self.start : self.core[1] - self.start]
+
+    def own_frames(self, count: int) -> slice:
+        """Those of ``count`` local pitch frames whose centres lie in the core."""
+        first = -(-(self.core[0] - self.start - FIRST_CENTRE) // HOP)
+        last = -(-(self.core[1] - self.start - FIRST_CENTRE) // HOP)
+        return slice(min(max(first, 0), count), min(max(last, 0), count))
+
+    @property
+    def first_frame(self) -> int:
+        """Number, in the recording, of the first local pitch frame."""
+        return self.start // HOP
+
+
+class Recording:
+    """A recording at 16 kHz, cut into chunks that start on whole seconds.
+
+    Args:
+        source: Samples, [N]; an array or a memory map.
+        chunk_seconds: Length of a chunk; None keeps the recording whole.
+    """
+
+    def __init__(self, source: np.ndarray, chunk_seconds: float | None):
+        self.length = len(source)
+        self._source = source
+        step = self.length
+        if chunk_seconds is not None:
+            step = max(int(chunk_seconds), 1) * SAMPLE_RATE
+        # A remainder shorter than the context joins the chunk before it.
+        starts = list(range(0, max(self.length - HALO, 1), step)) or [0]
+        self._cores = list(zip(starts, [*starts[1:], self.length], strict=True))
+        self._only = Chunk(source, self._cores[0]) if len(self._cores) == 1 else None
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The chunks in order; a single one keeps what it has computed between passes."""
+        if self._only is not None:
+            yield self._only
+            return
+        for core in self._cores:
+            yield Chunk(self._source, core)
+
+
+@dataclass
+class Survey:
+    """What holds for the whole recording.
+
+    Attributes:
+        polarity: +1, -1, or 0 for silence.
+        pitch: F0 and voicing of all frames, limits 50 and 500 Hz.
+        creak_pitch: The same with limits 20 and 500 Hz.
+        f0_median: Median F0 of voiced speech, Hz; NaN without any.
+        instants: Glottal closure instants G of the recording, int64 [C].
+        references: Loudness references of the creak measures.
+    """
+
+    polarity: int
+    pitch: Pitch
+    creak_pitch: Pitch
+    f0_median: float
+    instants: np.ndarray
+    references: tuple[float, float]
+
+
+def _tracks(recording: Recording, first: list[tuple], limits: list[tuple]) -> list[Pitch]:
+    """Second pass of pitch tracking, only where the first one narrowed the range."""
+    ranges = [pitch.speaker_range(*track, *limit) for track, limit in zip(first, limits, strict=True)]
+    if ranges != limits:
+        parts: list[list] = [[] for _ in ranges]
+        for chunk in recording.chunks():
+            own = chunk.own_frames(len(chunk.harmonic_sums))
+            for part, between in zip(parts, ranges, strict=True):
+                part.append(pitch.best_candidates(chunk.harmonic_sums[own], *between))
+        first = [tuple(np.concatenate(c) for c in zip(*part, strict=True)) for part in parts]
+    return [pitch.decide_voicing(*track) for track in first]
+
+
+def _instants(recording: Recording, sign: int, track: Pitch, typical: float, peak: float):
+    """Closure instants: where the peaks lie in the cycles first, then the peaks themselves."""
+    none = np.empty(0, dtype=np.int64)
+    if not np.isfinite(typical) or peak == 0 or sign == 0:
+        return none
+
+    def cycles() -> Iterator[tuple]:
+        for chunk in recording.chunks():
+            smooth = closure.mean_based_signal(chunk.signal * sign, typical)
+            yield chunk, chunk.residual * sign, *closure.swings(smooth)
+
+    places = []
+    for chunk, residual, minima, maxima in cycles():
+        if len(minima):
+            at, place = closure.peak_places(residual, peak, minima, maxima)
+            at = at + chunk.start
+            places.append(place[(at >= chunk.core[0]) & (at < chunk.core[1])])
+    found = np.concatenate(places) if places else none
+    middle = float(np.median(found)) if len(found) else 0.0
+    result = [none]
+    for chunk, residual, minima, maxima in cycles():
+        voiced = track.voiced[chunk.first_frame :]
+        voiced = voiced[: max((len(residual) - 1599) // HOP + 1, 0)]
+        local = closure.closure_instants(residual, minima, maxima, middle, voiced) + chunk.start
+        result.append(local[(local >= chunk.core[0]) & (local < chunk.core[1])])
+    return np.unique(np.concatenate(result))
+
+
+def survey(recording: Recording, watch: Stopwatch) -> Survey:
+    """Takes the decisions that need the whole recording.
+
+    Args:
+        recording: At least 0.1 s.
+        watch: Gets the times of the stages.
+
+    Returns:
+        The decisions.
+    """
+    plain, rough = np.zeros((2, 4))
+    peak, references = 0.0, (-np.inf, -np.inf)
+    limits = [(pitch.F0_MIN, pitch.F0_MAX), CREAK_F0]
+    parts: list[list] = [[] for _ in limits]
+    for chunk in recording.chunks():
+        with watch("polarity"):
+            own_residual = chunk.own(chunk.residual)
+            plain += power_sums(own_residual)
+            rough += power_sums(chunk.own(rough_residual(chunk.signal)))
+            peak = max(peak, float(np.abs(np.nan_to_num(own_residual)).max(initial=0.0)))
+        with watch("pitch"):
+            own = chunk.own_frames(len(chunk.harmonic_sums))
+            for part, limit in zip(parts, limits, strict=True):
+                part.append(pitch.best_candidates(chunk.harmonic_sums[own], *limit))
+        with watch("creak"):
+            loudest = creak_inputs.loudest(chunk.signal)
+            references = (max(references[0], loudest[0]), max(references[1], loudest[1]))
+    first = [tuple(np.concatenate(c) for c in zip(*part, strict=True)) for part in parts]
+    with watch("pitch"):
+        tracks = _tracks(recording, first, limits)
+    sign = polarity(plain, rough)
+    typical = tracks[0].median(*limits[0])
+    with watch("closure instants"):
+        instants = _instants(recording, sign, tracks[0], typical, peak)
+    return Survey(sign, tracks[0], tracks[1], typical, instants, references)
