@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ def build(
     manual_dir: str | os.PathLike[str] | None = None,
     folds: Any = None,
     size: int | None = None,
+    unlabelled: str = "train",
+    beam_flags: Sequence[str] | None = None,
     overwrite: bool = False,
     **kwargs: Any,
 ) -> Any:
@@ -31,6 +34,10 @@ def build(
         folds: folds file, or ids by split; by default the one beside the corpus, else MOSEI's
             standard folds, downloaded.
         size: synthetic only: number of videos.
+        unlabelled: videos of the split ``unlabelled``: ``"train"``, ``"all"`` (those in no fold
+            too) or ``"none"``.
+        beam_flags: build by an Apache Beam pipeline with these flags, for example
+            ``["--runner=DirectRunner"]``; None builds in this process.
         overwrite: prepare again, even if it is there.
         **kwargs: further arguments of `tfds_mosei.Builder`, such as ``file_format``.
 
@@ -57,14 +64,27 @@ def build(
         manual_dir=manual_dir,
         folds=folds,
         size=size,
+        unlabelled=unlabelled,
         **kwargs,
     )
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
             download_mode=mode.REUSE_CACHE_IF_EXISTS if overwrite else mode.REUSE_DATASET_IF_EXISTS,
+            beam_options=None if beam_flags is None else _beam_options(beam_flags),
         )
     )
     return builder
+
+
+def _beam_options(flags: Sequence[str]) -> Any:
+    try:
+        from tfds_mosei import beam_pipeline
+    except ImportError as error:
+        raise CorpusError(
+            f"Building by a Beam pipeline needs Apache Beam ({error}): "
+            'pip install "mosei_ssl[build]".'
+        ) from error
+    return beam_pipeline.pipeline_options(flags)
 
 
 def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:

@@ -16,6 +16,12 @@ MAX_LISTED = 1000
 """Ids and dropped segments listed by name; the counts are always complete."""
 
 
+DURATION_EDGES = [*range(0, 31)]
+"""Seconds; what is longer counts in the last bin."""
+
+SENTIMENT_EDGES = [-3.0, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.0]
+
+
 def level_of(values: np.ndarray) -> np.ndarray:
     """Nearest of the four classes, halves upwards.
 
@@ -72,7 +78,7 @@ def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds)
         "dropped": {reason: reasons.get(reason, 0) for reason in DROP_REASONS},
         "dropped_segments": dropped[:MAX_LISTED],
         "clipped": _total(summary.clipped for summary in everything),
-        "oddities": _total(summary.oddities for summary in everything),
+        "oddities": _total(_oddities_by_video(everything).values()),
         "folds": _fold_report(corpus, folds),
         "videos": {
             "with_features": len(corpus.features.video_ids),
@@ -104,6 +110,8 @@ def _split_report(group: list[VideoSummary]) -> dict[str, Any]:
             zip(("min", "p25", "median", "p75", "p95", "max"), quantiles.tolist(), strict=True)
         )
         report["longest_frames"] = int(lengths.max())
+        counts, _ = np.histogram(np.minimum(durations, DURATION_EDGES[-1]), DURATION_EDGES)
+        report["duration_histogram"] = counts.tolist()
     if len(labels):
         levels = level_of(labels[:, 1:])
         report["emotion_levels"] = {
@@ -112,6 +120,16 @@ def _split_report(group: list[VideoSummary]) -> dict[str, Any]:
         report["no_emotion"] = int(np.sum(~np.any(labels[:, 1:] > 0, axis=1)))
         report["several_emotions"] = int(np.sum(np.sum(labels[:, 1:] > 0, axis=1) > 1))
     return report
+
+
+def _oddities_by_video(summaries: Iterable[VideoSummary]) -> dict[str, dict[str, int]]:
+    """A video may give examples to two splits; what is odd about it counts once."""
+    by_video: dict[str, dict[str, int]] = collections.defaultdict(dict)
+    for summary in summaries:
+        odd = by_video[summary.video_id]
+        for name, count in summary.oddities.items():
+            odd[name] = max(count, odd.get(name, 0))
+    return by_video
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -2,14 +2,15 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from tfds_mosei.alignment import MIN_SEGMENT_SECONDS, FrameIndex
+from tfds_mosei.chunks import cut_at_pauses
 from tfds_mosei.labels import VideoLabels, clip_labels
-from tfds_mosei.schema import LABEL_NAMES, NUM_FEATURES
+from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, NUM_FEATURES, VUV_COLUMN
 from tfds_mosei.statistics import ColumnMoments
 
 DROP_REASONS = {
@@ -53,6 +54,57 @@ class VideoSummary:
     moments: ColumnMoments = dataclasses.field(
         default_factory=lambda: ColumnMoments.empty(NUM_FEATURES)
     )
+
+    def add(self, frames: np.ndarray, seconds: float) -> None:
+        """Counts one example.
+
+        Args:
+            frames: its rows, [n, 74].
+            seconds: its duration.
+        """
+        self.segments += 1
+        self.lengths.append(len(frames))
+        self.durations.append(seconds)
+        self.moments = self.moments.merge(ColumnMoments.of(frames))
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as JSON can hold it, without loss.
+
+        Returns:
+            A dictionary for `from_json`.
+        """
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["labels"] = self.labels.tolist()
+        plain["moments"] = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self.moments).items()
+        }
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "VideoSummary":
+        """Reads what `to_json` gave.
+
+        Args:
+            plain: the dictionary.
+
+        Returns:
+            The summary.
+        """
+        moments = {
+            name: np.array(value) if isinstance(value, list) else value
+            for name, value in plain["moments"].items()
+        }
+        labels = np.array(plain["labels"], np.float32).reshape(-1, len(LABEL_NAMES))
+        dropped = [(row, reason) for row, reason in plain["dropped"]]
+        return cls(
+            **{
+                **plain,
+                "labels": labels,
+                "dropped": dropped,
+                "moments": ColumnMoments(**moments),
+            }
+        )
 
 
 def segment_key(video_id: str, segment_id: int) -> str:
@@ -126,10 +178,7 @@ def _segments(
             summary.dropped.append((row, reason))
             continue
         kept.append(row)
-        summary.segments += 1
-        summary.lengths.append(len(frames))
-        summary.durations.append(float(end - start))
-        summary.moments = summary.moments.merge(ColumnMoments.of(frames))
+        summary.add(frames, float(end - start))
         yield (
             segment_key(summary.video_id, row),
             {
@@ -143,6 +192,48 @@ def _segments(
         )
     summary.labels = values[kept]
     summary.oddities = dict(odd)
+
+
+def chunk_examples(
+    video_id: str, split: str, intervals: np.ndarray, features: np.ndarray
+) -> tuple[Iterator[tuple[str, dict[str, Any]]], VideoSummary]:
+    """Cuts a whole video into chunks without labels, for pretraining.
+
+    Args:
+        video_id: id of the video.
+        split: split it belongs to.
+        intervals: float64 [n, 2], start and end of each row in seconds.
+        features: float32 [n, 74], COVAREP rows.
+
+    Returns:
+        An iterator of ``(key, example)`` in order of time, and a summary that is complete once
+        the iterator is exhausted. ``segment_id`` is -1, the labels are NaN.
+    """
+    summary = VideoSummary(video_id, split)
+    return _chunks(intervals, features, summary), summary
+
+
+def _chunks(
+    intervals: np.ndarray, features: np.ndarray, summary: VideoSummary
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    index = FrameIndex(intervals)
+    if index.unusable:
+        summary.oddities = {"unusable_rows": index.unusable}
+    for number, rows in enumerate(cut_at_pauses(index, features[:, VUV_COLUMN])):
+        frames = features[rows]
+        start, end = intervals[rows[0], 0], intervals[rows, 1].max()
+        summary.add(frames, float(end - start))
+        yield (
+            f"{summary.video_id}/{number}",
+            {
+                "video_id": summary.video_id,
+                "segment_id": -1,
+                "interval": np.array([start, end], np.float32),
+                "features": np.ascontiguousarray(frames, dtype=np.float32),
+                "emotions": np.full(len(EMOTIONS), np.nan, np.float32),
+                "sentiment": np.float32(np.nan),
+            },
+        )
 
 
 def _reason_to_drop(start: float, end: float, labels: np.ndarray) -> str | None:

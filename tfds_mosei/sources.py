@@ -1,23 +1,21 @@
-"""Finds a corpus in a folder and identifies it."""
+"""Finds a corpus in a folder and opens it."""
 
+import csv
 import dataclasses
-import functools
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from tfds_mosei.csd import ComputationalSequence
 from tfds_mosei.errors import CorpusError
-from tfds_mosei.labels import VideoLabels, labels_from_sequence
+from tfds_mosei.labels import VideoLabels, csv_columns, labels_from_csv, labels_from_sequence
+from tfds_mosei.mat import MatFeatures
 from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
 
-FINGERPRINT_LENGTH = 10
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
 
@@ -25,9 +23,7 @@ _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
 class FeatureSource(Protocol):
     """Where COVAREP rows come from, one video at a time."""
 
-    @property
-    def video_ids(self) -> tuple[str, ...]:
-        """Ids of the videos that have rows, sorted."""
+    video_ids: tuple[str, ...]
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Intervals float64 [n, 2] in seconds and rows float32 [n, 74] of a video."""
@@ -42,13 +38,16 @@ class CsdFeatures:
     Args:
         path: file with the root ``COVAREP``.
 
+    Attributes:
+        video_ids: ids of the videos, sorted.
+
     Raises:
-        CorpusError: a video has another number of columns, or no numbers.
+        CorpusError: the file cannot be read.
     """
 
     def __init__(self, path: Path):
         self._sequence = ComputationalSequence(path)
-        self.video_ids = self._sequence.video_ids
+        self.video_ids: tuple[str, ...] = self._sequence.video_ids
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of one video.
@@ -62,7 +61,7 @@ class CsdFeatures:
         Raises:
             CorpusError: the video cannot be read, or is not COVAREP.
         """
-        rows, width = self._sequence.shape(video_id)
+        _, width = self._sequence.shape(video_id)
         if width != NUM_FEATURES:
             raise CorpusError(
                 f"{self._sequence.path}: features of video {video_id!r} have {width} columns; "
@@ -74,7 +73,7 @@ class CsdFeatures:
                 f"{self._sequence.path}: features of video {video_id!r} are of type "
                 f"{features.dtype}; numbers are needed."
             )
-        return intervals, features.reshape(rows, NUM_FEATURES)
+        return intervals, features
 
     def close(self) -> None:
         """Closes the file."""
@@ -87,18 +86,40 @@ class SourceFiles:
 
     Attributes:
         folder: where they were found.
-        features: the ``.csd`` file with the root ``COVAREP``.
-        labels: the ``.csd`` file with the root ``All Labels``.
+        features: the ``.csd`` file with the root ``COVAREP``, or one ``.mat`` file per video.
+        labels: the ``.csd`` file with the root ``All Labels``, or a CSV file.
     """
 
     folder: Path
-    features: Path
+    features: tuple[Path, ...]
     labels: Path
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file whose content decides what is prepared."""
-        return (self.features, self.labels)
+    def open_features(self) -> FeatureSource:
+        """Opens the features.
+
+        Returns:
+            Rows by video.
+
+        Raises:
+            CorpusError: they cannot be read.
+        """
+        if self.features[0].suffix.lower() == ".mat":
+            return MatFeatures(self.features)
+        return CsdFeatures(self.features[0])
+
+    def read_labels(self) -> dict[str, VideoLabels]:
+        """Reads all labels.
+
+        Returns:
+            Labels by video id.
+
+        Raises:
+            CorpusError: they cannot be read.
+        """
+        if self.labels.suffix.lower() == ".csv":
+            return labels_from_csv(self.labels)
+        with ComputationalSequence(self.labels) as sequence:
+            return labels_from_sequence(sequence)
 
 
 class Corpus:
@@ -124,9 +145,8 @@ class Corpus:
 
     def __init__(self, files: SourceFiles):
         self.files = files
-        with ComputationalSequence(files.labels) as sequence:
-            self.labels: Mapping[str, VideoLabels] = labels_from_sequence(sequence)
-        self.features: FeatureSource = CsdFeatures(files.features)
+        self.labels: Mapping[str, VideoLabels] = files.read_labels()
+        self.features: FeatureSource = files.open_features()
         self._with_features = frozenset(self.features.video_ids)
 
     def has_features(self, video_id: str) -> bool:
@@ -157,16 +177,18 @@ class Corpus:
 
 
 def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
-    """Finds the feature and the label file of a corpus by their root names.
+    """Finds features and labels of a corpus by what is in the files, whatever their names.
 
     Args:
-        folder: where to look; file names do not matter.
+        folder: where to look. Features: a file with the root ``COVAREP``, or ``.mat`` files here
+            or in folders below. Labels: a file with the root ``All Labels``, or a CSV file with
+            the columns id, start, end, sentiment, happy, sad, anger, surprise, disgust, fear.
 
     Returns:
         The files.
 
     Raises:
-        CorpusError: one of them is missing, unreadable or there twice.
+        CorpusError: something is missing, unreadable or there twice.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -174,21 +196,35 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
             f"{folder}: no such folder. It must hold the feature file (root '{FEATURE_ROOT}') "
             f"and the label file (root '{LABEL_ROOT}')."
         )
-    found: dict[str, list[Path]] = {}
+    roots: dict[str, list[Path]] = {}
     problems: list[str] = []
+    tables: list[Path] = []
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        if not _may_be_sequence(path):
-            continue
-        try:
-            with ComputationalSequence(path) as sequence:
-                found.setdefault(sequence.root, []).append(path)
-        except CorpusError as error:
-            problems.append(str(error))
-    return SourceFiles(
-        folder,
-        features=_only(found, FEATURE_ROOT, "features", folder, problems),
-        labels=_only(found, LABEL_ROOT, "labels", folder, problems),
-    )
+        if path.suffix.lower() == ".csv":
+            tables += [path] if _is_label_table(path) else []
+        elif _may_be_sequence(path):
+            try:
+                with ComputationalSequence(path) as sequence:
+                    roots.setdefault(sequence.root, []).append(path)
+            except CorpusError as error:
+                problems.append(str(error))
+    matlab = sorted(p for p in folder.rglob("*.mat") if p.is_file())
+    features = [(path,) for path in roots.get(FEATURE_ROOT, [])] + ([tuple(matlab)] * bool(matlab))
+    labels = roots.get(LABEL_ROOT, []) + tables
+    if len(features) == 1 and len(labels) == 1:
+        return SourceFiles(folder, features[0], labels[0])
+    for what, root, found in (
+        ("features", FEATURE_ROOT, [paths[0] for paths in features]),
+        ("labels", LABEL_ROOT, labels),
+    ):
+        if len(found) > 1:
+            names = ", ".join(str(path.relative_to(folder)) for path in found)
+            raise CorpusError(
+                f"{folder}: {what} (root '{root}') are there {len(found)} times: {names}. "
+                "Leave what is meant and move the others away."
+            )
+    missing = (FEATURE_ROOT, "features") if not features else (LABEL_ROOT, "labels")
+    raise CorpusError(_missing(folder, *missing, roots, problems))
 
 
 def _may_be_sequence(path: Path) -> bool:
@@ -203,89 +239,23 @@ def _may_be_sequence(path: Path) -> bool:
         return False
 
 
-def _only(
-    found: Mapping[str, list[Path]], root: str, what: str, folder: Path, problems: list[str]
-) -> Path:
-    paths = found.get(root, [])
-    if len(paths) == 1:
-        return paths[0]
-    if paths:
-        names = ", ".join(path.name for path in paths)
-        raise CorpusError(
-            f"{folder}: {len(paths)} files have the root '{root}' ({names}). "
-            "Leave the one that is meant and move the others away."
-        )
+def _is_label_table(path: Path) -> bool:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return csv_columns(next(csv.reader([file.readline(65536)]), [])) is not None
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
+def _missing(
+    folder: Path, root: str, what: str, roots: Mapping[str, list[Path]], problems: list[str]
+) -> str:
     message = f"{folder}: no file with the root '{root}' ({what}) in it."
-    if found:
-        seen = ", ".join(f"'{name}' in {paths[0].name}" for name, paths in sorted(found.items()))
+    if roots:
+        seen = ", ".join(f"'{name}' in {paths[0].name}" for name, paths in sorted(roots.items()))
         message += f" Roots found: {seen}. This is another corpus, or a part is missing."
     if problems:
         message += " Not usable: " + " ".join(problems)
-    if not found and not problems:
-        message += " Put the .csd files there, under any name."
-    raise CorpusError(message)
-
-
-@functools.lru_cache(maxsize=64)
-def _hash_file(path: str, size: int, mtime_ns: int) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def hash_file(path: str | os.PathLike[str]) -> str:
-    """Hash of a file's content, remembered while size and time stay the same.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Hexadecimal BLAKE2b of 16 bytes.
-
-    Raises:
-        CorpusError: the file cannot be read.
-    """
-    try:
-        status = os.stat(path)
-        return _hash_file(os.fspath(Path(path).resolve()), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error}).") from error
-
-
-def fingerprint(content: Mapping[str, Any]) -> str:
-    """Short name of what a dataset was made from.
-
-    Args:
-        content: whatever decides what is prepared, as JSON can hold it.
-
-    Returns:
-        Ten hexadecimal digits.
-    """
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
-
-
-def describe_files(files: SourceFiles) -> list[dict[str, Any]]:
-    """What identifies the files of a corpus, for the dataset's metadata.
-
-    Args:
-        files: the files of a corpus.
-
-    Returns:
-        Name, size in bytes, time of change in nanoseconds and content hash of each.
-    """
-    described = []
-    for path in files.files:
-        content = hash_file(path)
-        status = path.stat()
-        described.append(
-            {
-                "name": path.name,
-                "size": status.st_size,
-                "mtime_ns": status.st_mtime_ns,
-                "blake2b": content,
-            }
-        )
-    return described
+    if not roots and not problems:
+        message += " Put the files of the corpus there, under any name."
+    return message

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_mosei import folds as folds_lib
-from tfds_mosei import report, segments, sources, synthetic
+from tfds_mosei import generation, identity, report, report_page, segments, sources, synthetic
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, NUM_FEATURES
 
@@ -43,6 +43,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         folds: folds file (``.json``, or the SDK's ``.py``) or ids by split; by default the file
             in the corpus folder, else MOSEI's standard folds, downloaded.
         size: synthetic only: number of videos.
+        unlabelled: videos of the split ``unlabelled``: ``"train"`` for those of the train fold,
+            ``"all"`` for those in no fold too, ``"none"`` for no such split.
         **kwargs: further arguments of `tfds.core.GeneratorBasedBuilder`, such as ``version`` and
             ``file_format``.
 
@@ -61,9 +63,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         Interpretable Dynamic Fusion Graph, ACL.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
-        "1.0.0": "First release: annotated segments of CMU-MOSEI's COVAREP features."
+        "1.1.0": "Adds the split 'unlabelled', reads .mat archives and label tables.",
+        "1.0.0": "First release: annotated segments of CMU-MOSEI's COVAREP features.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Put two files of CMU-MOSEI into the folder, under any name:
@@ -93,11 +96,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         manual_dir: str | os.PathLike[str] | None = None,
         folds: FoldsLike = None,
         size: int | None = None,
+        unlabelled: str = "train",
         **kwargs: Any,
     ):
+        if unlabelled not in generation.UNLABELLED_CHOICES:
+            raise CorpusError(
+                f"unlabelled must be one of {', '.join(generation.UNLABELLED_CHOICES)}; "
+                f"not {unlabelled!r}."
+            )
         self._manual_dir = None if manual_dir is None else Path(manual_dir)
         self._given_folds = folds
         self._size = synthetic.SyntheticSize() if size is None else synthetic.SyntheticSize(size)
+        self._unlabelled = unlabelled
         self._summaries: list[segments.VideoSummary] = []
         super().__init__(
             config=self._named_config(config, manual_dir, folds, size),
@@ -110,6 +120,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "manual_dir": manual_dir,
             "folds": folds,
             "size": size,
+            "unlabelled": unlabelled,
             **kwargs,
         }
 
@@ -123,7 +134,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         size: int | None,
     ) -> str | tfds.core.BuilderConfig | None:
         """Adds the fingerprint to the config's name where sources, folds or size are given."""
-        if manual_dir is None and folds is None and size is None:
+        default = self._unlabelled == "train"
+        if manual_dir is None and folds is None and size is None and default:
             return config
         name = config if isinstance(config, str | None) else config.name
         base = self.builder_configs.get(name or self.DEFAULT_BUILDER_CONFIG_NAME)
@@ -136,30 +148,40 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not base.synthetic and size is not None:
             raise CorpusError("Only the synthetic corpus takes a size.")
         if not base.synthetic and manual_dir is None:
-            raise CorpusError("Other folds need manual_dir too, the folder of the corpus.")
+            raise CorpusError(
+                "Other folds, or other videos for the split unlabelled, need manual_dir too: the "
+                "folder of the corpus."
+            )
         contents = self._describe(base, self._manual_dir)
         return dataclasses.replace(base, name=f"{base.name}-{contents['fingerprint']}")
 
     def _describe(self, config: CorpusConfig, manual_dir: Path | None) -> dict[str, Any]:
         """What a dataset is made from: the part of its metadata that identifies it."""
         if config.synthetic:
-            identity: dict[str, Any] = {
+            identifying: dict[str, Any] = {
                 "generator": synthetic.GENERATOR_VERSION,
                 **dataclasses.asdict(self._size),
             }
-            described: list[dict[str, Any]] = [{"name": "synthetic", **identity}]
+            described: list[dict[str, Any]] = [{"name": "synthetic", **identifying}]
         else:
             files = sources.find_sources(self._existing(manual_dir))
-            described = sources.describe_files(files)
-            identity = {
+            described = identity.describe_files(files, self._known_sources())
+            identifying = {
                 "sources": [item["blake2b"] for item in described],
                 "folds": self._folds_digest(files.folder),
             }
+        if self._unlabelled != "train":
+            identifying["unlabelled"] = self._unlabelled
         return {
-            "fingerprint": sources.fingerprint(identity),
+            "fingerprint": identity.fingerprint(identifying),
             "synthetic": config.synthetic,
             "sources": described,
         }
+
+    def _known_sources(self) -> list[dict[str, Any]]:
+        """Sources of the dataset that is there, so that unchanged files are not hashed again."""
+        # Before the name of the directory is known there is no info to ask.
+        return self.info.metadata.get("sources", []) if hasattr(self, "_data_dir") else []
 
     def _existing(self, manual_dir: Path | None) -> Path:
         if manual_dir is None or not manual_dir.is_dir() or not any(manual_dir.iterdir()):
@@ -277,9 +299,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config = self.builder_config
         if config.synthetic:
             folder = Path(self._stack.enter_context(_temporary_folder(Path(self.data_dir))))
@@ -289,14 +309,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._contents = self._describe(config, folder)
         self._corpus = self._stack.enter_context(sources.Corpus(sources.find_sources(folder)))
         self._folds = self._resolve_folds(folder, dl_manager)
-        generators = {}
-        for split in LABELLED_SPLITS:
-            generators[split] = self._not_empty(split)
-        unassigned = self._generate_examples("unassigned")
-        first = next(unassigned, None)
-        if first is not None:
-            generators["unassigned"] = itertools.chain([first], unassigned)
-        return generators
+        plan = generation.plan_videos(self._corpus, self._folds, self._unlabelled)
+        if not self._use_beam:
+            generators = {split: self._checked(split, ids) for split, ids in plan.items()}
+            return {split: examples for split, examples in generators.items() if examples}
+        from tfds_mosei import beam_pipeline
+
+        data_dir = Path(self.data_dir)
+        return {
+            split: beam_pipeline.SplitExamples(self._corpus.files, split, ids, data_dir)
+            for split, ids in plan.items()
+        }
 
     def _manual_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
         if self._manual_dir is not None:
@@ -321,46 +344,47 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{folds_lib.FOLDS_FILE} or {folds_lib.STANDARD_FOLDS_FILE} into the folder, or "
                 "name one (folds)."
             ) from error
-        checked = folds_lib.check_standard_folds(path)
-        return folds_lib.parse_standard_file(checked)
+        return folds_lib.parse_standard_file(folds_lib.check_standard_folds(path))
 
-    def _not_empty(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        examples = self._generate_examples(split)
+    def _checked(self, split: str, video_ids: Sequence[str]) -> generation.Examples | None:
+        """Examples of a split; None where an optional one is empty."""
+        examples = self._generate_examples(split, video_ids)
         first = next(examples, None)
         if first is None:
+            self._refuse_empty(split)
+            return None
+        return itertools.chain([first], examples)
+
+    def _refuse_empty(self, split: str) -> None:
+        if split in LABELLED_SPLITS:
             raise CorpusError(
                 f"The split {split!r} is empty: none of the {len(self._folds.videos[split])} "
                 f"videos that {self._folds.source} gives it has both labels and features that "
                 f"fit together in {self._corpus.files.folder}. Choose folds that belong to this "
                 "corpus."
             )
-        return itertools.chain([first], examples)
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        corpus = self._corpus
-        wanted = None if split == "unassigned" else split
-        for video_id in sorted(corpus.labels):
-            if self._folds.split_of(video_id) != wanted:
-                continue
-            labels = corpus.labels[video_id]
-            if not corpus.has_features(video_id):
-                self._summaries.append(segments.unavailable(video_id, split, labels))
-                continue
-            intervals, features = corpus.features.read(video_id)
-            examples, summary = segments.segment_examples(
-                video_id, split, intervals, features, labels
-            )
+    def _generate_examples(self, split: str, video_ids: Sequence[str]) -> generation.Examples:
+        for video_id in video_ids:
+            examples, summary = generation.video_examples(self._corpus, split, video_id)
             self._summaries.append(summary)
             yield from examples
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         self._summaries = []
+        self._use_beam = bool(download_config.beam_options or download_config.beam_runner)
         with contextlib.ExitStack() as self._stack:
             super()._download_and_prepare(dl_manager, download_config)
+            if download_config.max_examples_per_split == 0:
+                return
+            if self._use_beam:
+                from tfds_mosei import beam_pipeline
+
+                self._summaries = beam_pipeline.read_summaries(Path(self.data_dir))
             self._describe_result()
 
     def _describe_result(self) -> None:
-        """Puts what was read and counted into the dataset's metadata."""
+        """Puts what was read and counted into the dataset's metadata, and writes the report."""
         train = report.merge_moments(s for s in self._summaries if s.split == "train")
         self.info.metadata.update(
             {
@@ -370,11 +394,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "digest": self._folds.digest,
                     "videos": {name: len(ids) for name, ids in self._folds.videos.items()},
                 },
+                "unlabelled": self._unlabelled,
                 "emotions": list(EMOTIONS),
                 "feature_names": list(FEATURE_NAMES),
                 "feature_statistics": train.to_dict(),
                 "report": report.make_report(self._summaries, self._corpus, self._folds),
             }
+        )
+        report_page.write_report(
+            Path(self.data_dir), f"{self.name}/{self.builder_config.name}", dict(self.info.metadata)
         )
 
 

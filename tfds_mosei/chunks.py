@@ -1,0 +1,89 @@
+"""Cuts a whole recording into utterance-like chunks at its pauses.
+
+Every usable row lands in exactly one chunk, so that nothing is lost to pretraining.
+"""
+
+import numpy as np
+
+from tfds_mosei.alignment import FrameIndex
+from tfds_mosei.schema import FRAME_PERIOD
+
+MIN_SECONDS = 1.0
+MAX_SECONDS = 15.0
+PAUSE_SECONDS = 0.5
+"""A silence of at least this ends an utterance."""
+BREATH_SECONDS = 0.1
+"""A silence of at least this is where an overlong utterance may be cut."""
+GAP_SECONDS = 0.05
+"""A hole of at least this between rows ends a chunk: a chunk is continuous in time."""
+
+
+def cut_at_pauses(index: FrameIndex, voiced: np.ndarray) -> list[np.ndarray]:
+    """Cuts a recording into chunks.
+
+    A chunk ends in the middle of a silence of 0.5 s or more, once it is at least 1 s long. One
+    that would grow past 15 s ends in its longest silence of 0.1 s or more, else at 15 s. A hole
+    in the rows always ends it, so chunks beside holes can be shorter than 1 s.
+
+    Args:
+        index: the usable rows of the recording in order of time.
+        voiced: [n], non-zero where the voice is on, one for each row as given to `index`;
+            values that are not finite count as off.
+
+    Returns:
+        Row numbers (int64) of each chunk, in order of time. Together they are `index.order`.
+
+    Example:
+        ```python
+        index = FrameIndex(intervals)
+        for rows in cut_at_pauses(index, features[:, VUV_COLUMN]):
+            chunk = features[rows]
+        ```
+    """
+    order = index.order
+    if not len(order):
+        return []
+    on = np.nan_to_num(voiced[order], nan=0.0, posinf=0.0, neginf=0.0) != 0
+    holes = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= GAP_SECONDS
+    borders = [0, *(np.flatnonzero(holes) + 1), len(order)]
+    chunks = []
+    for first, last in zip(borders[:-1], borders[1:], strict=True):
+        cuts = [0, *_cuts(on[first:last]), last - first]
+        chunks += [
+            order[first + left : first + right]
+            for left, right in zip(cuts[:-1], cuts[1:], strict=True)
+        ]
+    return chunks
+
+
+def _cuts(on: np.ndarray) -> list[int]:
+    """Where to cut a stretch without holes: row numbers, each the first of a new chunk."""
+    shortest, longest = round(MIN_SECONDS / FRAME_PERIOD), round(MAX_SECONDS / FRAME_PERIOD)
+    middles, lengths = _silences(on)
+    cuts: list[int] = []
+    start, total = 0, len(on)
+    while total - start > shortest:
+        inside = (middles >= start + shortest) & (middles <= start + longest)
+        inside &= middles <= total - shortest
+        pauses = np.flatnonzero(inside & (lengths >= round(PAUSE_SECONDS / FRAME_PERIOD)))
+        breaths = np.flatnonzero(inside & (lengths >= round(BREATH_SECONDS / FRAME_PERIOD)))
+        if len(pauses):
+            cut = int(middles[pauses[0]])
+        elif total - start <= longest:
+            break
+        elif len(breaths):
+            cut = int(middles[breaths[np.argmax(lengths[breaths])]])
+        else:
+            cut = start + longest
+        cuts.append(cut)
+        start = cut
+    return cuts
+
+
+def _silences(on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middle and length, in rows, of each silence between two voiced rows."""
+    voiced = np.flatnonzero(on)
+    steps = np.diff(voiced)
+    silent = np.flatnonzero(steps > 1)
+    lengths = steps[silent] - 1
+    return voiced[silent] + 1 + lengths // 2, lengths

@@ -1,0 +1,160 @@
+"""The data report as files: ``report.json`` and one HTML page with its plots inside."""
+
+import importlib.resources
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfds_mosei.report import DURATION_EDGES, SENTIMENT_EDGES
+from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
+from tfds_mosei.segments import DROP_REASONS
+
+JSON_FILE = "report.json"
+HTML_FILE = "report.html"
+ODDITIES = {
+    "unsorted_videos": "videos whose segments are not in order of time",
+    "overlapping_neighbours": "neighbouring segments that overlap",
+    "negative_starts": "segments that start before 0 s",
+    "ends_after_features": "segments that end after the last row",
+    "unusable_rows": "rows without usable times, left out",
+}
+_COLOURS = ("#2b6cb0", "#dd8a1f", "#3b9b5f", "#8a63b8", "#8c96a3")
+
+
+def write_report(folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
+    """Writes the data report of a dataset.
+
+    Args:
+        folder: directory of the dataset.
+        name: name of the dataset, for the title.
+        metadata: the dataset's metadata.
+    """
+    content = {"dataset": name, **metadata}
+    text = json.dumps(content, indent=1)
+    (folder / JSON_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / HTML_FILE).write_text(render_page(name, metadata), encoding="utf-8")
+
+
+def render_page(name: str, metadata: Mapping[str, Any]) -> str:
+    """Renders the page.
+
+    Args:
+        name: name of the dataset, for the title.
+        metadata: the dataset's metadata.
+
+    Returns:
+        HTML that needs no other file.
+    """
+    # Heavy, and needed only at the end of a build.
+    import jinja2
+
+    template = importlib.resources.files("tfds_mosei").joinpath("templates/report.html")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined)
+    splits = metadata["report"]["splits"]
+    plots = {
+        "durations": _plot_durations(splits),
+        "emotions": _plot_emotions(splits),
+        "sentiment": _plot_sentiment(splits),
+        "columns": _plot_columns(splits),
+    }
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        name=name,
+        plots=plots,
+        reasons=DROP_REASONS,
+        oddities=ODDITIES,
+        names=list(FEATURE_NAMES),
+        **metadata,
+    )
+
+
+def _figure(width: float, height: float, panels: int) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = list(np.atleast_1d(figure.subplots(1, panels, sharey=panels > 2)))
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "tfds_mosei", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _plot_durations(splits: Mapping[str, Any]) -> str:
+    figure, (axis,) = _figure(9, 3, 1)
+    middles = np.array(DURATION_EDGES[:-1]) + 0.5
+    for colour, (split, part) in zip(_COLOURS, splits.items(), strict=False):
+        counts = np.array(part.get("duration_histogram", []))
+        if len(counts):
+            axis.step(middles, counts / counts.sum(), where="mid", color=colour, label=split)
+    axis.set_xlabel(f"seconds ({DURATION_EDGES[-1]} and more in the last bin)")
+    axis.set_ylabel("share of the split")
+    axis.legend(frameon=False)
+    return _svg(figure)
+
+
+def _plot_emotions(splits: Mapping[str, Any]) -> str:
+    labelled = {split: part for split, part in splits.items() if part.get("emotion_levels")}
+    figure, axes = _figure(9.5, 2.8, len(EMOTIONS))
+    width = 0.8 / max(len(labelled), 1)
+    for axis, emotion in zip(axes, EMOTIONS, strict=True):
+        for number, (split, part) in enumerate(labelled.items()):
+            counts = np.array(part["emotion_levels"][emotion])
+            place = np.arange(4) + (number - (len(labelled) - 1) / 2) * width
+            share = counts / max(counts.sum(), 1)
+            axis.bar(place, share, width, color=_COLOURS[number], label=split)
+        axis.set_title(emotion, fontsize=10)
+        axis.set_xticks(range(4))
+    axes[0].set_ylabel("share of the split")
+    if labelled:
+        axes[-1].legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _plot_sentiment(splits: Mapping[str, Any]) -> str:
+    labelled = {split: part for split, part in splits.items() if part.get("sentiment_histogram")}
+    figure, (axis,) = _figure(9, 2.6, 1)
+    bins = len(SENTIMENT_EDGES) - 1
+    width = 0.8 / max(len(labelled), 1)
+    for number, (split, part) in enumerate(labelled.items()):
+        counts = np.array(part["sentiment_histogram"])
+        place = np.arange(bins) + (number - (len(labelled) - 1) / 2) * width
+        axis.bar(place, counts / max(counts.sum(), 1), width, color=_COLOURS[number], label=split)
+    axis.set_xticks(range(bins), [f"{value:+d}" for value in range(-3, 4)])
+    axis.set_ylabel("share of the split")
+    if labelled:
+        axis.legend(frameon=False)
+    return _svg(figure)
+
+
+def _plot_columns(splits: Mapping[str, Any]) -> str:
+    figure, (shift, missing) = _figure(9.5, 3.4, 2)
+    train = {key: np.array(value) for key, value in splits["train"]["columns"].items()}
+    numbers = np.arange(len(FEATURE_NAMES))
+    for colour, (split, part) in zip(_COLOURS, splits.items(), strict=False):
+        columns = part["columns"]
+        if split != "train":
+            # Columns that hardly vary would make any rounding look like a shift.
+            scale = np.maximum(train["std"], 1e-6 + 1e-6 * np.abs(train["mean"]))
+            difference = (np.array(columns["mean"]) - train["mean"]) / scale
+            shift.plot(numbers, difference, ".-", color=colour, linewidth=0.6, label=split)
+        share = np.array(columns["non_finite"]) / max(columns["count"], 1)
+        missing.plot(numbers, 100 * share, ".-", color=colour, linewidth=0.6, label=split)
+    shift.set_ylabel("shift of the mean (train std)")
+    missing.set_ylabel("not finite (%)")
+    starts = [0, 11, 36, 61]
+    for axis in (shift, missing):
+        axis.set_xticks(starts, [FEATURE_NAMES[start] for start in starts], ha="left")
+        axis.legend(frameon=False, fontsize=8)
+    return _svg(figure)

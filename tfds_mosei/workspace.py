@@ -1,0 +1,53 @@
+"""Places on disk that a build works in and cleans up after itself."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, leftovers: str) -> Iterator[None]:
+    """Holds a folder for one build at a time.
+
+    The lock ends with the process, however it ends; so what an earlier build left unfinished is
+    known to be dead, and is removed. Folders made here are removed again if nothing is in them
+    at the end.
+
+    Args:
+        folder: directory of all versions of a config.
+        leftovers: pattern of the unfinished directories in it.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in folder.glob(leftovers):
+            shutil.rmtree(left)
+        yield
+    finally:
+        os.close(handle)
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """Makes a folder on the disk that the dataset goes to; ``/tmp`` may be small.
+
+    Args:
+        beside: directory to make it in.
+
+    Yields:
+        The folder; it is gone afterwards.
+    """
+    folder = beside / "corpus"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
