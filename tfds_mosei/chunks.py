@@ -3,6 +3,8 @@
 Every usable row lands in exactly one chunk, so that nothing is lost to pretraining.
 """
 
+import itertools
+
 import numpy as np
 
 from tfds_mosei.alignment import FrameIndex
@@ -47,12 +49,9 @@ def cut_at_pauses(index: FrameIndex, voiced: np.ndarray) -> list[np.ndarray]:
     holes = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= GAP_SECONDS
     borders = [0, *(np.flatnonzero(holes) + 1), len(order)]
     chunks = []
-    for first, last in zip(borders[:-1], borders[1:], strict=True):
+    for first, last in itertools.pairwise(borders):
         cuts = [0, *_cuts(on[first:last]), last - first]
-        chunks += [
-            order[first + left : first + right]
-            for left, right in zip(cuts[:-1], cuts[1:], strict=True)
-        ]
+        chunks += [order[first + left : first + right] for left, right in itertools.pairwise(cuts)]
     return chunks
 
 

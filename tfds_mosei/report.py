@@ -16,7 +16,7 @@ MAX_LISTED = 1000
 """Ids and dropped segments listed by name; the counts are always complete."""
 
 
-DURATION_EDGES = [*range(0, 31)]
+DURATION_EDGES = [*range(31)]
 """Seconds; what is longer counts in the last bin."""
 
 SENTIMENT_EDGES = [-3.0, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.0]

@@ -2,10 +2,9 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_mosei import folds as folds_lib
-from tfds_mosei import generation, identity, report, report_page, segments, sources, synthetic
+from tfds_mosei import (
+    generation,
+    identity,
+    report,
+    report_page,
+    segments,
+    sources,
+    synthetic,
+    workspace,
+)
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, NUM_FEATURES
 
@@ -262,7 +270,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         mode = settings.download_mode
         if self.data_path.exists() and not mode.overwrite_dataset:
             self._check_prepared(manual_dir)
-        with self._locked():
+        folder = Path(self.data_dir).parent
+        with workspace.exclusive(folder, f"incomplete.*_{self.version}"):
             super().download_and_prepare(
                 download_dir=download_dir, download_config=settings, **kwargs
             )
@@ -281,28 +290,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "prepare again with overwriting."
             )
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One build of a config at a time; what a killed build left behind is removed."""
-        folder = Path(self.data_dir).parent
-        missing = [p for p in (folder, *folder.parents) if not p.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            for left in folder.glob(f"incomplete.*_{self.version}"):
-                tfds.core.Path(left).rmtree()
-            yield
-        finally:
-            os.close(handle)
-            for path in missing:
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config = self.builder_config
         if config.synthetic:
-            folder = Path(self._stack.enter_context(_temporary_folder(Path(self.data_dir))))
+            folder = self._stack.enter_context(workspace.temporary_folder(Path(self.data_dir)))
             synthetic.write_corpus(folder, self._size)
         else:
             folder = self._manual_folder(dl_manager)
@@ -372,7 +363,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         self._summaries = []
-        self._use_beam = bool(download_config.beam_options or download_config.beam_runner)
+        beam_settings = (download_config.beam_options, download_config.beam_runner)
+        self._use_beam = any(setting is not None for setting in beam_settings)
         with contextlib.ExitStack() as self._stack:
             super()._download_and_prepare(dl_manager, download_config)
             if download_config.max_examples_per_split == 0:
@@ -404,14 +396,3 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         report_page.write_report(
             Path(self.data_dir), f"{self.name}/{self.builder_config.name}", dict(self.info.metadata)
         )
-
-
-@contextlib.contextmanager
-def _temporary_folder(beside: Path) -> Iterator[str]:
-    """A folder on the disk that the dataset goes to; ``/tmp`` may be small."""
-    folder = beside / "corpus"
-    folder.mkdir(parents=True)
-    try:
-        yield os.fspath(folder)
-    finally:
-        tfds.core.Path(folder).rmtree(missing_ok=True)
