@@ -69,7 +69,7 @@ say "5/6 export"
 mosei-ssl export --run "$place/runs/ssl$labels" --to "$saved/$name"
 
 say "6/6 predict with the SavedModel"
-mosei-ssl predict --dataset-sample "$place/data" --model "$saved/$name"
+mosei-ssl predict "$place/data" --limit 5 --model "$saved/$name"
 
 cat <<TEXT
 

@@ -22,3 +22,61 @@ def shared() -> Path:
 def shared_data(shared: Path) -> Path:
     """The corpora in MOSEI's layout: ravdess_covarep, emodb_covarep and others."""
     return shared / "data"
+
+
+@pytest.fixture(scope="session")
+def synthetic_data(tmp_path_factory) -> Path:
+    """A data directory with one prepared dataset: a small synthetic corpus."""
+    import tfds_mosei
+
+    folder = tmp_path_factory.mktemp("data")
+    tfds_mosei.build("synthetic", data_dir=folder, size=8)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def emotion_model():
+    """A tiny emotion model whose answers differ from segment to segment."""
+    import numpy as np
+
+    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
+
+    draw = np.random.default_rng(0)
+    backbone = build_backbone(
+        BackboneConfig(hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16),
+        mean=draw.normal(size=74),
+        std=draw.uniform(0.5, 2.0, size=74),
+    )
+    model = EmotionModel(backbone, HeadConfig(embedding_dim=8))
+    for variable in model.trainable_variables:
+        variable.assign(variable.numpy() + draw.normal(scale=0.2, size=variable.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def finished_run(emotion_model, tmp_path_factory) -> Path:
+    """The directory of a finished fine-tuning run of that model."""
+    import json
+
+    run = tmp_path_factory.mktemp("runs") / "ssl8"
+    run.mkdir()
+    emotion_model.save(run / "model.keras")
+    info = {
+        "format": 1,
+        "kind": "finetune",
+        "state": "finished",
+        "seed": 3,
+        "dataset": {"name": "covarep-0123456789", "version": "1.0.0", "fingerprint": "0123456789"},
+        "command": "mosei-ssl finetune",
+        "versions": {"mosei_ssl": "0.1.0"},
+    }
+    (run / "run.json").write_text(json.dumps(info))
+    return run
+
+
+@pytest.fixture(scope="session")
+def saved_model(finished_run, tmp_path_factory) -> Path:
+    """Its export, NAME/1: for reading only."""
+    from mosei_ssl.serving import export
+
+    return export(finished_run, tmp_path_factory.mktemp("saved_models") / "emotion")

@@ -1,0 +1,28 @@
+"""`mosei-ssl export`."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Write the emotion model of a finished run as a SavedModel for TF Serving, under the next "
+        "free version number. Example: "
+        "mosei-ssl export --run runs/ssl100 --to saved_models/emotion"
+    )
+    parser.add_argument("--run", type=str, required=True, help="run directory of a fine-tuning")
+    parser.add_argument(
+        "--to", type=str, required=True, help="saved_models/NAME; versions 1, 2, ... are made in it"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="accepted by every verb; exporting draws nothing"
+    )
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    from rich.console import Console
+
+    from mosei_ssl.serving.exporting import export
+
+    version = export(options.run, options.to)
+    Console(soft_wrap=True).print(f"Exported {version}", highlight=False)
+    return 0

@@ -1,0 +1,135 @@
+"""`mosei-ssl predict`."""
+
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mosei_ssl.errors import UserError
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Predict the emotions of a .csd file, of a .npy array [frames, 74] of raw COVAREP rows, or "
+        "of a split of a prepared dataset. Examples: "
+        "mosei-ssl predict speech.csd --segments labels.csd --model saved_models/emotion ; "
+        "mosei-ssl predict rows.npy --server http://localhost:8501 --format json"
+    )
+    parser.add_argument(
+        "input",
+        type=str,
+        help="a .csd or .npy file, or the folder that datasets were prepared in (--data-dir)",
+    )
+    parser.add_argument(
+        "--model", type=str | None, default=None, help="saved_models/NAME or NAME/VERSION"
+    )
+    parser.add_argument(
+        "--server",
+        type=str | None,
+        default=None,
+        help="instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500",
+    )
+    parser.add_argument(
+        "--model-name", type=str, default="emotion", help="name of the model on the server"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, help="seconds that a request to a server may take"
+    )
+    parser.add_argument(
+        "--segments",
+        type=str | None,
+        default=None,
+        help="which stretches to judge: a .csd label file, or a .csv with id, start, end; "
+        "without it whole recordings, long ones in windows",
+    )
+    parser.add_argument(
+        "--window", type=float, default=15.0, help="seconds of a window; 0 never cuts"
+    )
+    parser.add_argument(
+        "--hop", type=float | None, default=None, help="seconds between windows (default: --window)"
+    )
+    parser.add_argument(
+        "--limit", type=int | None, default=None, help="judge the first so many segments only"
+    )
+    parser.add_argument(
+        "--dataset", type=str | None, default=None, help="which of several prepared datasets"
+    )
+    parser.add_argument("--split", type=str, default="test", help="split of a prepared dataset")
+    parser.add_argument(
+        "--format", choices=("table", "json", "csv"), default="table", help="form of the answer"
+    )
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="file to write instead of the screen"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="accepted by every verb; predicting draws nothing"
+    )
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    if (options.model is None) == (options.server is None):
+        raise UserError("give either --model DIRECTORY or --server URL.")
+    from mosei_ssl.serving.predicting import collect_segments
+
+    segments = collect_segments(
+        options.input,
+        options.segments,
+        window=options.window,
+        hop=options.hop,
+        limit=options.limit,
+        dataset=options.dataset,
+        split=options.split,
+    )
+    predictor = _predictor(options)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mosei_ssl.serving.output import as_records
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("predicting", total=len(segments))
+        predictions = predictor.predict(
+            [segment.features for segment in segments],
+            progress=lambda done: progress.advance(task, done),
+        )
+    _write(as_records(segments, predictions), options)
+    return 0
+
+
+def _predictor(options: Namespace):
+    if options.model is not None:
+        from mosei_ssl.serving.local import LocalModel
+
+        return LocalModel(options.model)
+    from mosei_ssl.serving.client import connect
+
+    return connect(options.server, options.model_name, timeout=options.timeout)
+
+
+def _write(records: list, options: Namespace) -> None:
+    from rich.console import Console
+
+    from mosei_ssl.serving.output import to_csv, to_json, to_table
+
+    if options.format == "table":
+        if options.out is None:
+            Console().print(to_table(records))
+            return
+        with open_for_writing(options.out) as file:
+            Console(file=file, width=120).print(to_table(records))
+        return
+    text = (to_json if options.format == "json" else to_csv)(records)
+    if options.out is None:
+        sys.stdout.write(text)
+        return
+    with open_for_writing(options.out) as file:
+        file.write(text)
+
+
+def open_for_writing(path: str):
+    """Open a file for text, or raise a UserError that says why not."""
+    try:
+        return open(Path(path), "w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror or error}.") from None

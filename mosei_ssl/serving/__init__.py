@@ -1,0 +1,31 @@
+"""SavedModel export, its verification, predictions from it and clients of a server that runs it.
+
+What is named here is loaded when first used: a client of a server needs no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosei_ssl.serving.exporting import export, export_model
+    from mosei_ssl.serving.inputs import read_segments
+    from mosei_ssl.serving.local import LocalModel
+    from mosei_ssl.serving.manifest import verify
+    from mosei_ssl.serving.schema import Segment
+
+_HOMES = {
+    "LocalModel": "mosei_ssl.serving.local",
+    "Segment": "mosei_ssl.serving.schema",
+    "export": "mosei_ssl.serving.exporting",
+    "export_model": "mosei_ssl.serving.exporting",
+    "read_segments": "mosei_ssl.serving.inputs",
+    "verify": "mosei_ssl.serving.manifest",
+}
+
+__all__ = ["LocalModel", "Segment", "export", "export_model", "read_segments", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

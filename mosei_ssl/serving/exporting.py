@@ -1,0 +1,173 @@
+"""Writing a SavedModel that TF Serving loads as it is."""
+
+import errno
+import logging
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.models import EmotionModel
+from mosei_ssl.serving.manifest import write_manifest
+
+_log = logging.getLogger(__name__)
+
+
+def export(run: str | Path, to: str | Path) -> Path:
+    """Export the emotion model of a finished run.
+
+    Args:
+        run: directory of a fine-tuning run.
+        to: `saved_models/NAME`; the next free version is made in it.
+
+    Returns:
+        The new version directory, `to`/VERSION.
+
+    Raises:
+        UserError: no such run, another kind of run, an unreadable model, a place that cannot be
+            written, or a Keras backend other than TensorFlow.
+
+    Example:
+        >>> export("runs/ssl100", "saved_models/emotion")
+        PosixPath('saved_models/emotion/1')
+    """
+    from mosei_ssl.training.run_directory import RunDirectory
+
+    _require_tensorflow()
+    directory = RunDirectory(run).open("finetune").require_finished()
+    model = load_emotion_model(directory / "model.keras")
+    info = directory.info
+    provenance = {
+        "run": {
+            "name": Path(run).resolve().name,
+            **{key: info.get(key) for key in ("kind", "seed", "versions")},
+        },
+        "dataset": info.get("dataset", {}),
+    }
+    return export_model(model, to, provenance)
+
+
+def load_emotion_model(file: str | Path) -> EmotionModel:
+    """Load an emotion model from a `.keras` file, in safe mode: no code in it is run.
+
+    Args:
+        file: the file.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds another model.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{file} is missing: finish the run, or name another.")
+    if not _intact(file):
+        raise UserError(f"{file} is damaged or cut short: copy it again, or repeat the run.")
+    try:
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:
+        # Keras reports a damaged archive by many unrelated exception classes.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{file} cannot be loaded ({type(error).__name__}: {first[:200]}): it is damaged or "
+            "was written by another version. Copy it again, or repeat the run."
+        ) from error
+    if not isinstance(model, EmotionModel):
+        raise UserError(f"{file} holds a {type(model).__name__}, not an EmotionModel.")
+    return model
+
+
+def _intact(file: Path) -> bool:
+    # Keras reads the weights without looking at the archive's checksums.
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error):
+        return False
+
+
+def export_model(
+    model: EmotionModel, to: str | Path, provenance: Mapping[str, Any] | None = None
+) -> Path:
+    """Export an emotion model that is in memory.
+
+    The version appears under its number only when it is complete: TF Serving, which polls the
+    folder, never sees a part of it.
+
+    Args:
+        model: a built EmotionModel in float32.
+        to: `saved_models/NAME`; the next free version is made in it.
+        provenance: what it came from, for the manifest.
+
+    Returns:
+        The new version directory.
+
+    Raises:
+        UserError: the place cannot be written, or the Keras backend is not TensorFlow.
+    """
+    _require_tensorflow()
+    to = Path(to)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".export-", dir=to))
+    except OSError as error:
+        raise UserError(f"cannot write to {to}: {error.strerror or error}.") from None
+    try:
+        building.chmod(0o755)
+        _write(model, building, dict(provenance or {}))
+        version = _publish(building, to)
+    except OSError as error:
+        raise UserError(f"cannot write to {to}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    _log.info("Exported %s", version)
+    return version
+
+
+def _write(model: EmotionModel, directory: Path, provenance: dict[str, Any]) -> None:
+    import tensorflow as tf
+
+    from mosei_ssl.serving.signatures import ServingModule
+
+    module = ServingModule(model)
+    tf.saved_model.save(module, str(directory), signatures=module.signatures())
+    provenance["model"] = {
+        "class": type(model).__name__,
+        "backbone": type(model.backbone).__name__,
+        "parameters": int(model.count_params()),
+        "embedding_dim": int(model.embedding_dim),
+    }
+    write_manifest(directory, provenance)
+
+
+def _publish(building: Path, to: Path) -> Path:
+    """Give the finished directory the next free number, also when others export at the time."""
+    taken = [int(entry.name) for entry in to.iterdir() if entry.name.isdecimal()]
+    number = max([0, *taken]) + 1
+    while True:
+        version = to / str(number)
+        try:
+            # A rename onto a folder with something in it fails; it never replaces one.
+            building.rename(version)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            number += 1
+            continue
+        return version
+
+
+def _require_tensorflow() -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"a SavedModel is made with Keras's TensorFlow backend, and this is "
+            f"{keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow. The run itself may have "
+            "been trained with another."
+        )

@@ -1,0 +1,185 @@
+"""The manifest of an export: what it came from, and the SHA-256 of every file."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.serving.schema import EXTRA_ASSETS
+
+MANIFEST = f"{EXTRA_ASSETS}/manifest.json"
+FORMAT = 1
+_PACKAGES = ("mosei_ssl", "tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        directory: the version directory that was checked.
+        files: number of files whose content agrees.
+        size: their bytes together.
+        manifest_sha256: digest of the manifest itself, to be noted elsewhere: who can change
+            files can change the manifest.
+        manifest: what the manifest says.
+    """
+
+    directory: Path
+    files: int
+    size: int
+    manifest_sha256: str
+    manifest: dict[str, Any]
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(directory: Path, provenance: dict[str, Any]) -> Path:
+    """Write the manifest of everything that is in a directory by now.
+
+    Args:
+        directory: a finished SavedModel.
+        provenance: what it came from: run, dataset, model.
+
+    Returns:
+        The file written.
+    """
+    content = {
+        "format": FORMAT,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"python": sys.version.split()[0], **_versions()},
+        **provenance,
+        "files": {
+            name: {"sha256": sha256(directory / name), "size": (directory / name).stat().st_size}
+            for name in _files(directory)
+        },
+    }
+    file = directory / MANIFEST
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return file
+
+
+def latest_version(directory: str | Path) -> Path:
+    """The version directory that a path means.
+
+    Args:
+        directory: `NAME/VERSION`, or `NAME`, which means its highest version.
+
+    Returns:
+        A directory that holds saved_model.pb.
+
+    Raises:
+        UserError: there is none.
+
+    Example:
+        >>> latest_version("saved_models/emotion").name
+        '3'
+    """
+    directory = Path(directory)
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    versions = versions_in(directory)
+    if not versions:
+        raise UserError(
+            f"{directory} holds no SavedModel: neither saved_model.pb nor a numbered version of "
+            "one is in it. `mosei-ssl export` makes one."
+        )
+    return directory / str(versions[-1])
+
+
+def versions_in(directory: Path) -> list[int]:
+    """Numbers of the complete versions in `NAME`, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(
+        int(entry.name)
+        for entry in directory.iterdir()
+        if entry.name.isdecimal() and (entry / "saved_model.pb").is_file()
+    )
+
+
+def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verification:
+    """Check that an export holds what it was written with: no file changed, lost or added.
+
+    Args:
+        directory: `NAME/VERSION`, or `NAME` for its highest version.
+        manifest_sha256: digest that the manifest itself must have; None takes it as it is.
+
+    Returns:
+        What was checked.
+
+    Raises:
+        UserError: anything differs, or there is no readable manifest.
+
+    Example:
+        >>> verify("saved_models/emotion/1").files
+        6
+    """
+    directory = latest_version(directory)
+    file = directory / MANIFEST
+    manifest = _read(file)
+    digest = sha256(file)
+    if manifest_sha256 and digest != manifest_sha256.lower():
+        raise UserError(
+            f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is not the manifest that "
+            "was meant. Do not serve this; fetch or export it again."
+        )
+    listed, present = manifest["files"], set(_files(directory))
+    problems = [f"{name} is missing" for name in sorted(set(listed) - present)]
+    problems += [f"{name} is not in the manifest" for name in sorted(present - set(listed))]
+    problems += [
+        f"{name} has been changed"
+        for name in sorted(present & set(listed))
+        if sha256(directory / name) != listed[name]["sha256"]
+    ]
+    if problems:
+        raise UserError(
+            f"{directory} is not what was exported: {'; '.join(problems)}. "
+            "Do not serve this; fetch or export it again."
+        )
+    size = sum(entry["size"] for entry in listed.values())
+    return Verification(directory, len(listed), size, digest, manifest)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(
+            f"{file} is missing, so nothing tells whether this SavedModel is what was exported. "
+            "Export it again with `mosei-ssl export`."
+        )
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise UserError(
+                f"{file} has format {manifest['format']}; this version of mosei_ssl reads {FORMAT}."
+            )
+        for entry in manifest["files"].values():
+            entry["sha256"], int(entry["size"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{file} is damaged ({error!r}): fetch or export it again.") from None
+    return manifest
+
+
+def _files(directory: Path) -> list[str]:
+    names = (
+        entry.relative_to(directory).as_posix()
+        for entry in directory.rglob("*")
+        if entry.is_file() or entry.is_symlink()
+    )
+    return sorted(name for name in names if name != MANIFEST)
+
+
+def _versions() -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in _PACKAGES}

@@ -1,0 +1,92 @@
+"""Predictions as a table, JSON or CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS, Segment
+
+
+def as_records(
+    segments: Sequence[Segment], predictions: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """One plain dictionary per segment.
+
+    Args:
+        segments: [N] what was judged.
+        predictions: arrays [N, 6], see `LocalModel.predict`.
+
+    Returns:
+        Dictionaries of `name`, `start`, `end` (seconds), `frames` and `emotions`: for every
+        emotion its `intensity`, `class`, `present` and `expected`.
+    """
+    records = []
+    for row, segment in enumerate(segments):
+        emotions = {
+            emotion: {
+                # Seven digits are what float32 holds; more would be the noise of conversion.
+                name: float(f"{predictions[name][row, column]:.7g}")
+                if name != "class"
+                else int(predictions[name][row, column])
+                for name in OUTPUTS
+            }
+            for column, emotion in enumerate(EMOTIONS)
+        }
+        records.append(
+            {
+                "name": segment.name,
+                "start": round(segment.start, 4),
+                "end": round(segment.end, 4),
+                "frames": len(segment.features),
+                "emotions": emotions,
+            }
+        )
+    return records
+
+
+def to_json(records: Sequence[Mapping[str, Any]]) -> str:
+    """The records as a JSON list."""
+    return json.dumps(list(records), indent=2, ensure_ascii=False) + "\n"
+
+
+def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """The records as CSV: a line per segment, a column per emotion and output."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    keys = ["name", "start", "end", "frames"]
+    writer.writerow([*keys, *(f"{emotion}_{name}" for emotion in EMOTIONS for name in OUTPUTS)])
+    for record in records:
+        values = [record["emotions"][emotion][name] for emotion in EMOTIONS for name in OUTPUTS]
+        writer.writerow([*(record[key] for key in keys), *values])
+    return stream.getvalue()
+
+
+def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """The records for a person: intensity and probability of every emotion."""
+    table = Table(
+        title="intensity 0 to 3, and the probability that the emotion is there at all",
+        title_style="dim",
+        title_justify="left",
+    )
+    table.add_column("segment", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for emotion in EMOTIONS:
+        table.add_column(emotion, justify="right", no_wrap=True)
+    for record in records:
+        answers = [record["emotions"][emotion] for emotion in EMOTIONS]
+        table.add_row(
+            record["name"],
+            f"{record['start']:.2f}-{record['end']:.2f}",
+            *(
+                f"[bold]{a['intensity']:g}[/] {a['present']:.0%}"
+                if a["intensity"] > 0
+                else f"{a['intensity']:g} {a['present']:.0%}"
+                for a in answers
+            ),
+        )
+    return table

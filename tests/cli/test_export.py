@@ -1,0 +1,27 @@
+"""`mosei-ssl export` and `mosei-ssl verify`."""
+
+from mosei_ssl.cli import main
+
+
+def test_export_then_verify(finished_run, tmp_path, capsys):
+    assert main(["export", "--run", str(finished_run), "--to", str(tmp_path / "emotion")]) == 0
+    assert f"Exported {tmp_path / 'emotion' / '1'}" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "emotion")]) == 0
+    out = capsys.readouterr().out
+    assert "as exported" in out
+    assert "ssl8, seed 3" in out
+    assert "covarep-0123456789, fingerprint 0123456789" in out
+
+    (tmp_path / "emotion" / "1" / "saved_model.pb").write_bytes(b"tampered")
+    assert main(["verify", str(tmp_path / "emotion" / "1")]) == 2
+    error = capsys.readouterr().err
+    assert "saved_model.pb has been changed" in error
+    assert "Traceback" not in error
+
+
+def test_what_cannot_be_exported_is_one_line(tmp_path, capsys):
+    assert main(["export", "--run", str(tmp_path / "no"), "--to", str(tmp_path / "x")]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "holds no SavedModel" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""`mosei-ssl predict`."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from mosei_ssl.cli import main
+from mosei_ssl.serving import LocalModel
+from tfds_mosei import csd, schema
+
+EMOTIONS = schema.EMOTIONS
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    draw = np.random.default_rng(0)
+    begin = np.arange(400) / 100
+    rows = draw.normal(size=(400, 74)).astype(np.float32)
+    csd.write(
+        tmp_path / "speech.csd",
+        "COVAREP",
+        [("talk", np.stack([begin, begin + 0.01], 1), rows)],
+        dimension_names=schema.FEATURE_NAMES,
+    )
+    csd.write(
+        tmp_path / "labels.csd",
+        "All Labels",
+        [("talk", np.array([[0.0, 1.505], [1.005, 3.505]]), np.zeros((2, 7)))],
+        dimension_names=schema.LABEL_NAMES,
+    )
+    np.save(tmp_path / "rows.npy", rows)
+    return tmp_path
+
+
+def predict(*arguments):
+    return main(["predict", *map(str, arguments)])
+
+
+def test_json_holds_what_the_model_says(corpus, saved_model, capsys):
+    arguments = [corpus / "speech.csd", "--segments", corpus / "labels.csd", "--model", saved_model]
+    assert predict(*arguments, "--format", "json") == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [(r["name"], r["start"], r["end"], r["frames"]) for r in records] == [
+        ("talk", 0.0, 1.505, 151),
+        ("talk", 1.005, 3.505, 251),
+    ]
+    rows = np.load(corpus / "rows.npy")
+    truth = LocalModel(saved_model).predict([rows[:151], rows[100:351]])
+    for index, record in enumerate(records):
+        for column, emotion in enumerate(EMOTIONS):
+            for name, value in record["emotions"][emotion].items():
+                assert value == pytest.approx(float(truth[name][index, column]), abs=1e-5)
+
+    assert predict(*arguments, "--format", "json", "--limit", 1) == 0
+    assert json.loads(capsys.readouterr().out) == records[:1]
+
+
+def test_csv_and_table_hold_the_same(corpus, saved_model, capsys):
+    arguments = [corpus / "rows.npy", "--window", "2", "--model", saved_model.parent]
+    assert predict(*arguments, "--format", "json") == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [(r["start"], r["end"]) for r in records] == [(0, 2), (2, 4)]
+
+    assert predict(*arguments, "--format", "csv", "--out", corpus / "out.csv") == 0
+    assert capsys.readouterr().out == ""
+    lines = list(csv.DictReader(io.StringIO((corpus / "out.csv").read_text())))
+    assert len(lines) == 2
+    assert float(lines[1]["fear_present"]) == records[1]["emotions"]["fear"]["present"]
+    assert int(lines[1]["happy_class"]) == records[1]["emotions"]["happy"]["class"]
+
+    assert predict(*arguments, "--out", corpus / "out.txt") == 0
+    table = (corpus / "out.txt").read_text()
+    assert "2.00-4.00" in table
+    sad = records[0]["emotions"]["sad"]
+    assert f"{sad['intensity']:g} {sad['present']:.0%}" in table
+
+
+def test_bad_calls_are_one_line(corpus, saved_model, capsys):
+    def message(*arguments):
+        assert predict(*arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    speech, model = corpus / "speech.csd", ["--model", saved_model]
+    assert "either --model DIRECTORY or --server URL" in message(speech)
+    assert "holds no SavedModel" in message(speech, "--model", corpus)
+    assert "no such file" in message(corpus / "nowhere.csd", *model)
+    assert "It is a label file" in message(corpus / "labels.csd", *model)
+    assert "--segments does not apply" in message(corpus / "rows.npy", "--segments", "x", *model)
+    assert "cannot write to" in message(speech, *model, "--out", corpus / "no" / "out.txt")
+    whole = speech.read_bytes()
+    speech.write_bytes(whole[: len(whole) // 2])
+    assert "speech.csd" in message(speech, *model)

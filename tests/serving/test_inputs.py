@@ -1,0 +1,181 @@
+"""What is read from files, worked out by hand."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.serving.inputs import read_intervals, read_segments, windows
+from mosei_ssl.serving.predicting import collect_segments
+from mosei_ssl.serving.schema import EMOTIONS, NUM_FEATURES
+from tfds_mosei import csd, schema
+
+
+def rows_numbered(count, offset=0):
+    return np.repeat(np.arange(offset, offset + count, dtype=np.float32)[:, None], 74, axis=1)
+
+
+def times(count, start=0.0):
+    begin = start + np.arange(count) / 100
+    return np.stack([begin, begin + 0.01], axis=1)
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """Recording a of 3 s, recording b of 1 s that starts at 5 s."""
+    return csd.write(
+        tmp_path / "speech.csd",
+        "COVAREP",
+        [("a", times(300), rows_numbered(300)), ("b", times(100, 5.0), rows_numbered(100, 1000))],
+        dimension_names=schema.FEATURE_NAMES,
+    )
+
+
+@pytest.fixture
+def labels(tmp_path):
+    videos = [
+        ("a", np.array([[1.0, 2.5], [0.0, 1.0]]), np.zeros((2, 7))),
+        ("b", np.array([[5.2, 5.3], [9.0, 9.5]]), np.zeros((2, 7))),
+        ("c", np.array([[0.0, 1.0]]), np.zeros((1, 7))),
+    ]
+    names = ["sentiment", *schema.EMOTIONS]
+    return csd.write(tmp_path / "labels.csd", "All Labels", videos, dimension_names=names)
+
+
+def summary(segments):
+    return [
+        (s.name, round(s.start, 3), round(s.end, 3), s.features[0, 0], len(s.features))
+        for s in segments
+    ]
+
+
+def test_names_agree_with_the_dataset():
+    assert EMOTIONS == schema.EMOTIONS
+    assert schema.NUM_FEATURES == NUM_FEATURES
+
+
+def test_label_file_gives_the_segments(speech, labels, caplog):
+    with caplog.at_level(logging.WARNING):
+        found = list(read_segments(speech, labels))
+    # Rows 100..249 lie within 1.00 and 2.50 s; the frame that starts at 0.99 ends at 1.00. The
+    # neighbours of a bound may come with it by the rounding of their times, as in the corpus.
+    assert [(s.name, s.start, s.end) for s in found] == [
+        ("a", 1.0, 2.5),
+        ("a", 0.0, 1.0),
+        ("b", 5.2, 5.3),
+    ]
+    assert [abs(len(s.features) - n) <= 1 for s, n in zip(found, (150, 100, 10), strict=True)]
+    assert found[0].features[5, 0] == pytest.approx(105, abs=1)
+    assert found[2].features[5, 0] == pytest.approx(1025, abs=1)
+    assert "1 of 3 recordings" in caplog.text
+    assert "1 segments of" in caplog.text
+
+
+def test_csv_gives_the_segments(speech, tmp_path):
+    file = tmp_path / "cuts.csv"
+    file.write_text("video_id,start,end\nb,5.005,5.015\n")
+    assert read_intervals(file)["b"].tolist() == [[5.005, 5.015]]
+    assert summary(read_segments(speech, file)) == [("b", 5.005, 5.015, 1000, 2)]
+
+
+def test_recordings_are_taken_whole_or_in_windows(speech):
+    assert summary(read_segments(speech)) == [("a", 0, 3, 0, 300), ("b", 5, 6, 1000, 100)]
+    assert summary(read_segments(speech, window=0)) == summary(read_segments(speech))
+    assert summary(read_segments(speech, window=2.0)) == [
+        ("a", 0, 2, 0, 200),
+        ("a", 1, 3, 100, 200),
+        ("b", 5, 6, 1000, 100),
+    ]
+
+
+def test_windows_cover_everything_and_have_one_length():
+    rows = rows_numbered(100)
+    found = list(windows("x", rows, 0.0, window=0.4, hop=0.25))
+    assert [(round(s.start, 2), len(s.features)) for s in found] == [
+        (0, 40),
+        (0.25, 40),
+        (0.5, 40),
+        (0.6, 40),
+    ]
+    assert list(windows("x", rows[:0], 0.0, window=0.4)) == []
+    assert [len(s.features) for s in windows("x", rows, 0.0, window=1.0)] == [100]
+
+
+def test_array_is_one_recording(tmp_path):
+    np.save(tmp_path / "talk.npy", rows_numbered(250).astype(np.float64))
+    assert summary(read_segments(tmp_path / "talk.npy", window=1.0)) == [
+        ("talk", 0, 1, 0, 100),
+        ("talk", 1, 2, 100, 100),
+        ("talk", 1.5, 2.5, 150, 100),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 73)), r"\[5, 73\]; raw COVAREP rows are \[frames, 74\]"),
+        (np.zeros((0, 74)), "raw COVAREP rows"),
+        (np.zeros((2, 5, 74)), "raw COVAREP rows"),
+        (np.array([["a"] * 74]), "array of numbers"),
+        (np.array([{}], dtype=object), "not a readable .npy array"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, array, message):
+    np.save(tmp_path / "x.npy", array, allow_pickle=True)
+    with pytest.raises(UserError, match=message):
+        list(read_segments(tmp_path / "x.npy"))
+
+
+def test_damaged_array_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((50, 74)))
+    whole = (tmp_path / "x.npy").read_bytes()
+    for content in (b"", b"junk", whole[:500]):
+        (tmp_path / "x.npy").write_bytes(content)
+        with pytest.raises(UserError, match="not a readable"):
+            list(read_segments(tmp_path / "x.npy"))
+
+
+def test_what_the_corpus_must_be_is_told(speech, labels, tmp_path):
+    with pytest.raises(UserError, match=r"have 7 columns; COVAREP has 74\. It is a label file"):
+        list(read_segments(labels))
+    other = csd.write(
+        tmp_path / "o.csd", "x", [("a", times(2), np.zeros((2, 5)))], dimension_names=list("abcde")
+    )
+    with pytest.raises(UserError, match="It is another feature set"):
+        list(read_segments(other))
+    with pytest.raises(UserError, match="no such file"):
+        list(read_segments(tmp_path / "nowhere.csd"))
+    with pytest.raises(UserError, match="kind of file is not read"):
+        list(read_segments(__file__))
+    cuts = tmp_path / "cuts.csv"
+    cuts.write_text("id,start,end\nz,0,1\n")
+    with pytest.raises(UserError, match="no recording in common: their ids are z and a, b"):
+        list(read_segments(speech, cuts))
+    cuts.write_text("id,start\nz,0\n")
+    with pytest.raises(UserError, match="columns id, start, end"):
+        list(read_segments(speech, cuts))
+    cuts.write_text("id,start,end\na,0,one\n")
+    with pytest.raises(UserError, match="line 2: could not convert"):
+        list(read_segments(speech, cuts))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": -1.0}, "--window is -1.0"),
+        ({"window": 121.0}, "at most 120 s"),
+        ({"window": float("nan")}, "--window is nan"),
+        ({"window": 1.0, "hop": 0.0}, "--hop is 0.0"),
+        ({"limit": 0}, "--limit is 0"),
+    ],
+)
+def test_impossible_options_are_told(speech, options, message):
+    with pytest.raises(UserError, match=message):
+        collect_segments(speech, **options)
+
+
+def test_too_long_a_segment_is_told(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((12_001, 74), np.float32))
+    with pytest.raises(UserError, match="12001 frames, and models answer at most 12000"):
+        collect_segments(tmp_path / "x.npy", window=0)
