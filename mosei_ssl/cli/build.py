@@ -1,10 +1,7 @@
 """`mosei-ssl build`."""
 
-from typing import Any
-
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.table import Table
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,43 +37,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    if (options.manual_dir is None) == (not options.synthetic):
-        parser.error("give either --manual-dir DIR or --synthetic")
-    import tfds_mosei
+    from mosei_ssl.data.build import build_dataset
 
-    builder = tfds_mosei.build(
-        "synthetic" if options.synthetic else "covarep",
+    report = build_dataset(
         data_dir=options.data_dir,
         manual_dir=options.manual_dir,
         folds=options.folds,
+        synthetic=options.synthetic,
         size=options.size,
     )
-    console = Console()
-    console.print(_summary(builder))
-    console.print(f"[bold]{builder.info.full_name}[/bold] in {builder.data_dir}", soft_wrap=True)
+    Console().print(report, soft_wrap=True)
     return 0
-
-
-def _summary(builder: Any) -> Table:
-    report = builder.info.metadata["report"]
-    title = "SYNTHETIC data" if builder.info.metadata["synthetic"] else "Dataset"
-    table = Table(title=title, title_justify="left")
-    for name in ("split", "videos", "segments", "hours", "median s", "longest s", "no emotion"):
-        table.add_column(name, justify="left" if name == "split" else "right")
-    for split, row in report["splits"].items():
-        seconds = row.get("seconds", {})
-        table.add_row(
-            split,
-            str(row["videos"]),
-            str(row["segments"]),
-            f"{row['hours']:.2f}",
-            f"{seconds.get('median', 0):.1f}",
-            f"{seconds.get('max', 0):.1f}",
-            str(row.get("no_emotion", "-")),
-        )
-    notes = {**report["dropped"], **report["clipped"], **report["oddities"]}
-    shown = [f"{name.replace('_', ' ')}: {count}" for name, count in notes.items() if count]
-    if shown:
-        table.caption = "; ".join(shown)
-        table.caption_justify = "left"
-    return table

@@ -1,0 +1,70 @@
+"""The command line: help that teaches, bad input in one line, exit code 2, no traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mosei_ssl.cli import main
+from mosei_ssl.cli.main import VERBS
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "mosei_ssl", *arguments], capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        main([verb, "--help"])
+    assert exit_code.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"mosei-ssl {verb} " in text.split("options:")[0].replace("usage: ", "", 1)
+    assert "xample" in text
+    assert "--debug" in text
+    assert "--seed" in text
+
+
+def test_without_arguments_the_verbs_are_listed(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+def test_an_unknown_verb_names_those_there_are(capsys):
+    assert main(["trian"]) == 2
+    assert "there is no verb 'trian'" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line_and_code_2_without_traceback(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run("build", "--manual-dir", str(tmp_path / "empty"), "--data-dir", str(tmp_path / "d"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "empty") in done.stderr
+    assert not (tmp_path / "d").exists() or not list((tmp_path / "d").glob("*/*/*.tfrecord*"))
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run("evaluate", "--run", str(tmp_path), "--debug")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "is not a run directory" in done.stderr
+
+
+def test_an_unknown_option_in_a_file_is_named(tmp_path, capsys):
+    file = tmp_path / "pretrain.yaml"
+    file.write_text("run: r\nbackbone:\n  hiden_dim: 3\n")
+    with pytest.raises(SystemExit) as exit_code:
+        main(["pretrain", "--config", str(file)])
+    assert exit_code.value.code == 2
+    assert "hiden_dim" in capsys.readouterr().err
+
+
+def test_terminal_is_free_of_the_native_librarys_notes(tmp_path):
+    done = run("pretrain", "--run", str(tmp_path / "r"), "--data.data_dir", str(tmp_path))
+    assert done.returncode == 2
+    assert "oneDNN" not in done.stderr
+    assert "no prepared dataset" in done.stderr

@@ -1,0 +1,132 @@
+"""What fine-tuning promises: equal terms for both arms, honest scores, equal numbers again."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from mosei_ssl.data import load_segments
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.training import RunDirectory, evaluate, finetune, pretrain
+from mosei_ssl.training.finetune import _build, _take_over, load_model
+
+
+def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
+    pretrained, finetuning, options
+):
+    segments = load_segments(options["data"], "train")
+    config = finetuning("any", from_scratch=True, seed=5)
+    keras.utils.clear_session()
+    baseline, ssl = _build(config, segments), _build(config, segments)
+    _take_over(pretrained / "backbone.keras", ssl)
+    learned = load_model(pretrained / "backbone.keras")
+    for ours, theirs in zip(
+        ssl.backbone.trainable_variables, learned.trainable_variables, strict=True
+    ):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    np.testing.assert_array_equal(
+        ssl.distribution.get_weights()[0], baseline.distribution.get_weights()[0]
+    )
+    assert any(
+        not np.array_equal(a, b)
+        for a, b in zip(ssl.backbone.get_weights(), baseline.backbone.get_weights(), strict=True)
+    )
+    runs = [
+        finetune(finetuning("ssl", pretrained=str(pretrained.path), epochs=1)),
+        finetune(finetuning("base", from_scratch=True, epochs=1)),
+    ]
+    labels = [json.loads((run / "labels.json").read_text()) for run in runs]
+    assert labels[0] == labels[1]
+    assert len(labels[0]) == 24
+    assert [run.info["result"]["arm"] for run in runs] == ["ssl", "baseline"]
+
+
+def test_the_same_command_twice_gives_the_same_metrics(pretrained, finetuning):
+    texts = []
+    for name in ("first", "second"):
+        run = finetune(finetuning(name, pretrained=str(pretrained.path)))
+        evaluate(run.path)
+        texts.append((run / "metrics.json").read_text())
+    assert texts[0] == texts[1]
+    assert json.loads(texts[0])["dataset"]["synthetic"] is True
+
+
+def test_metrics_are_those_of_the_kept_predictions_beside_all_predictors(
+    finetuning, options, synthetic_data
+):
+    run = finetune(finetuning("run", from_scratch=True))
+    result = evaluate(run.path, "test")
+    assert list(result["predictors"]) == ["model", "all_zero", "train_median", "ridge", "svr"]
+    test = load_segments(options["data"], "test")
+    with np.load(run / "predictions-test.npz", allow_pickle=False) as kept:
+        np.testing.assert_array_equal(kept["segment_ids"], test.segment_ids)
+        np.testing.assert_array_equal(kept["labels"], test.emotions)
+        mae = float(np.abs(kept["intensity"] - test.emotions).mean())
+        scores = evaluate_predictions(test.emotions, dict(kept))
+    assert result["predictors"]["model"]["overall"]["mae"] == pytest.approx(mae, abs=1e-6)
+    assert result["predictors"]["model"]["overall"] == scores["overall"]
+    zero = float(np.abs(test.emotions).mean())
+    assert result["predictors"]["all_zero"]["overall"]["mae"] == pytest.approx(zero, abs=1e-6)
+
+
+def test_a_linear_probe_leaves_the_backbone_as_it_was(pretrained, finetuning):
+    run = finetune(finetuning("probe", pretrained=str(pretrained.path), freeze_backbone=True))
+    before = load_model(pretrained / "backbone.keras").get_weights()
+    after = load_model(run / "model.keras").backbone.get_weights()
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "choose the arm"),
+        ({"from_scratch": True, "pretrained": "x"}, "choose the arm"),
+        ({"from_scratch": True, "labels": 100000}, "label budget 100000 is impossible"),
+        ({"from_scratch": True, "monitor": "val_mea"}, "no score named 'val_mea'.*val_mae"),
+        ({"pretrained": "nowhere"}, "nowhere is not a run directory"),
+    ],
+)
+def test_bad_options_are_told_in_one_message(finetuning, changes, message):
+    with pytest.raises(UserError, match=message):
+        finetune(finetuning("run", **changes))
+
+
+@pytest.mark.parametrize("cut", ["empty", "half", "garbage"])
+def test_a_backbone_cut_short_is_named(pretrained, finetuning, cut):
+    file = pretrained / "backbone.keras"
+    content = file.read_bytes()
+    file.write_bytes(
+        {"empty": b"", "half": content[: len(content) // 2], "garbage": b"x" * 999}[cut]
+    )
+    with pytest.raises(UserError, match=r"backbone\.keras cannot be read.*repeat the run"):
+        finetune(finetuning("run", pretrained=str(pretrained.path)))
+
+
+def test_an_unfinished_pretraining_is_not_taken_over(pretrained, finetuning):
+    info = json.loads((pretrained / "run.json").read_text())
+    (pretrained / "run.json").write_text(json.dumps({**info, "state": "running"}))
+    with pytest.raises(UserError, match="has not finished"):
+        finetune(finetuning("run", pretrained=str(pretrained.path)))
+
+
+def test_held_out_speakers_are_kept_out_of_pretraining(pretraining):
+    with pytest.raises(UserError, match="pretraining on test would let held-out speakers"):
+        pretrain(pretraining("run", splits=["train+test"]))
+
+
+def test_tensorboard_gets_losses_rate_emotions_and_hyperparameters(finetuning):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = finetune(finetuning("run", from_scratch=True, epochs=2))
+    found = {}
+    for split in ("train", "validation"):
+        events = EventAccumulator(str(run / split)).Reload()
+        found[split] = set(events.Tags()["tensors"])
+    assert {"epoch/loss", "epoch/learning_rate"} <= found["train"]
+    assert {"epoch/loss", "epoch/mae", "epoch/mae_happy", "epoch/pearson_r"} <= found["validation"]
+    hparams = EventAccumulator(str(run / "train")).Reload().PluginTagToContent("hparams")
+    assert any("session_start_info" in name for name in hparams)
+    assert RunDirectory(run.path).open("finetune").finished
