@@ -148,8 +148,10 @@ def interval(
 ) -> Estimate:
     """Turn bootstrap samples into an interval that holds with few videos or seeds too.
 
-    The half width is the bootstrap standard error times Student's t. Degrees of freedom follow
-    Satterthwaite, from the shares of the variance that videos and seeds have.
+    The half width is the bootstrap standard error times Student's t. Drawing videos and seeds at
+    once counts the part that belongs to one video in one training three times, drawing each
+    alone counts it once in each; the variance is that of the three combined which counts it
+    once. Degrees of freedom follow Satterthwaite, from the shares that videos and seeds have.
 
     Args:
         value: [...] estimate.
@@ -174,12 +176,20 @@ def interval(
         True
 
     References:
-        Satterthwaite, "An approximate distribution of estimates of variance components",
-        Biometrics Bulletin 2, 1946; Hesterberg, "What teachers should know about the bootstrap",
-        The American Statistician 69, 2015.
+        Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007; Cameron, Gelbach
+        and Miller, "Robust inference with multiway clustering", JBES 29, 2011; Satterthwaite, "An
+        approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946;
+        Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69,
+        2015.
     """
-    error = _spread(both)
     of_videos, of_seeds = _spread(only_videos) ** 2, _spread(only_seeds) ** 2
+    of_cells = np.maximum(_spread(both) ** 2 - of_videos - of_seeds, 0.0)
+    if folds * (seeds - 1) < 2:
+        # Two trainings tell too little to take anything off.
+        of_cells = np.zeros_like(of_cells)
+    # Sampling noise must not push the whole below either of its parts.
+    least = np.maximum(of_videos, of_seeds)
+    error = np.sqrt(np.maximum(of_videos + of_seeds - of_cells, least))
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = (of_videos + of_seeds) ** 2 / (
             of_videos**2 / max(videos - 1, 1) + of_seeds**2 / max(folds * (seeds - 1), 1)
