@@ -12,7 +12,7 @@ from mosei_ssl.covarep.creak_inputs import creak_inputs
 from mosei_ssl.covarep.glottal import glottal_parameters
 from mosei_ssl.covarep.iaif import glottal_flow
 from mosei_ssl.covarep.pitch import FIRST_CENTRE, Pitch
-from mosei_ssl.covarep.rd import glottal_shape
+from mosei_ssl.covarep.rd import RD_START, glottal_shape
 from mosei_ssl.covarep.recording import Chunk, Recording, Survey, survey
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, interpolate, ragged_batches
 from mosei_ssl.covarep.stages import Stages, Stopwatch
@@ -56,7 +56,9 @@ def _harmonic_stages(
             partials, level = harmonics.analyse(x, wanted[batch], f0[wanted[batch]])
         with watch("HMPD"):
             distortion[batch] = phase.phase_distortion(partials, generator)
-        # Frames of digital silence have no harmonics to fit or to envelop.
+        # Frames of digital silence have no harmonics to fit or to envelop; the search for Rd
+        # ends where it began.
+        result["rd"][batch] = RD_START
         keep = np.flatnonzero(own[batch] & np.isfinite(level).any(axis=1))
         chosen = batch[keep]
         with watch("Rd"):

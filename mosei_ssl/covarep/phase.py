@@ -74,7 +74,7 @@ def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np
         generator: Source of the random phases above each frame's top harmonic.
 
     Returns:
-        Radians, float64 [M, 513]; exactly 0 up to F0.
+        Radians, float64 [M, 513]; exactly 0 up to F0, NaN above it in digital silence.
     """
     result = np.zeros((len(harmonics.f0), BINS))
     for batch in ragged_batches(harmonics.count, budget=60_000):
@@ -94,10 +94,18 @@ def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np
     return result
 
 
+def _vectors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and sine; an angle that is not there adds nothing to a sum."""
+    missing = np.isnan(angle)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    cosine[missing] = sine[missing] = 0
+    return cosine, sine
+
+
 def mean_phase(distortion: np.ndarray) -> np.ndarray:
     """Circular mean of the distortion over time, [M, 513] radians."""
     taps = np.full(25, 1 / 25)
-    cosine, sine = np.cos(distortion), np.sin(distortion)
+    cosine, sine = _vectors(distortion)
     return np.arctan2(zero_phase_fir(taps, sine), zero_phase_fir(taps, cosine))
 
 
@@ -105,13 +113,12 @@ def phase_deviation(distortion: np.ndarray) -> np.ndarray:
     """Circular deviation of the distortion around its trend over time, [M, 513] radians."""
     smooth = closed_hann(9)
     smooth /= smooth.sum()
-    cosine = zero_phase_fir(smooth, median_filter(np.cos(distortion), 9))
-    sine = zero_phase_fir(smooth, median_filter(np.sin(distortion), 9))
-    rest = distortion - np.arctan2(sine, cosine)
+    cosine, sine = (zero_phase_fir(smooth, median_filter(c, 9)) for c in _vectors(distortion))
+    cosine_rest, sine_rest = _vectors(distortion - np.arctan2(sine, cosine))
     # Nine times a ninth sums to slightly more than one, so a constant phase has deviation 0;
     # see zero_phase_fir.
     mean = np.full(9, 1 / 9)
-    modulus = np.hypot(zero_phase_fir(mean, np.cos(rest)), zero_phase_fir(mean, np.sin(rest)))
+    modulus = np.hypot(zero_phase_fir(mean, cosine_rest), zero_phase_fir(mean, sine_rest))
     below = modulus < 1
     with np.errstate(divide="ignore"):
         return np.sqrt(-2 * np.log(modulus, out=np.zeros_like(modulus), where=below))

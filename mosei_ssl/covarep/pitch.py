@@ -46,7 +46,7 @@ def harmonic_sums(x: np.ndarray) -> np.ndarray:
     Returns:
         float64 [F, 481]; column ``f - 20`` belongs to ``f`` Hz. NaN near digital silence.
     """
-    frames = frames_of(lp_residual(x, 12), _FRAME, HOP)
+    frames = frames_of(lp_residual(x, 12), _FRAME, HOP, strict=True)
     window = blackman(_FRAME)
     candidates = np.arange(_LOWEST, F0_MAX + 1)
     harmonics = [k * candidates - 1 for k in range(1, 6)]

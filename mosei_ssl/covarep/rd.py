@@ -10,6 +10,9 @@ from mosei_ssl.covarep.harmonics import Harmonics
 from mosei_ssl.covarep.lf_model import RD_MAX, RD_MIN, pulse_spectrum
 from mosei_ssl.covarep.signal import SAMPLE_RATE, ragged_batches, wrap
 
+RD_START = RD_MIN + 0.5 * (3 - 5**0.5) * (RD_MAX - RD_MIN)
+"""Where the search begins, and ends if there is nothing to fit."""
+
 _USED = 8
 _TOLERANCE = 0.01
 _EVALUATIONS = 32
@@ -54,8 +57,8 @@ def glottal_shape(harmonics: Harmonics) -> tuple[np.ndarray, np.ndarray]:
         harmonics: Of M frames.
 
     Returns:
-        Rd within [0.3, 2.5] and its confidence in [0, 1], float64 [M] each; NaN where the
-        frame has no energy.
+        Rd within [0.3, 2.5] and its confidence in [0, 1], float64 [M] each. Where nothing can
+        be fitted they are :data:`RD_START` and NaN.
 
     References:
         Degottex, G., Roebel, A. and Rodet, X. (2011). Phase minimization for glottal model
@@ -66,7 +69,7 @@ def glottal_shape(harmonics: Harmonics) -> tuple[np.ndarray, np.ndarray]:
         number <= harmonics.count[:, None]
     )
     count = 1 + inside.sum(axis=1)
-    shape, confidence = np.full((2, len(count)), np.nan)
+    shape, confidence = np.full(len(count), RD_START), np.full(len(count), np.nan)
     usable = np.flatnonzero(count > _USED + 1)
     for batch in ragged_batches(count[usable], budget=60_000):
         rows = usable[batch]
@@ -87,6 +90,6 @@ def glottal_shape(harmonics: Harmonics) -> tuple[np.ndarray, np.ndarray]:
                 _TOLERANCE,
                 _EVALUATIONS,
             )
-        shape[rows] = np.where(np.isnan(cost), np.nan, found)
+        shape[rows] = found
         confidence[rows] = 1 - np.sqrt(cost) / np.pi
     return shape, confidence
