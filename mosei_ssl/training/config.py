@@ -75,7 +75,9 @@ class FinetuneConfig:
         epochs: passes over the labelled segments, at most.
         min_steps_per_epoch: with few labels they are repeated until an epoch has so many steps.
         patience: stop after so many epochs without a better validation score; 0 never stops
-            early. The weights of the best epoch are kept.
+            early.
+        keep_best: keep the weights of the best epoch; false trains all epochs and keeps the last,
+            so that validation labels decide nothing.
         monitor: the validation score to watch.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         seed: fixes the labelled subset, data order and initial weights.
@@ -94,6 +96,7 @@ class FinetuneConfig:
     epochs: int = 30
     min_steps_per_epoch: int = 10
     patience: int = 8
+    keep_best: bool = True
     monitor: str = "val_loss"
     precision: Precision = "float32"
     seed: int = 0

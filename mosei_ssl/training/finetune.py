@@ -37,7 +37,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
         config: all options; see `FinetuneConfig`.
 
     Returns:
-        The finished run, with `model.keras` (float32, best epoch), `labels.json`, `history.csv`
+        The finished run, with `model.keras` (float32), `labels.json`, `history.csv`
         and TensorBoard logs.
 
     Raises:
@@ -80,6 +80,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
     steps = first.steps_per_epoch * config.epochs
     model.compile(optimizer=make_optimizer(config.optimizer, steps), loss=model.loss_function)
     best = BestWeights(run.checkpoints / "best.npz", config.monitor, config.patience)
+    keepers = {"best": best} if config.keep_best else {}
     train(
         model,
         Plan(
@@ -89,8 +90,8 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
             steps_per_epoch=first.steps_per_epoch,
             epochs=config.epochs,
             checkpoint_steps=config.checkpoint_steps,
-            first=[Validation(_validation_score(model, validation, config)), best],
-            stateful={"best": best},
+            first=[Validation(_validation_score(model, validation, config)), *keepers.values()],
+            stateful=keepers,
             hparams={
                 "arm": "ssl" if pretrained else "baseline",
                 "labels": str(config.labels),
@@ -100,15 +101,18 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
             },
         ),
     )
-    best.restore()
+    kept = config.epochs
+    if config.keep_best:
+        best.restore()
+        kept = best.best_epoch + 1
     run.info["result"] = {"arm": "ssl" if pretrained else "baseline", "labels": len(labelled)}
-    run.info["result"]["best_epoch"] = best.best_epoch + 1
+    run.info["result"]["epoch"] = kept
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments)
     final.set_weights(model.get_weights())
     save_model(final, run / "model.keras")
     run.finish()
-    _log.info("emotion model: %s (best epoch %d)", run / "model.keras", best.best_epoch + 1)
+    _log.info("emotion model: %s (epoch %d)", run / "model.keras", kept)
     return run
 
 
