@@ -2,6 +2,7 @@
 
 import sys
 
-from mosei_ssl.cli import main
+from mosei_ssl.cli import console_script
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(console_script())

@@ -6,26 +6,26 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: quickstart.sh [--manual-dir PATH] [--folds FILE] [--labels N] [--epochs N]
-                     [--config FILE] [--out DIR] [--saved-models DIR] [--seed N]
+                     [--configs DIR] [--out DIR] [--saved-models DIR] [--seed N]
 
   --manual-dir PATH   folder with the .csd files; without it a small SYNTHETIC corpus is made
   --folds FILE        folds instead of the folder's own folds.json
   --labels N          label budget of both arms (default 200)
   --epochs N          pretraining epochs (default: the configuration's)
-  --config FILE       options of pretraining and fine-tuning (default: the package's own)
+  --configs DIR       pretrain.yaml and finetune.yaml to use (default: the package's own options)
   --out DIR           where data and runs go (default ./quickstart)
   --saved-models DIR  where the export goes (default ./saved_models)
 TEXT
 }
 
-manual_dir="" folds="" labels=200 epochs="" config="" out="$PWD/quickstart" saved="$PWD/saved_models" seed=0
+manual_dir="" folds="" labels=200 epochs="" configs="" out="$PWD/quickstart" saved="$PWD/saved_models" seed=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --manual-dir) manual_dir="$2" ;;
     --folds) folds="$2" ;;
     --labels) labels="$2" ;;
     --epochs) epochs="$2" ;;
-    --config) config="$2" ;;
+    --configs) configs="$2" ;;
     --out) out="$2" ;;
     --saved-models) saved="$2" ;;
     --seed) seed="$2" ;;
@@ -48,8 +48,12 @@ fi
 place="$out/$name"
 mkdir -p "$place"
 common=(--seed "$seed" --data.data_dir "$place/data")
-[ -z "$config" ] || common=(--config "$config" "${common[@]}")
 pretraining=("${common[@]}")
+finetuning=("${common[@]}")
+if [ -n "$configs" ]; then
+  pretraining=(--config "$configs/pretrain.yaml" "${common[@]}")
+  finetuning=(--config "$configs/finetune.yaml" "${common[@]}")
+fi
 [ -z "$epochs" ] || pretraining+=(--epochs "$epochs")
 
 say "1/6 build the dataset ($name)"
@@ -59,8 +63,8 @@ say "2/6 pretrain, without labels"
 mosei-ssl pretrain --run "$place/runs/pre" "${pretraining[@]}"
 
 say "3/6 fine-tune on $labels labels: pretrained (SSL), and from scratch (baseline)"
-mosei-ssl finetune --run "$place/runs/ssl$labels" --labels "$labels" --pretrained "$place/runs/pre" "${common[@]}"
-mosei-ssl finetune --run "$place/runs/base$labels" --labels "$labels" --from-scratch "${common[@]}"
+mosei-ssl finetune --run "$place/runs/ssl$labels" --labels "$labels" --pretrained "$place/runs/pre" "${finetuning[@]}"
+mosei-ssl finetune --run "$place/runs/base$labels" --labels "$labels" --from-scratch "${finetuning[@]}"
 
 say "4/6 evaluate on the test speakers"
 mosei-ssl evaluate --run "$place/runs/ssl$labels" --against "$place/runs/base$labels" --split test

@@ -1,5 +1,5 @@
 """The command line: `mosei-ssl VERB ...`, a verb per stage."""
 
-from mosei_ssl.cli.main import main
+from mosei_ssl.cli.main import console_script, main
 
-__all__ = ["main"]
+__all__ = ["console_script", "main"]

@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--run", type=str, required=True, help="a finished fine-tuning run")
     parser.add_argument(
-        "--against", type=list[str], default=[], help="further runs to put into the same table"
+        "--against", type=str, nargs="*", default=[], help="further runs to put into the same table"
     )
     parser.add_argument("--split", type=str, default="test", help="split to score")
     parser.add_argument(

@@ -1,6 +1,5 @@
 """Entry point: picks the verb, turns bad input into one line and exit code 2."""
 
-import contextlib
 import importlib
 import logging
 import sys
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import mosei_ssl
-from mosei_ssl.cli.quiet import quiet_start
+from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.errors import UserError
 
 VERBS = {
@@ -25,8 +24,6 @@ VERBS = {
     "predict": "emotions of a .csd, .npy or audio file, from a SavedModel or a server",
     "study": "the label-efficiency experiment: grid, statistics, report",
 }
-
-_TENSORFLOW_VERBS = set(VERBS) - {"extract", "verify"}
 
 _HELP = """usage: mosei-ssl VERB [options]
 
@@ -70,11 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     _set_up_logging(debug)
     try:
-        wants_help = "-h" in arguments or "--help" in arguments
-        with contextlib.nullcontext() if debug else quiet_start():
-            module = importlib.import_module(f"mosei_ssl.cli.{verb}")
-            if verb in _TENSORFLOW_VERBS and not wants_help:
-                import tensorflow  # noqa: F401
+        module = importlib.import_module(f"mosei_ssl.cli.{verb}")
         parser = _parser(verb, module.add_arguments)
         options = parser.parse_args(arguments)
         options.pop("debug", None)
@@ -124,5 +117,12 @@ def _set_up_logging(debug: bool) -> None:
     logging.getLogger("absl").setLevel(logging.WARNING if debug else logging.ERROR)
 
 
+def console_script() -> int:
+    """`main` as a process of its own, whose stderr is this program's alone."""
+    if "--debug" not in sys.argv:
+        quiet_native_notes()
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console_script())

@@ -1,34 +1,47 @@
-"""Keeps the start-up notes of TensorFlow's native code off the terminal."""
+"""Keeps informational lines of TensorFlow's native code off the terminal."""
 
-import contextlib
+import atexit
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
+import threading
 
-_NOTE = re.compile(rb"^(WARNING: All log messages before absl::|[IW]\d{4} [\d:.]+ |To enable the)")
+_NOTE = re.compile(
+    rb"^(WARNING: All log messages before absl::"
+    rb"|[IW]\d{4} [\d:.]+ "
+    rb"|To enable the following instructions"
+    # Said on every machine without a GPU, and for every dataset, though nothing is wrong.
+    rb"|E\d{4} .*(cuda_platform|cuda_dnn|cuda_fft|cuda_blas|computation_placer"
+    rb"|use_unbounded_threadpool))"
+)
 
 
-@contextlib.contextmanager
-def quiet_start() -> Iterator[None]:
-    """Drop native informational lines on stderr while TensorFlow is loaded; keep all others.
+def quiet_native_notes() -> None:
+    """Drop native informational lines written to stderr from now on; keep all others.
 
-    TF_CPP_MIN_LOG_LEVEL has no effect on them in TensorFlow 2.21, and a command that prints ten
-    lines about oneDNN before its own first line hides what matters.
+    TF_CPP_MIN_LOG_LEVEL has no effect on them in TensorFlow 2.21, and a command that prints
+    pages about oneDNN hides its own messages. Python's `sys.stderr` keeps its terminal.
     """
+    real = os.dup(2)
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as buffer:
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            buffer.seek(0)
-            for line in buffer:
+    sys.stderr = open(real, "w", buffering=1, encoding=sys.stderr.encoding, closefd=False)  # noqa: SIM115
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+
+    def forward() -> None:
+        with os.fdopen(reading, "rb") as lines:
+            for line in lines:
                 if not _NOTE.match(line):
-                    sys.stderr.buffer.write(line)
-            sys.stderr.flush()
+                    os.write(real, line)
+
+    thread = threading.Thread(target=forward, name="stderr filter", daemon=True)
+    thread.start()
+
+    def drain() -> None:
+        sys.stderr.flush()
+        # Giving descriptor 2 back closes the pipe, which ends the thread.
+        os.dup2(real, 2)
+        thread.join(timeout=1)
+
+    atexit.register(drain)

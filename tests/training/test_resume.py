@@ -103,8 +103,10 @@ def test_sigterm_ends_the_command_with_exit_code_0(pretraining, terminate_at, mo
     terminate_at(2)
     data, backbone = config.data, config.backbone
     code = main(
-        ["pretrain", "--run", config.run, "--data.data_dir", data.data_dir]
-        + ["--data.batch_size", "16", "--backbone.hidden_dim", str(backbone.hidden_dim)]
+        [
+            *("pretrain", "--run", config.run, "--data.data_dir", data.data_dir),
+            *("--data.batch_size", "16", "--backbone.hidden_dim", str(backbone.hidden_dim)),
+        ]
     )
     assert code == 0
     assert "Give the same command to go on" in capsys.readouterr().err
