@@ -134,10 +134,9 @@ def export_model(
 def _write(model: EmotionModel, directory: Path, provenance: dict[str, Any]) -> None:
     import tensorflow as tf
 
-    from mosei_ssl.serving.signatures import ServingModule
+    from mosei_ssl.serving.signatures import serving_signatures
 
-    module = ServingModule(model)
-    tf.saved_model.save(module, str(directory), signatures=module.signatures())
+    tf.saved_model.save(tf.Module(), str(directory), signatures=serving_signatures(model))
     provenance["model"] = {
         "class": type(model).__name__,
         "backbone": type(model.backbone).__name__,

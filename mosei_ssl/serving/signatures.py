@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from mosei_ssl.models import emotion_predictions
 from mosei_ssl.serving.schema import (
     EMBEDDING_SIGNATURE,
     EMOTIONS,
@@ -14,42 +15,33 @@ from mosei_ssl.serving.schema import (
     PREDICT_SIGNATURE,
 )
 
+SEGMENT_SPECS = (
+    tf.TensorSpec([None, None, NUM_FEATURES], tf.float32, name="features"),
+    tf.TensorSpec([None], tf.int32, name="length"),
+)
 
-class ServingModule(tf.Module):
-    """An emotion model as plain TensorFlow functions over raw COVAREP rows.
+
+def serving_signatures(model: keras.Model) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """The functions of an export by name.
 
     Every check is an operation of the graph, so that a server without Python makes it too, and
-    fails the request with INVALID_ARGUMENT.
+    fails the request with INVALID_ARGUMENT. The weights are constants: a server folds what
+    depends on them alone, once, and reads no variable per request.
 
     Args:
-        model: EmotionModel. Its weights are shared, not copied.
+        model: EmotionModel. Its weights are copied.
+
+    Returns:
+        `serving_default` and `embedding`, from `features` float32 [B, T, 74] and `length` int32
+        [B]; `serving_examples`, from `examples`, [B] serialised `tf.train.Example`.
 
     Example:
-        >>> module = ServingModule(emotion_model)
-        >>> tf.saved_model.save(module, "export", signatures=module.signatures())
+        >>> tf.saved_model.save(tf.Module(), "export", serving_signatures(emotion_model))
     """
-
-    def __init__(self, model: keras.Model):
-        super().__init__(name="serving")
-        # The Keras model itself stays out of what is saved; only its weights are tracked.
-        self.weights = [variable.value for variable in model.variables]
-        self._functions = _functions(model)
-
-    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """The signatures by name.
-
-        Returns:
-            `serving_default` and `embedding`, from `features` float32 [B, T, 74] and `length`
-            int32 [B]; `serving_examples`, from `examples`, [B] serialised `tf.train.Example`.
-        """
-        return self._functions
-
-
-def _functions(model: keras.Model) -> dict[str, tf.types.experimental.ConcreteFunction]:
-    predictor = model.to_predictor()
+    answers = frozen_answers(model)
 
     def predict(features, length):
-        outputs = predictor(_model_inputs(features, length))
+        outputs = answers(features, length)
         # Names go with every row: servers batch and split all outputs along the first axis.
         names = tf.tile(tf.constant([EMOTIONS]), [tf.shape(features)[0], 1])
         return {**{name: outputs[name] for name in OUTPUTS}, "emotions": names}
@@ -61,27 +53,52 @@ def _functions(model: keras.Model) -> dict[str, tf.types.experimental.ConcreteFu
         return predict(*_parse(examples))
 
     def embedding(features, length):
-        features, length = _check(features, length)
-        return {"embedding": model.embedding(_model_inputs(features, length), training=False)}
+        return {"embedding": answers(*_check(features, length))["embedding"]}
 
-    segments = (
-        tf.TensorSpec([None, None, NUM_FEATURES], tf.float32, name="features"),
-        tf.TensorSpec([None], tf.int32, name="length"),
-    )
     examples = (tf.TensorSpec([None], tf.string, name="examples"),)
     return {
         name: tf.function(function, autograph=False).get_concrete_function(*specs)
         for name, function, specs in (
-            (PREDICT_SIGNATURE, serving_default, segments),
+            (PREDICT_SIGNATURE, serving_default, SEGMENT_SPECS),
             (EXAMPLES_SIGNATURE, serving_examples, examples),
-            (EMBEDDING_SIGNATURE, embedding, segments),
+            (EMBEDDING_SIGNATURE, embedding, SEGMENT_SPECS),
         )
     }
 
 
-def _model_inputs(features, length):
-    frames = tf.range(tf.shape(features)[1])
-    return {"features": features, "padding_mask": frames[None, :] < length[:, None]}
+def frozen_answers(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """All that a model answers, as one function without checks and without variables.
+
+    Args:
+        model: EmotionModel. Its weights are copied.
+
+    Returns:
+        A function from `features` float32 [B, T, 74] and `length` int32 [B] to a dict of the
+        `OUTPUTS`, each [B, 6], and `embedding` float32 [B, E]. Who needs only some of them pays
+        for only those: the rest is pruned.
+    """
+    weights = [(variable, variable.numpy()) for variable in model.variables]
+
+    def answers(features, length):
+        frames = tf.range(tf.shape(features)[1])
+        inputs = {"features": features, "padding_mask": frames[None, :] < length[:, None]}
+        constants = [(variable, tf.constant(value)) for variable, value in weights]
+        with keras.StatelessScope(state_mapping=constants):
+            logits = model(inputs, training=False)
+            outputs = {name: tf.identity(x) for name, x in emotion_predictions(logits).items()}
+            outputs["embedding"] = tf.identity(model.embedding(inputs, training=False))
+        # Keras's argmax reinterprets bits, an operation that other runtimes do not have.
+        outputs["class"] = tf.argmax(tf.nn.softmax(logits), axis=-1, output_type=tf.int32)
+        return outputs
+
+    return tf.function(answers, input_signature=SEGMENT_SPECS, autograph=False)
+
+
+def _require(condition, *message):
+    # The usual assertion is a branch, which costs a server more than the check does.
+    return tf.raw_ops.Assert(
+        condition=condition, data=[tf.convert_to_tensor(part) for part in message], summarize=64
+    )
 
 
 def _check(features, length):
@@ -90,79 +107,60 @@ def _check(features, length):
     features = tf.raw_ops.PlaceholderWithDefault(input=features, shape=tf.TensorShape(None))
     length = tf.raw_ops.PlaceholderWithDefault(input=length, shape=tf.TensorShape(None))
     shape = tf.shape(features)
-    with tf.control_dependencies(
-        [
-            tf.debugging.Assert(
-                tf.reduce_all(
-                    [
-                        tf.equal(tf.rank(features), 3),
-                        tf.equal(tf.reduce_sum(shape[2:3]), NUM_FEATURES),
-                    ]
-                ),
-                [f"features must be [batch, frames, {NUM_FEATURES}] raw COVAREP rows, not", shape],
-                summarize=8,
-            )
-        ]
-    ):
-        features = tf.ensure_shape(tf.identity(features), [None, None, NUM_FEATURES])
-    with tf.control_dependencies(
-        [
-            tf.debugging.Assert(
-                tf.reduce_all(tf.equal(tf.shape(length), shape[:1])),
-                ["length must be [batch], as many as segments, not", tf.shape(length)],
-                summarize=8,
-            )
-        ]
-    ):
-        length = tf.ensure_shape(tf.identity(length), [None])
-    return _check_length(features, length, tf.shape(features)[1])
-
-
-def _check_length(features, length, frames):
-    limits = [
-        tf.debugging.Assert(
-            frames <= MAX_FRAMES,
-            [f"segments may have at most {MAX_FRAMES} frames, cut longer ones; given:", frames],
+    width = tf.reduce_sum(shape[2:3])
+    right_shapes = [
+        _require(
+            tf.equal(tf.rank(features), 3) & tf.equal(width, NUM_FEATURES),
+            f"features must be [batch, frames, {NUM_FEATURES}] raw COVAREP rows, not",
+            shape,
         ),
-        tf.debugging.Assert(
-            tf.reduce_all((length >= 1) & (length <= frames)),
-            ["every length must be from 1 to the number of frames", frames, "; given:", length],
-            summarize=64,
+        _require(
+            tf.equal(tf.rank(length), 1) & tf.equal(tf.size(length), tf.reduce_sum(shape[:1])),
+            "length must be [batch], as many as segments, not",
+            tf.shape(length),
         ),
     ]
-    with tf.control_dependencies(limits):
+    with tf.control_dependencies(right_shapes):
+        features = tf.ensure_shape(tf.identity(features), [None, None, NUM_FEATURES])
+        length = tf.ensure_shape(tf.identity(length), [None])
+    frames = tf.shape(features)[1]
+    right_lengths = [
+        _few_enough(frames),
+        _require(
+            tf.reduce_all((length >= 1) & (length <= frames)),
+            "every length must be from 1 to the number of frames",
+            frames,
+            "; given:",
+            length,
+        ),
+    ]
+    with tf.control_dependencies(right_lengths):
         return tf.identity(features), tf.identity(length)
 
 
+def _few_enough(frames):
+    return _require(
+        frames <= MAX_FRAMES,
+        f"segments may have at most {MAX_FRAMES} frames, cut longer ones; given:",
+        frames,
+    )
+
+
 def _parse(examples):
-    rows = tf.io.parse_example(
-        examples, {EXAMPLE_FEATURE: tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)}
-    )[EXAMPLE_FEATURE]
+    spec = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)
+    rows = tf.io.parse_example(examples, {EXAMPLE_FEATURE: spec})[EXAMPLE_FEATURE]
     numbers = rows.row_lengths()
-    with tf.control_dependencies(
-        [
-            tf.debugging.Assert(
-                tf.reduce_all((numbers > 0) & (numbers % NUM_FEATURES == 0)),
-                [
-                    f"every example needs frames x {NUM_FEATURES} floats under the key "
-                    f"'{EXAMPLE_FEATURE}', at least one frame; found:",
-                    numbers,
-                ],
-                summarize=64,
-            )
-        ]
-    ):
+    whole_frames = _require(
+        tf.reduce_all((numbers > 0) & tf.equal(numbers % NUM_FEATURES, 0)),
+        f"every example needs frames x {NUM_FEATURES} floats under the key '{EXAMPLE_FEATURE}', "
+        "at least one frame; found:",
+        numbers,
+    )
+    with tf.control_dependencies([whole_frames]):
         length = tf.identity(numbers) // NUM_FEATURES
     frames = tf.reduce_max(tf.concat([length, [0]], axis=0))
     # Checked before anything is padded to the longest.
-    with tf.control_dependencies(
-        [
-            tf.debugging.Assert(
-                frames <= MAX_FRAMES,
-                [f"segments may have at most {MAX_FRAMES} frames, cut longer ones; given:", frames],
-            )
-        ]
-    ):
+    with tf.control_dependencies([_few_enough(frames)]):
         width = frames * NUM_FEATURES
     padded = rows.to_tensor(shape=tf.stack([rows.nrows(), width]))
     return tf.reshape(padded, [rows.nrows(), frames, NUM_FEATURES]), length
