@@ -35,9 +35,7 @@ def standardise(inputs: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
     return np.where(np.isnan(scaled), 0.0, scaled)
 
 
-def creak_posterior(
-    inputs: np.ndarray, weights: dict[str, np.ndarray] | None = None
-) -> np.ndarray:
+def creak_posterior(inputs: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """Probability of creaky voice.
 
     Args:

@@ -231,9 +231,7 @@ def extract(
     samples = prepare(audio, sample_rate, channel)
     if dither > 0:
         samples = samples + dither * np.random.default_rng(seed).standard_normal(len(samples))
-    return extract_prepared(
-        samples, None if return_stages else chunk_seconds, seed, return_stages
-    )
+    return extract_prepared(samples, None if return_stages else chunk_seconds, seed, return_stages)
 
 
 def extract_prepared(

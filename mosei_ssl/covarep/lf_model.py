@@ -1,6 +1,7 @@
 """The Liljencrants-Fant glottal pulse, governed by the single shape parameter Rd."""
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def _solve(rd: float) -> tuple[float, float]:
         )
 
     ends = [0.0] + [10.0**k for k in range(1, 10)]
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
+    for low, high in itertools.pairwise(ends):
         if np.sign(balance(low)) != np.sign(balance(high)):
             return optimize.brentq(balance, low, high, xtol=1e-14, rtol=1e-15), epsilon
     raise ArithmeticError(f"the pulse has no solution for Rd={rd}")

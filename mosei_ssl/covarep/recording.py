@@ -122,7 +122,9 @@ class Survey:
 
 def _tracks(recording: Recording, first: list[tuple], limits: list[tuple]) -> list[Pitch]:
     """Second pass of pitch tracking, only where the first one narrowed the range."""
-    ranges = [pitch.speaker_range(*track, *limit) for track, limit in zip(first, limits, strict=True)]
+    ranges = [
+        pitch.speaker_range(*track, *limit) for track, limit in zip(first, limits, strict=True)
+    ]
     if ranges != limits:
         parts: list[list] = [[] for _ in ranges]
         for chunk in recording.chunks():
