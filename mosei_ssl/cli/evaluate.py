@@ -1,6 +1,7 @@
 """`mosei-ssl evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -26,7 +27,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from mosei_ssl.metrics import metrics_table
     from mosei_ssl.training import RunDirectory, evaluate
 
-    rows, heading = {}, ""
+    rows: dict[str, Any] = {}
+    heading = ""
     for path in [options.run, *options.against]:
         info = RunDirectory(path).open("finetune").require_finished().info
         result = evaluate(path, options.split)

@@ -1,9 +1,11 @@
 """Entry point: picks the verb, turns bad input into one line and exit code 2."""
 
+import dataclasses
 import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -12,6 +14,8 @@ from rich.logging import RichHandler
 import mosei_ssl
 from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.errors import UserError
+
+T = TypeVar("T")
 
 VERBS = {
     "build": "turn .csd files into a TFDS dataset, with a data report",
@@ -102,10 +106,10 @@ def _parser(verb: str, add_arguments: Callable[[ArgumentParser], None]) -> Argum
     return parser
 
 
-def config_from(kind: type, parser: ArgumentParser, options: Namespace) -> object:
+def config_from(kind: type[T], parser: ArgumentParser, options: Namespace) -> T:
     """The dataclass `kind` from parsed options; nested dataclasses are instantiated too."""
     values = parser.instantiate(options)
-    return kind(**{name: values[name] for name in kind.__dataclass_fields__})
+    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
 
 def _set_up_logging(debug: bool) -> None:

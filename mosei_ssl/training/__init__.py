@@ -2,9 +2,9 @@
 
 from mosei_ssl.training.checkpoint import Interrupted
 from mosei_ssl.training.config import FinetuneConfig, OptimizerConfig, PretrainConfig
-from mosei_ssl.training.evaluate import evaluate
-from mosei_ssl.training.finetune import finetune
-from mosei_ssl.training.pretrain import pretrain
+from mosei_ssl.training.evaluation import evaluate
+from mosei_ssl.training.finetuning import finetune
+from mosei_ssl.training.pretraining import pretrain
 from mosei_ssl.training.run_directory import RunDirectory
 
 __all__ = [

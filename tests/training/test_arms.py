@@ -10,7 +10,7 @@ from mosei_ssl.data import load_segments
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import evaluate_predictions
 from mosei_ssl.training import RunDirectory, evaluate, finetune, pretrain
-from mosei_ssl.training.finetune import _build, _take_over, load_model
+from mosei_ssl.training.finetuning import _build, _take_over, load_model
 
 
 def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(

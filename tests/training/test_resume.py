@@ -14,7 +14,7 @@ import yaml
 from mosei_ssl.errors import UserError
 from mosei_ssl.training import Interrupted, finetune, pretrain
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.finetune import load_model
+from mosei_ssl.training.finetuning import load_model
 
 
 def weights(run, name):

@@ -21,7 +21,7 @@ from mosei_ssl.models import BackboneConfig, EmotionModel, emotion_predictions
 from mosei_ssl.training.callbacks import BestWeights, Validation
 from mosei_ssl.training.config import FinetuneConfig
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
-from mosei_ssl.training.pretrain import backbone_for, describe_dataset, save_model
+from mosei_ssl.training.pretraining import backbone_for, describe_dataset, save_model
 from mosei_ssl.training.run_directory import RunDirectory, write_text
 
 _log = logging.getLogger(__name__)

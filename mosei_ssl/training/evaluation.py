@@ -17,7 +17,7 @@ from mosei_ssl.metrics import (
     write_json,
 )
 from mosei_ssl.models import EmotionModel
-from mosei_ssl.training.finetune import load_model
+from mosei_ssl.training.finetuning import load_model
 from mosei_ssl.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
