@@ -2,23 +2,25 @@
 
 import numpy as np
 
-MIN_SEGMENT_SECONDS = 1e-5
-"""Segments shorter than this hold no speech; the official SDK leaves them out too."""
+EPSILON = 1e-5
+"""Seconds that count as nothing, as in the official SDK: times are sums of binary fractions, so
+rows and segments that only touch may seem to overlap by a rounding error."""
 
 
 class FrameIndex:
     """Finds the rows that intersect a segment, by binary search.
 
-    A row belongs to a segment when ``row end > segment start`` and ``row start < segment end``,
-    which is what the official SDK's ``align`` gives.
+    A row belongs to a segment when ``row end > segment start`` and ``row start < segment end``, by
+    more than a rounding error; this is what the official SDK's ``align`` gives.
 
     Args:
         intervals: float64 [n, 2], start and end of each row in seconds, in any order.
 
     Attributes:
-        order: int64 [m], the usable rows in order of time. Rows whose times are not finite, or
-            that end before they start, are not in it.
-        unusable: how many rows were left out for that.
+        starts: float64 [m], starts of the usable rows, in order. Rows whose times are not
+            finite, or that last no time, are left out.
+        ends: float64 [m], ends of the same rows.
+        unusable: how many rows were left out.
 
     Example:
         ```python
@@ -28,31 +30,39 @@ class FrameIndex:
     """
 
     def __init__(self, intervals: np.ndarray):
-        starts, ends = intervals[:, 0], intervals[:, 1]
-        usable = np.isfinite(starts) & np.isfinite(ends) & (ends >= starts)
-        self.unusable = int(len(intervals) - np.count_nonzero(usable))
-        order = np.flatnonzero(usable)
-        if np.any(np.diff(starts[order]) < 0):
-            order = order[np.argsort(starts[order], kind="stable")]
-        self.order = order
-        self._contiguous = self.unusable == 0 and bool(np.all(np.diff(order) == 1))
-        self._starts = starts[order]
-        self._ends = ends[order]
-        # Rows of different length may nest; then ends are not sorted where starts are.
-        self._nested = bool(np.any(np.diff(self._ends) < 0))
+        # Searching in every second number of an array is slow.
+        starts, ends = np.ascontiguousarray(intervals.T)
+        self._order: np.ndarray | None = None
+        self.unusable = 0
+        # Rows of real corpora are in order; then nothing needs to be moved or copied. NaN fails
+        # every comparison, so only the outermost times can still be infinite.
+        self._in_order = bool(
+            np.all(ends - starts > EPSILON)
+            and np.all(starts[1:] >= starts[:-1])
+            and np.all(ends[1:] >= ends[:-1])
+            and (not len(intervals) or (np.isfinite(starts[0]) and np.isfinite(ends[-1])))
+        )
+        self._nested = False
+        if not self._in_order:
+            usable = np.isfinite(starts) & np.isfinite(ends) & (ends - starts > EPSILON)
+            self.unusable = int(len(intervals) - np.count_nonzero(usable))
+            order = np.flatnonzero(usable)
+            self._order = order[np.argsort(starts[order], kind="stable")]
+            starts, ends = starts[self._order], ends[self._order]
+            # Rows of different length may nest; then ends are not sorted where starts are.
+            self._nested = bool(np.any(np.diff(ends) < 0))
+        self.starts = starts
+        self.ends = ends
 
     @property
-    def starts(self) -> np.ndarray:
-        """float64 [m], starts of the usable rows in order of time."""
-        return self._starts
-
-    @property
-    def ends(self) -> np.ndarray:
-        """float64 [m], ends of the usable rows in order of their starts."""
-        return self._ends
+    def order(self) -> np.ndarray:
+        """int64 [m], numbers of the usable rows in order of time."""
+        if self._order is None:
+            self._order = np.arange(len(self.starts))
+        return self._order
 
     def rows(self, start: float, end: float) -> np.ndarray | slice:
-        """Rows that intersect a segment.
+        """Rows that intersect one segment.
 
         Args:
             start: start of the segment in seconds; may be negative.
@@ -62,11 +72,25 @@ class FrameIndex:
             An index into the rows as they were given, in order of time: a slice where that is
             possible, else an int64 array. Empty where nothing intersects.
         """
-        last = int(np.searchsorted(self._starts, end, side="left"))
-        if self._nested:
-            found = np.flatnonzero(self._ends[:last] > start)
-            return self.order[found]
-        first = int(np.searchsorted(self._ends, start, side="right"))
-        if self._contiguous:
-            return slice(first, max(first, last))
-        return self.order[first:last]
+        return self.rows_of_each(np.array([[start, end]]))[0]
+
+    def rows_of_each(self, segments: np.ndarray) -> list[np.ndarray | slice]:
+        """Rows that intersect each of several segments.
+
+        Args:
+            segments: float64 [m, 2], start and end of each in seconds, finite.
+
+        Returns:
+            For each segment what `rows` gives.
+        """
+        firsts = np.searchsorted(self.ends, segments[:, 0] + EPSILON, side="right").tolist()
+        lasts = np.searchsorted(self.starts, segments[:, 1] - EPSILON, side="left").tolist()
+        pairs = zip(firsts, lasts, strict=True)
+        if self._in_order:
+            return [slice(first, max(first, last)) for first, last in pairs]
+        if not self._nested:
+            return [self.order[first:last] for first, last in pairs]
+        return [
+            self.order[np.flatnonzero(self.ends[:last] > start + EPSILON)]
+            for last, start in zip(lasts, segments[:, 0], strict=True)
+        ]

@@ -11,6 +11,7 @@ from tfds_mosei.sources import Corpus
 
 UNASSIGNED = "unassigned"
 UNLABELLED = "unlabelled"
+SPLITS = (*LABELLED_SPLITS, UNASSIGNED, UNLABELLED)
 UNLABELLED_CHOICES = ("train", "all", "none")
 
 Examples = Iterator[tuple[str, dict[str, Any]]]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfds_mosei.folds import Folds
+from tfds_mosei.generation import SPLITS
 from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
 from tfds_mosei.segments import DROP_REASONS, VideoSummary
 from tfds_mosei.sources import Corpus
@@ -63,9 +64,10 @@ def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds)
         ``clipped``, ``oddities``: counts; ``folds``: ids without labels or features;
         ``videos``: what the files hold.
     """
-    by_split: dict[str, list[VideoSummary]] = collections.defaultdict(list)
+    by_split: dict[str, list[VideoSummary]] = {split: [] for split in SPLITS}
     for summary in sorted(summaries, key=lambda item: item.video_id):
         by_split[summary.split].append(summary)
+    by_split = {split: group for split, group in by_split.items() if group}
     everything = [summary for group in by_split.values() for summary in group]
     dropped = [
         {"video_id": summary.video_id, "segment_id": row, "reason": reason, "split": summary.split}
@@ -117,6 +119,8 @@ def _split_report(group: list[VideoSummary]) -> dict[str, Any]:
         report["emotion_levels"] = {
             name: np.bincount(levels[:, i], minlength=4).tolist() for i, name in enumerate(EMOTIONS)
         }
+        counts, _ = np.histogram(labels[:, 0], SENTIMENT_EDGES)
+        report["sentiment_histogram"] = counts.tolist()
         report["no_emotion"] = int(np.sum(~np.any(labels[:, 1:] > 0, axis=1)))
         report["several_emotions"] = int(np.sum(np.sum(labels[:, 1:] > 0, axis=1) > 1))
     return report

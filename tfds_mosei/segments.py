@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfds_mosei.alignment import MIN_SEGMENT_SECONDS, FrameIndex
+from tfds_mosei.alignment import EPSILON, FrameIndex
 from tfds_mosei.chunks import cut_at_pauses
 from tfds_mosei.labels import VideoLabels, clip_labels
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, NUM_FEATURES, VUV_COLUMN
@@ -15,7 +15,7 @@ from tfds_mosei.statistics import ColumnMoments
 
 DROP_REASONS = {
     "bad_interval": "start or end is not a number, or the end lies before the start",
-    "zero_length": f"shorter than {MIN_SEGMENT_SECONDS:g} s",
+    "zero_length": f"shorter than {EPSILON:g} s",
     "bad_label": "a label is not a finite number",
     "outside_features": "no feature row intersects it",
     "no_features": "the video has no features",
@@ -169,11 +169,12 @@ def _segments(
     if index.unusable:
         odd["unusable_rows"] = index.unusable
     kept: list[int] = []
+    found = index.rows_of_each(np.nan_to_num(labels.intervals))
     for row, (start, end) in enumerate(labels.intervals):
+        frames = features[found[row]]
         reason = _reason_to_drop(start, end, values[row])
-        if reason is None:
-            frames = features[index.rows(start, end)]
-            reason = None if len(frames) else "outside_features"
+        if reason is None and not len(frames):
+            reason = "outside_features"
         if reason is not None:
             summary.dropped.append((row, reason))
             continue
@@ -237,9 +238,9 @@ def _chunks(
 
 
 def _reason_to_drop(start: float, end: float, labels: np.ndarray) -> str | None:
-    if not (np.isfinite(start) and np.isfinite(end)) or end < start - MIN_SEGMENT_SECONDS:
+    if not (np.isfinite(start) and np.isfinite(end)) or end < start - EPSILON:
         return "bad_interval"
-    if end - start < MIN_SEGMENT_SECONDS:
+    if end - start < EPSILON:
         return "zero_length"
     if not np.isfinite(labels).all():
         return "bad_label"

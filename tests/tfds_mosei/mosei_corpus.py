@@ -55,3 +55,20 @@ def write_corpus(folder, features=None, labels=None, folds=IDS):
     if folds is not None:
         (folder / "folds.json").write_text(json.dumps(folds))
     return folder
+
+
+def label(**values):
+    """One label row: sentiment and six emotions, by name; the others are 0."""
+    return [values.get(name, 0.0) for name in LABEL_NAMES]
+
+
+def examples(builder, split):
+    """Examples of a split as arrays, by (video, segment), or by (video, start) if unlabelled."""
+    import tensorflow_datasets as tfds
+
+    found = {}
+    for item in tfds.as_numpy(builder.as_dataset(split=split)):
+        number = int(item["segment_id"])
+        place = number if number >= 0 else round(float(item["interval"][0]), 3)
+        found[item["video_id"].decode(), place] = item
+    return found

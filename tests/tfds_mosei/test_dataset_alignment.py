@@ -35,6 +35,15 @@ def test_unsorted_rows_come_in_order_of_time():
     assert rows(shuffled, 0.5, 3.5) == [1, 3, 4, 0]
 
 
+def test_rows_that_touch_by_a_rounding_error_do_not_intersect():
+    starts = np.arange(1000) * 0.01
+    intervals = np.stack([starts, starts + 0.01], axis=1)
+    assert (intervals[:-1, 1] != intervals[1:, 0]).any()  # by 1e-15 and less
+    for first in range(0, 990, 7):
+        start, end = first * 0.01, (first + 3) * 0.01
+        assert rows(intervals, start, end) == [first, first + 1, first + 2]
+
+
 def test_gap_between_rows():
     gappy = SECONDS[[0, 1, 4]]
     assert rows(gappy, 1.5, 4.5) == [1, 2]
@@ -60,7 +69,9 @@ def test_same_as_the_definition_on_random_rows():
     rng = np.random.default_rng(0)
     for _ in range(50):
         starts = rng.uniform(0, 10, 40).round(1)
-        intervals = np.stack([starts, starts + rng.uniform(0, 2, 40).round(1)], axis=1)
+        intervals = np.stack([starts, starts + rng.uniform(0.1, 2, 40).round(1)], axis=1)
         start, end = np.sort(rng.uniform(-1, 12, 2).round(1))
-        expected = np.flatnonzero((intervals[:, 1] > start) & (intervals[:, 0] < end))
+        # Tenths, so that a twentieth tells touching from overlapping without rounding errors.
+        left, right = intervals[:, 0] + 0.05, intervals[:, 1] - 0.05
+        expected = np.flatnonzero((right > start) & (left < end))
         assert sorted(rows(intervals, start, end)) == expected.tolist()

@@ -6,18 +6,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from mosei_corpus import frames, ramp, write_corpus
+from mosei_corpus import examples, frames, ramp, write_corpus
 
 import tfds_mosei
 from tfds_mosei import CorpusError
-
-
-def examples(builder, split):
-    """Examples of a split by (video, segment)."""
-    found = {}
-    for item in tfds.as_numpy(builder.as_dataset(split=split)):
-        found[item["video_id"].decode(), int(item["segment_id"])] = item
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,137 @@
+"""Reading and aligning: the SDK's way against ours, on the same files in the same run.
+
+Each repeat runs in a fresh process, in turn, so that memory and caches are each one's own.
+
+Example:
+    python benchmarks/dataset_align.py --corpus corpus --repeats 5
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def align_ours(corpus: Path, check: bool) -> dict[str, object]:
+    """Reads every video and cuts it into its segments, with this package.
+
+    Args:
+        corpus: folder of the corpus.
+        check: hash the frames too, outside the measured time.
+
+    Returns:
+        Rows read, segments, seconds, and a hash of every frame and label in order.
+    """
+    from tfds_mosei.alignment import EPSILON, FrameIndex
+    from tfds_mosei.sources import Corpus, find_sources
+
+    start = time.perf_counter()
+    aligned: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    rows = segments = 0
+    with Corpus(find_sources(corpus)) as opened:
+        for video_id, labels in opened.labels.items():
+            intervals, features = opened.features.read(video_id)
+            rows += len(features)
+            index = FrameIndex(intervals)
+            lasting = labels.intervals[:, 1] - labels.intervals[:, 0] >= EPSILON
+            for number, found in enumerate(index.rows_of_each(labels.intervals)):
+                frames = features[found]
+                if lasting[number] and len(frames):
+                    segments += 1
+                    if check:
+                        aligned[f"{video_id}[{number}]"] = (frames, labels.values[number])
+    seconds = time.perf_counter() - start
+    return _result(rows, segments, seconds, aligned if check else None)
+
+
+def align_peer(corpus: Path, check: bool) -> dict[str, object]:
+    """The same by the reference implementation of the SDK's way.
+
+    Args:
+        corpus: folder of the corpus.
+        check: hash the frames too, outside the measured time.
+
+    Returns:
+        As `align_ours`.
+    """
+    import h5py
+    from dataset_peer import align
+
+    start = time.perf_counter()
+    aligned = align(corpus / "features.csd", corpus / "labels.csd")
+    seconds = time.perf_counter() - start
+    with h5py.File(corpus / "features.csd") as file:
+        rows = sum(len(video["features"]) for video in file["COVAREP/data"].values())
+    return _result(rows, len(aligned), seconds, aligned if check else None)
+
+
+def _result(
+    rows: int,
+    segments: int,
+    seconds: float,
+    aligned: dict[str, tuple[np.ndarray, np.ndarray]] | None,
+) -> dict[str, object]:
+    digest = hashlib.sha256()
+    for key in sorted(aligned or {}):
+        digest.update(key.encode())
+        for array in aligned[key]:
+            digest.update(np.ascontiguousarray(array))
+    return {
+        "rows": rows,
+        "segments": segments,
+        "seconds": seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "frames": digest.hexdigest() if aligned is not None else None,
+    }
+
+
+WAYS = {"peer": align_peer, "ours": align_ours}
+
+
+def main() -> None:
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", type=Path, required=True, help="from dataset_corpus.py")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(WAYS[args.one](args.corpus, args.check)))
+        return
+    command = [sys.executable, __file__, "--corpus", str(args.corpus), "--one"]
+
+    def run(way: str, *flags: str) -> dict[str, object]:
+        done = subprocess.run([*command, way, *flags], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    # Also brings the files into the page cache, for both alike.
+    same = {way: run(way, "--check")["frames"] for way in WAYS}
+    print("identical frames and labels:", same["peer"] == same["ours"])
+    results: dict[str, list[dict[str, object]]] = {way: [] for way in WAYS}
+    for _ in range(args.repeats):
+        for way in WAYS:
+            results[way].append(run(way))
+    print("| way | rows | segments | s (median, min-max) | rows/s | peak MB |")
+    print("|---|---|---|---|---|---|")
+    speed = {}
+    for way, runs in results.items():
+        seconds = [float(item["seconds"]) for item in runs]
+        speed[way] = runs[0]["rows"] / statistics.median(seconds)
+        print(
+            f"| {way} | {runs[0]['rows']:,} | {runs[0]['segments']:,} "
+            f"| {statistics.median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f}) "
+            f"| {speed[way]:,.0f} | {max(item['peak_mb'] for item in runs):,.0f} |"
+        )
+    print(f"ours / peer: {speed['ours'] / speed['peer']:.1f}")
+
+
+if __name__ == "__main__":
+    main()
