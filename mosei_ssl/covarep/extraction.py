@@ -251,6 +251,13 @@ def extract_prepared(
     Returns:
         As :func:`extract`.
     """
+    # Digital silence goes through the stages as NaN and infinities, on purpose; they become
+    # zeros in the end.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        return _extract(samples, chunk_seconds, seed, return_stages)
+
+
+def _extract(samples, chunk_seconds, seed: int, return_stages: bool) -> tuple:
     watch = Stopwatch()
     recording = Recording(samples, chunk_seconds)
     facts = survey(recording, watch)

@@ -11,7 +11,7 @@ from mosei_ssl.covarep.pitch import Pitch
 
 
 class Stopwatch:
-    """Adds up the seconds spent in named stages."""
+    """Adds up the processor seconds spent in named stages."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -19,9 +19,9 @@ class Stopwatch:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Times the body of a ``with`` statement."""
-        start = time.perf_counter()
+        start = time.process_time()
         yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.process_time() - start
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Stages:
         hmpdd: [M, 13]; empty when there are too few frames.
         creak_inputs: Measures every 10 ms, [J, 36].
         creak: Estimated posterior every 10 ms, [J].
-        seconds: Time spent per stage.
+        seconds: Processor time spent per stage.
         status: Remarks on columns that could not be had and hold zeros instead.
     """
 
