@@ -1,11 +1,13 @@
 """Keras layers: one class per file, on any Keras backend."""
 
 from mosei_ssl.layers.distribution_head import DistributionHead
+from mosei_ssl.layers.feature_dropout import FeatureDropout
 from mosei_ssl.layers.feature_frontend import FeatureFrontend
 from mosei_ssl.layers.feature_standardization import FeatureStandardization
 from mosei_ssl.layers.gru_encoder import GRUEncoder
 from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
+from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
 from mosei_ssl.layers.temporal_pooling import TemporalPooling
@@ -15,11 +17,13 @@ from mosei_ssl.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "DistributionHead",
+    "FeatureDropout",
     "FeatureFrontend",
     "FeatureStandardization",
     "GRUEncoder",
     "MaskedSelfAttention",
     "MaskedStatisticsPooling",
+    "RandomCrop",
     "SinusoidalPositions",
     "TemporalPooling",
     "TimestepMasking",

@@ -7,7 +7,9 @@ from keras import ops
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.layers.distribution_head import DistributionHead
+from mosei_ssl.layers.feature_dropout import FeatureDropout
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
+from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
 
@@ -28,6 +30,9 @@ class HeadConfig:
         raw_statistics: pool the encoder's input too, so that the encoder has to add to what
             classical statistics know instead of finding it again.
         label_smoothing: share of each target spread over all levels.
+        min_crop: in training, segments are cropped to a random share of at least this, see
+            `RandomCrop`; 1 never crops.
+        feature_dropout: in training, share of feature columns dropped, see `FeatureDropout`.
     """
 
     kind: str = "ordinal"
@@ -36,6 +41,8 @@ class HeadConfig:
     encoder_statistics: bool = True
     raw_statistics: bool = True
     label_smoothing: float = 0.0
+    min_crop: float = 1.0
+    feature_dropout: float = 0.0
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
@@ -83,6 +90,10 @@ class EmotionModel(keras.Model):
 
         # === Layers ===
         self.backbone = backbone
+        self.crop = RandomCrop(head.min_crop, 1.0, derive_seed(seed, "crop"), dtype="float32")
+        self.feature_dropout = FeatureDropout(
+            head.feature_dropout, seed=derive_seed(seed, "feature dropout"), dtype="float32"
+        )
         self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
         self.raw_pooling = MaskedStatisticsPooling(name="raw_pooling")
         self.pooled_dropout = keras.layers.Dropout(
@@ -134,25 +145,47 @@ class EmotionModel(keras.Model):
         return self.head.embedding_dim or self.pooled_dim
 
     def call(self, inputs, training=False):
-        embedding = self.embedding(inputs, training=training)
+        return self.forward(*self._timesteps(inputs), training=training)
+
+    def forward(self, frames, padding_mask, training=False):
+        """Like a call, on timesteps that the frontend has made already.
+
+        Args:
+            frames: float32 [B, T', F'].
+            padding_mask: bool [B, T']. True for real timesteps.
+            training: bool.
+
+        Returns:
+            float32 [B, 6, 4]. Logits.
+        """
+        embedding = self._embed(frames, padding_mask, training)
         return self.distribution(self.embedding_dropout(embedding, training=training))
 
     def embedding(self, inputs, training=False):
         """The vector that the distributions are read from.
 
         Args:
-            inputs: as for `call`.
+            inputs: as for a call.
             training: bool.
 
         Returns:
             float32 [B, embedding_dim].
         """
-        outputs = self.backbone(inputs, training=training)
+        return self._embed(*self._timesteps(inputs), training)
+
+    def _timesteps(self, inputs):
+        return self.backbone.frontend(inputs["features"], inputs["padding_mask"])
+
+    def _embed(self, frames, padding_mask, training):
+        if self.crop.min_share < 1.0:
+            frames, padding_mask = self.crop(frames, padding_mask, training=training)
+        frames = self.feature_dropout(frames, training=training)
         pooled = []
         if self.head.encoder_statistics:
-            pooled.append(self.encoder_pooling(outputs["sequence"], outputs["padding_mask"]))
+            sequence = self.backbone.encoder(frames, padding_mask, training=training)
+            pooled.append(self.encoder_pooling(sequence, padding_mask))
         if self.head.raw_statistics:
-            pooled.append(self.raw_pooling(outputs["frames"], outputs["padding_mask"]))
+            pooled.append(self.raw_pooling(frames, padding_mask))
         x = self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
         if self.hidden is None:
             return x

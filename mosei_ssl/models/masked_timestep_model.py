@@ -38,6 +38,8 @@ class MaskedTimestepModel(PretrainingModel):
         Liu et al., Mockingjay, ICASSP 2020 (https://arxiv.org/abs/1910.12638).
     """
 
+    OPTIONS = ("mask_ratio", "mask_span", "loss")
+
     def __init__(
         self,
         backbone: keras.Model,
@@ -53,7 +55,9 @@ class MaskedTimestepModel(PretrainingModel):
         self.masking = TimestepMasking(
             mask_ratio, mask_span, derive_seed(seed, "masking"), dtype="float32", name="masking"
         )
-        self.reconstruct = self.make_reconstruction_head(backbone.frontend.output_dim)
+        self.reconstruct = self.make_dense(
+            backbone.output_dim, backbone.frontend.output_dim, "reconstruct"
+        )
 
         # === Config ===
         self.mask_ratio = mask_ratio
@@ -63,8 +67,7 @@ class MaskedTimestepModel(PretrainingModel):
         self.masking.build((None, None, backbone.frontend.output_dim))
         self.built = True
 
-    def call(self, inputs, training=False):
-        frames, padding_mask = self.backbone.frontend(inputs["features"], inputs["padding_mask"])
+    def forward(self, frames, padding_mask, training=False, group=None):
         seen, hidden = self.masking(frames, padding_mask, training=training)
         sequence = self.backbone.encoder(seen, padding_mask, training=training)
         return {

@@ -10,8 +10,8 @@ class PretrainingModel(keras.Model):
     """A backbone with an objective that needs no labels.
 
     Compile with an optimizer alone and fit on batches of `x`; if a batch brings labels they are
-    ignored. Subclasses give `call` and `objective`, name the metrics that `objective` returns in
-    `METRICS`, and create all weights when constructed.
+    ignored. Subclasses give `forward` and `objective`, name the metrics that `objective` returns in
+    `METRICS` and their own arguments in `OPTIONS`, and create all weights when constructed.
 
     Args:
         backbone: Backbone. What is pretrained; shared, not copied.
@@ -19,6 +19,7 @@ class PretrainingModel(keras.Model):
     """
 
     METRICS: tuple[str, ...] = ("relative_error",)
+    OPTIONS: tuple[str, ...] = ()
 
     def __init__(self, backbone: keras.Model, seed: int = 0, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -26,11 +27,29 @@ class PretrainingModel(keras.Model):
         self.seed = seed
         self.trackers = [keras.metrics.Mean(name=name) for name in self.METRICS]
 
-    def objective(self, outputs: dict) -> tuple:
-        """Gives the loss of what `call` returned.
+    def call(self, inputs, training=False):
+        frames, padding_mask = self.backbone.frontend(inputs["features"], inputs["padding_mask"])
+        return self.forward(frames, padding_mask, training=training, group=inputs.get("group"))
+
+    def forward(self, frames, padding_mask, training=False, group=None) -> dict:
+        """Does the task's work on timesteps that the frontend has made already.
 
         Args:
-            outputs: what `call` returned.
+            frames: float32 [B, T', F'].
+            padding_mask: bool [B, T']. True for real timesteps.
+            training: bool.
+            group: int [B], optional. What segments belong to, such as a speaker.
+
+        Returns:
+            Dict of tensors, as documented by the task.
+        """
+        raise TypeError(f"{type(self).__name__} gives no forward pass")
+
+    def objective(self, outputs: dict) -> tuple:
+        """Gives the loss of what `forward` returned.
+
+        Args:
+            outputs: what `forward` returned.
 
         Returns:
             Tuple of a float32 scalar, the loss, and a dict of float32 scalars, one per name in
@@ -45,16 +64,16 @@ class PretrainingModel(keras.Model):
             tracker.update_state(values[tracker.name])
         return loss
 
-    def make_reconstruction_head(self, width: int, name: str = "reconstruct"):
-        """A linear map in float32 from hidden states to `width` columns, built."""
-        head = keras.layers.Dense(
-            width,
+    def make_dense(self, inputs: int, outputs: int, name: str) -> keras.layers.Dense:
+        """A built dense layer in float32, seeded by its name."""
+        layer = keras.layers.Dense(
+            outputs,
             kernel_initializer=keras.initializers.GlorotUniform(derive_seed(self.seed, name)),
             dtype="float32",
             name=name,
         )
-        head.build((None, None, self.backbone.output_dim))
-        return head
+        layer.build((None, inputs))
+        return layer
 
     @staticmethod
     def check_loss_name(loss: str) -> str:
@@ -62,6 +81,11 @@ class PretrainingModel(keras.Model):
         if loss not in ("l1", "huber"):
             raise ValueError(f"reconstruction loss must be 'l1' or 'huber', not {loss!r}")
         return loss
+
+    @staticmethod
+    def huber(error):
+        """Quadratic below 1 and linear above, of absolute errors."""
+        return ops.where(error < 1.0, 0.5 * ops.square(error), error - 0.5)
 
     @staticmethod
     def reconstruction_error(target, reconstruction, weight, loss: str = "l1"):
@@ -78,7 +102,7 @@ class PretrainingModel(keras.Model):
         """
         error = ops.abs(ops.cast(target, "float32") - ops.cast(reconstruction, "float32"))
         if loss == "huber":
-            error = ops.where(error < 1.0, 0.5 * ops.square(error), error - 0.5)
+            error = PretrainingModel.huber(error)
         per_step = ops.mean(error, axis=-1) * weight
         return ops.divide_no_nan(ops.sum(per_step), ops.sum(weight))
 

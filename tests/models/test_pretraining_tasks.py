@@ -1,0 +1,162 @@
+"""What every pretraining task of the registry promises."""
+
+import keras
+import numpy as np
+import pytest
+from model_testing import MEAN, STD, make_batch, numpy_tree
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.models import (
+    PRETRAINING_TASKS,
+    BackboneConfig,
+    PretrainingTaskConfig,
+    build_backbone,
+    build_pretraining_model,
+)
+
+RECONSTRUCTING = ["masked_timestep", "alteration", "masked_autoencoder", "latent_prediction"]
+
+
+@pytest.fixture
+def backbone():
+    config = BackboneConfig(
+        hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, pooling_factor=5
+    )
+    return build_backbone(config, MEAN, STD, seed=1)
+
+
+@pytest.fixture(params=sorted(PRETRAINING_TASKS))
+def task(request):
+    return request.param
+
+
+def build(task, backbone, **options):
+    return build_pretraining_model(PretrainingTaskConfig(task, **options), backbone, seed=2)
+
+
+def test_saved_and_loaded(task, backbone, tmp_path):
+    model = build(task, backbone)
+    model.save(tmp_path / "task.keras")
+    loaded = keras.saving.load_model(tmp_path / "task.keras", safe_mode=True)
+    assert loaded.get_config() == model.get_config()
+    assert loaded.name == task
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_fits_on_x_alone_with_finite_loss_and_moves_the_backbone(task, backbone):
+    start = backbone.get_weights()
+    model = build(task, backbone)
+    model.compile(keras.optimizers.Adam(1e-3))
+    history = model.fit(make_batch([20, 31, 7, 1] * 2), epochs=1, batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert set(history) == {"loss", *type(model).METRICS}
+    assert any((a != b).any() for a, b in zip(start, backbone.get_weights(), strict=True))
+
+
+def test_what_padding_holds_does_not_matter(task, backbone):
+    clean = make_batch([23, 40, 11])
+    dirty = {**clean, "features": clean["features"].copy()}
+    dirty["features"][~clean["padding_mask"]] = 1e6
+    losses = []
+    for batch in (clean, dirty):
+        # A model of its own each, so that both draw the same random numbers.
+        model = build(task, backbone)
+        losses.append(float(model.objective(model(batch))[0]))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("task", RECONSTRUCTING)
+def test_padding_never_counts_and_something_does(task, backbone):
+    outputs = numpy_tree(build(task, backbone)(make_batch([23, 40, 12]), training=True))
+    weight = outputs["weight"].reshape(3, 8, -1).max(axis=-1)
+    valid = np.arange(8) < np.array([[5], [8], [3]])
+    assert not weight[~valid].any()
+    assert weight.any(axis=1).all()
+
+
+@pytest.mark.parametrize("task", ["masked_timestep", "masked_autoencoder"])
+def test_the_encoder_never_sees_hidden_timesteps(task, backbone):
+    model = build(task, backbone)
+    batch = make_batch([40])
+    before = numpy_tree(model(batch))
+    hidden = np.repeat(before["weight"][0].astype(bool), 5)
+    batch["features"][0, hidden] += 3 * STD.astype("float32")
+    after = numpy_tree(model(batch))
+    np.testing.assert_array_equal(before["reconstruction"], after["reconstruction"])
+
+
+def test_alteration_counts_exactly_what_was_altered(backbone):
+    model = build("alteration", backbone, mask_ratio=0.01, mask_span=1, noise_rate=0.0)
+    weight = numpy_tree(model(make_batch([40] * 50), training=True))["weight"]
+    columns = weight.min(axis=1)
+    assert abs(columns.mean() - 0.2) < 0.03
+    # What is not a hidden column is one of the rare hidden timesteps, whole.
+    rest = np.where(columns[:, None, :] == 1, np.nan, weight)
+    assert np.nanstd(rest, axis=2).max() == 0
+
+
+def test_autoencoder_computes_on_the_seen_timesteps_only(backbone):
+    model = build("masked_autoencoder", backbone, mask_ratio=0.75, mask_span=2)
+    mask = np.arange(40) < np.array([[40], [16], [2], [5]])
+    seen, room = model.draw(keras.ops.convert_to_tensor(mask), training=True)
+    seen = keras.ops.convert_to_numpy(seen)
+    # A quarter of 20, 8, 1 and 3 spans, rounded up; a lone span is seen.
+    np.testing.assert_array_equal(np.minimum(seen.sum(axis=1)[:2], [10, 4]), [10, 4])
+    assert room == 10
+    assert seen[2].sum() == 2
+    assert 1 <= seen[3].sum() <= 2
+    assert not (seen & ~mask).any()
+
+
+def test_teacher_follows_the_encoder_and_is_not_trained(backbone):
+    model = build("latent_prediction", backbone, momentum=0.5)
+    teacher = model.teacher.get_weights()
+    for a, b in zip(teacher, backbone.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    moved = [w + 1 if w.dtype == np.float32 else w for w in backbone.encoder.get_weights()]
+    backbone.encoder.set_weights(moved)
+    model(make_batch([20]), training=False)
+    np.testing.assert_array_equal(model.teacher.get_weights()[0], teacher[0])
+    model(make_batch([20]), training=True)
+    np.testing.assert_allclose(model.teacher.get_weights()[0], teacher[0] + 0.5, rtol=1e-5)
+    trained = {v.path for v in model.trainable_variables}
+    assert not trained & {v.path for v in model.teacher.variables}
+
+
+def test_contrast_by_hand(backbone):
+    model = build("two_crop_contrastive", backbone, temperature=1.0, within_group=0.5)
+    projected = np.array([[1.0, 0], [0, 1], [1, 0], [0, 1]], "float32")
+    # Each crop: its partner at similarity 1, two others at 0, itself left out.
+    everyone = np.log(np.e + 2) - 1
+    loss, metrics = model.objective({"projected": projected})
+    np.testing.assert_allclose(float(loss), everyone, rtol=1e-5)
+    assert float(metrics["retrieval_accuracy"]) == 1.0
+    # Alone in its group, a crop has nobody but its partner to be told from.
+    alone = {"projected": projected, "group": np.array([3, 7], "int32")}
+    np.testing.assert_allclose(float(model.objective(alone)[0]), 0.5 * everyone, rtol=1e-5)
+    together = {"projected": projected, "group": np.array([3, 3], "int32")}
+    np.testing.assert_allclose(float(model.objective(together)[0]), everyone, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("jigsaw", {}, "masked_timestep"),
+        ("masked_timestep", {"temperature": 0.1}, "no option"),
+        ("masked_timestep", {"mask_ratio": 1.5}, "ratio"),
+        ("masked_autoencoder", {"mask_span": 0}, "span"),
+        ("masked_autoencoder", {"mask_ratio": 0.0}, "ratio"),
+        ("masked_autoencoder", {"decoder_dim": 12}, "multiple of 8"),
+        ("alteration", {"noise_rate": 2.0}, "noise_rate"),
+        ("alteration", {"loss": "l3"}, "huber"),
+        ("alteration", {"column_rate": 1.0}, "dropout"),
+        ("latent_prediction", {"momentum": 1.0}, "momentum"),
+        ("two_crop_contrastive", {"temperature": 0.0}, "temperature"),
+        ("two_crop_contrastive", {"min_crop": 0.9, "max_crop": 0.5}, "crop"),
+        ("two_crop_contrastive", {"within_group": 2.0}, "within_group"),
+    ],
+)
+def test_options_out_of_range_are_told_in_one_message(backbone, task, options, message):
+    with pytest.raises(UserError, match=message):
+        build(task, backbone, **options)
