@@ -93,6 +93,7 @@ def pretrain(config: PretrainConfig) -> RunDirectory:
             },
         ),
     )
+    save_model(model, run / "task.keras")
     keras.config.set_dtype_policy("float32")
     final = backbone_for(config.backbone, segments, config.seed)
     final.set_weights(backbone.get_weights())

@@ -33,6 +33,7 @@ class RunDirectory:
     RUN/history.csv         one row per epoch
     RUN/train, validation   TensorBoard logs
     RUN/backbone.keras      (pretraining) the encoder
+    RUN/task.keras          (pretraining) the encoder with its pretraining task
     RUN/model.keras         (fine-tuning) the emotion model, float32
     RUN/labels.json         (fine-tuning) the labelled segments used
     RUN/metrics.json        (evaluation)

@@ -1,0 +1,223 @@
+"""Running one cell, in whatever process it is given to."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import logging
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosei_ssl.metrics import (
+    classical_predictions,
+    evaluate_predictions,
+    pooled_features,
+    write_json,
+)
+from mosei_ssl.study.cells import CELL_FILE, Cell
+
+logger = logging.getLogger(__name__)
+
+PREDICTION_KEYS = ("intensity", "class", "present", "expected")
+
+
+def run_cell(cell: Cell, study: Path) -> dict[str, Any]:
+    """Run a cell unless it is finished.
+
+    Its folder gets a marker, `cell.json`, as the very last thing, whole or not at all. Training
+    that was cut off goes on from its last checkpoint, to the same result.
+
+    Args:
+        cell: What to run.
+        study: The study's folder.
+
+    Returns:
+        What the marker holds: key, metrics, seconds and peak memory.
+
+    Raises:
+        UserError: If the training is refused.
+
+    Example:
+        >>> run_cell(cell, Path("study"))["seconds"]  # doctest: +SKIP
+        12.5
+    """
+    folder = study / cell.path
+    with _locked(study, cell):
+        found = cell.finished(study)
+        if found is not None:
+            return found
+        started = time.perf_counter()
+        result = _KINDS[cell.kind](cell, study, folder)
+        marker = {
+            "key": cell.key,
+            "kind": cell.kind,
+            "arm": cell.arm,
+            "fold": cell.fold,
+            "budget": cell.budget,
+            "seed": cell.seed,
+            "trial": cell.trial,
+            **result,
+            "seconds": round(time.perf_counter() - started, 2),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+        write_json(folder / CELL_FILE, marker)
+        # Keras and TensorFlow keep graphs of models alive in cycles.
+        gc.collect()
+        return marker
+
+
+@contextmanager
+def _locked(study: Path, cell: Cell) -> Iterator[None]:
+    """Keep a worker that outlived its study from running the same cell as its successor."""
+    path = study / "locks" / cell.path.replace("/", "_")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run_directory(folder: Path) -> str:
+    """The cell's run directory; one that was cut off before its first file is cleared."""
+    run = folder / "run"
+    if run.exists() and not (run / "run.json").exists():
+        shutil.rmtree(run)
+    return str(run)
+
+
+def _typed(kind: type, options: dict[str, Any], **fixed: Any) -> Any:
+    from mosei_ssl.study.parsing import build
+
+    return build(kind, options, fixed=fixed)
+
+
+def _pretrain(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
+    from mosei_ssl.training import PretrainConfig, pretrain
+
+    config = _typed(PretrainConfig, cell.options["run"], run=_run_directory(folder))
+    run = pretrain(config)
+    _save_example(run / "task.keras", config.data, folder / "example.npz")
+    return {"disk_mb": _disk_mb(run.path)}
+
+
+def _save_example(model_file: Path, config: Any, path: Path) -> None:
+    """Keep one validation segment as it was and as the model reconstructs it, for the report."""
+    from mosei_ssl.data import load_segments, make_evaluation_dataset
+    from mosei_ssl.training.finetuning import load_model
+
+    validation = load_segments(config, "validation")
+    middle = validation.length_order()[len(validation) // 2 :][:1]
+    batch = next(iter(make_evaluation_dataset(validation.subset(middle), config)))[0]
+    outputs = load_model(model_file)(batch, training=False)
+    if not {"reconstruction", "target", "weight"} <= set(outputs):
+        return
+    steps = int(np.asarray(batch["padding_mask"]).sum())
+    arrays = {key: np.asarray(outputs[key])[0] for key in ("reconstruction", "target", "weight")}
+    # The frontend pools in time: keep the timesteps that hold real frames.
+    ratio = np.asarray(batch["padding_mask"]).shape[1] / len(arrays["weight"])
+    kept = max(1, int(np.ceil(steps / ratio)))
+    np.savez(
+        path,
+        target=arrays["target"][:kept].astype(np.float32),
+        reconstruction=arrays["reconstruction"][:kept].astype(np.float32),
+        hidden=arrays["weight"][:kept] > 0,
+    )
+
+
+def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
+    from mosei_ssl.data import load_segments
+    from mosei_ssl.training import FinetuneConfig, finetune
+    from mosei_ssl.training.evaluation import predict_segments
+    from mosei_ssl.training.finetuning import load_model
+
+    pretrained = None
+    if "pretraining" in cell.options:
+        pretrained = str(study / cell.options["pretraining"]["path"] / "run")
+    config = _typed(
+        FinetuneConfig, cell.options["run"], run=_run_directory(folder), pretrained=pretrained
+    )
+    run = finetune(config)
+    segments = load_segments(config.data, cell.options["split"]).labelled()
+    predictions = predict_segments(load_model(run / "model.keras"), segments, config.data)
+    _save_predictions(folder, segments.video_ids, segments.emotions, {"model": predictions})
+    return {
+        "metrics": {"model": evaluate_predictions(segments.emotions, predictions)},
+        "labels": run.info["result"]["labels"],
+        "epoch": run.info["result"].get("epoch"),
+        "disk_mb": _disk_mb(folder),
+    }
+
+
+def _features(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
+    from mosei_ssl.data import DataConfig, load_segments
+
+    config = _typed(DataConfig, {**cell.options["data"], "dataset": cell.options["dataset"]})
+    arrays = {}
+    for split in ("train", "test"):
+        segments = load_segments(config, split).labelled()
+        arrays[f"{split}_features"] = pooled_features(iter(segments), segments.statistics["mean"])
+        arrays[f"{split}_labels"] = segments.emotions
+        arrays[f"{split}_videos"] = segments.video_ids
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "pooled.npz", **arrays)
+    return {"disk_mb": _disk_mb(folder)}
+
+
+def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
+    from mosei_ssl.data import draw_label_budget
+
+    options = cell.options
+    with np.load(study / options["features"]["path"] / "pooled.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    chosen = draw_label_budget(
+        arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_videos"]
+    )
+    groups = {}
+    if options["per_speaker"]:
+        groups = {
+            "train_groups": arrays["train_videos"][chosen],
+            "test_groups": arrays["test_videos"],
+        }
+    found = classical_predictions(
+        arrays["train_features"][chosen],
+        arrays["train_labels"][chosen],
+        arrays["test_features"],
+        **groups,
+    )
+    _save_predictions(folder, arrays["test_videos"], arrays["test_labels"], found)
+    scores = {n: evaluate_predictions(arrays["test_labels"], p) for n, p in found.items()}
+    return {"metrics": scores, "labels": len(chosen), "disk_mb": _disk_mb(folder)}
+
+
+def _save_predictions(
+    folder: Path,
+    videos: np.ndarray,
+    labels: np.ndarray,
+    predictions: dict[str, dict[str, np.ndarray]],
+) -> None:
+    arrays = {
+        f"{name}/{key}": np.asarray(values[key], dtype=np.float32)
+        for name, values in predictions.items()
+        for key in PREDICTION_KEYS
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "predictions.npz", video_ids=videos, labels=labels, **arrays)
+
+
+def _disk_mb(folder: Path) -> float:
+    return round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6, 3)
+
+
+_KINDS: dict[str, Callable[[Cell, Path, Path], dict[str, Any]]] = {
+    "features": _features,
+    "pretrain": _pretrain,
+    "search": _train,
+    "train": _train,
+    "classical": _classical,
+}

@@ -1,0 +1,121 @@
+"""The folds of a study: prepared datasets, checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.study.cells import Fold
+from mosei_ssl.study.config import DEFAULT_BUDGETS, StudyConfig
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_folds(config: StudyConfig) -> list[Fold]:
+    """Find (or build) the dataset of each fold and note its size.
+
+    Args:
+        config: The study.
+
+    Returns:
+        The folds.
+
+    Raises:
+        UserError: If folds share test videos or a split has no labels.
+        tfds_mosei.CorpusError: If a dataset is missing or cannot be built.
+
+    Example:
+        >>> [fold.name for fold in prepare_folds(config)]  # doctest: +SKIP
+        ['1', '2', '3', '4', '5', '6']
+    """
+    from mosei_ssl.data import find_dataset, load_segments
+
+    names = _built(config) if config.manual_dir else list(config.datasets) or [None]
+    folds: list[Fold] = []
+    seen: dict[str, str] = {}
+    for number, name in enumerate(names, start=1):
+        # The full name, so that a dataset prepared later cannot change what is meant.
+        dataset = find_dataset(config.data.data_dir, name).parent.name
+        data = dataclasses.replace(config.data, dataset=dataset)
+        splits = {s: load_segments(data, s) for s in ("train", "validation", "test")}
+        labelled = {split: len(segments.labelled()) for split, segments in splits.items()}
+        for split, count in labelled.items():
+            if count == 0:
+                raise UserError(f"dataset {dataset}: split {split!r} has no labelled segments")
+        videos = tuple(np.unique(splits["test"].labelled().video_ids).tolist())
+        shared = [video for video in videos if video in seen]
+        if shared:
+            raise UserError(
+                f"folds {seen[shared[0]]} and {dataset} both test on video {shared[0]!r}: every "
+                "test video may be in one fold of a study only"
+            )
+        seen.update(dict.fromkeys(videos, dataset))
+        metadata = splits["train"].metadata
+        folds.append(
+            Fold(
+                name=str(number),
+                dataset=dataset,
+                fingerprint=str(metadata.get("fingerprint")),
+                synthetic=splits["train"].synthetic,
+                train=labelled["train"],
+                validation=labelled["validation"],
+                test=labelled["test"],
+                test_videos=videos,
+                train_frames=int(splits["train"].lengths.sum()),
+            )
+        )
+    return folds
+
+
+def _built(config: StudyConfig) -> list[str]:
+    import tfds_mosei
+
+    assert config.manual_dir is not None
+    manual = Path(config.manual_dir)
+    names = []
+    for folds in config.folds or [None]:
+        path = None if folds is None else str(manual / folds)
+        logger.info("dataset of %s", folds or "the folder's own folds")
+        builder = tfds_mosei.build(
+            "covarep", data_dir=config.data.data_dir, manual_dir=str(manual), folds=path
+        )
+        names.append(builder.builder_config.name)
+    return names
+
+
+def resolve_budgets(config: StudyConfig, folds: list[Fold]) -> list[int | str]:
+    """Settle the budgets against what every fold has.
+
+    Args:
+        config: The study.
+        folds: Its folds.
+
+    Returns:
+        Budgets in ascending order, "all" last.
+
+    Raises:
+        UserError: If a budget of the configuration is beyond a fold's train split.
+
+    Example:
+        >>> resolve_budgets(StudyConfig(), folds)  # doctest: +SKIP
+        [25, 50, 100, 200, 400, 'all']
+    """
+    least = min(fold.train for fold in folds)
+    if config.budgets is None:
+        wanted = [b for b in DEFAULT_BUDGETS if b == "all" or int(b) < least]
+    else:
+        wanted = list(config.budgets)
+    for key, budget in [
+        *(("budgets", b) for b in wanted),
+        *([("search.labels", config.search.labels)] if config.search.trials else []),
+    ]:
+        if budget != "all" and int(budget) > least:
+            raise UserError(
+                f"{key}: budget {budget} is impossible, the smallest train split has {least} "
+                f"labelled segments; allowed: 1 to {least}, or all"
+            )
+    return sorted(wanted, key=lambda b: float("inf") if b == "all" else float(b))

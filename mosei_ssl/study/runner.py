@@ -1,0 +1,333 @@
+"""Running a study from configuration to report, as often as it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import LOWER_IS_BETTER, json_safe, write_json
+from mosei_ssl.study.cells import FORMAT, Cell, Fold, grid_cells, preparation_cells
+from mosei_ssl.study.config import StudyConfig, check
+from mosei_ssl.study.estimate import estimate_table
+from mosei_ssl.study.folds import prepare_folds, resolve_budgets
+from mosei_ssl.study.report import write_report
+from mosei_ssl.study.results import write_results
+from mosei_ssl.study.workers import LocalPool, Outcome, Pool, RayPool
+
+logger = logging.getLogger(__name__)
+
+Engine = Literal["local", "ray"]
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyResult:
+    """What a study left behind.
+
+    Args:
+        folder: The study's folder.
+        finished: Number of finished cells.
+        failed: Errors by path of the cell that failed.
+        report: report.html; None after a dry run or without any result.
+    """
+
+    folder: Path
+    finished: int
+    failed: dict[str, str]
+    report: Path | None
+
+
+def run_study(
+    config: StudyConfig,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    dry_run: bool = False,
+    engine: Engine = "local",
+    ray_address: str | None = None,
+    console: Console | None = None,
+) -> StudyResult:
+    """Run a study, or what is missing of it, and write its report.
+
+    Every cell (a pretraining, a fine-tuning, a set of classical predictors) has a folder of its
+    own with a marker written when it is complete. A study that was killed is started again with
+    the same call and ends in the same numbers.
+
+    Args:
+        config: The study.
+        out: Its folder.
+        workers: Cells at a time.
+        dry_run: List the cells and estimate time, memory and disk; write nothing into `out`.
+        engine: "local" for processes on this machine, "ray" for a Ray cluster.
+        ray_address: Address of the cluster; None starts one here.
+        console: Where progress and messages go; None is standard error.
+
+    Returns:
+        Where everything is, and what failed.
+
+    Raises:
+        UserError: If the configuration is not possible, or `out` holds another study or is in
+            use.
+        tfds_mosei.CorpusError: If a dataset is missing or cannot be built.
+
+    Example:
+        >>> config = load_study_config("study.yaml")  # doctest: +SKIP
+        >>> run_study(config, "studies/first", workers=2).report  # doctest: +SKIP
+        PosixPath('studies/first/report.html')
+    """
+    check(config)
+    if workers < 1:
+        raise UserError("--workers must be at least 1")
+    console = console or Console(stderr=True)
+    out = Path(out)
+    folds = prepare_folds(config)
+    budgets = resolve_budgets(config, folds)
+    description = describe(config, folds, budgets)
+    _check_same(out, description)
+    preparation = preparation_cells(config, folds)
+    if dry_run:
+        unsearched = grid_cells(config, folds, budgets, {})
+        console.print(estimate_table(config, folds, [*preparation, *unsearched], out, workers))
+        return StudyResult(out, 0, {}, None)
+    with _exclusive(out):
+        _write_description(out, config, description)
+        pool: Pool = (
+            LocalPool(out, workers, config.threads)
+            if engine == "local"
+            else RayPool(out, workers, config.threads, ray_address)
+        )
+        try:
+            failed = run_cells(preparation, out, pool, console, "preparing")
+            chosen = choose_trials(config, preparation, out)
+            grid = grid_cells(config, folds, budgets, chosen)
+            failed |= run_cells(grid, out, pool, console, "grid", failed)
+        finally:
+            pool.close()
+        cells = [*preparation, *grid]
+        write_results(out, grid)
+        report = write_report(out, config, folds, budgets, cells, chosen, failed)
+    finished = sum(cell.finished(out) is not None for cell in cells)
+    return StudyResult(out, finished, failed, report)
+
+
+def describe(
+    config: StudyConfig, folds: Sequence[Fold], budgets: Sequence[int | str]
+) -> dict[str, Any]:
+    """What makes a study this one and no other.
+
+    Args:
+        config: The study.
+        folds: Its folds.
+        budgets: Its budgets.
+
+    Returns:
+        Plain values; places and settings that cannot change a result are left out.
+
+    Example:
+        >>> describe(StudyConfig(), [], ["all"])["budgets"]
+        ['all']
+    """
+    options = dataclasses.asdict(config)
+    for key in ("datasets", "manual_dir", "folds"):
+        options.pop(key)
+    for key in ("data_dir", "cache", "cache_dir", "memory_limit_mb", "prefetch"):
+        options["data"].pop(key)
+    options["budgets"] = list(budgets)
+    options["datasets"] = [{"name": f.dataset, "fingerprint": f.fingerprint} for f in folds]
+    return json_safe({"format": FORMAT, **options})
+
+
+def _check_same(out: Path, description: dict[str, Any]) -> None:
+    file = out / "study.json"
+    if not file.exists():
+        if out.exists() and any(p.name not in ("study.lock",) for p in out.iterdir()):
+            raise UserError(f"{out} is not empty and holds no study: give another folder")
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["study"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} is damaged ({error}): give another folder") from None
+    if found.get("format") != FORMAT:
+        raise UserError(
+            f"{out} was made by another version of mosei_ssl (study format {found.get('format')}, "
+            f"this version has {FORMAT}): give another folder"
+        )
+    different = sorted(k for k in {*found, *description} if found.get(k) != description.get(k))
+    if different:
+        raise UserError(
+            f"{out} holds a study with other settings ({', '.join(different)}): give another "
+            f"folder, or the configuration in {out / 'study.yaml'}"
+        )
+
+
+@contextmanager
+def _exclusive(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(out / "study.lock", "w")  # noqa: SIM115  (held for the whole study)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{out} is being worked on by another process: wait for it") from None
+        yield
+
+
+def _write_description(out: Path, config: StudyConfig, description: dict[str, Any]) -> None:
+    if (out / "study.json").exists():
+        return
+    text = yaml.safe_dump(json_safe(dataclasses.asdict(config)), sort_keys=False)
+    (out / "study.yaml").write_text(text, encoding="utf-8")
+    command = " ".join(["mosei-ssl", *sys.argv[1:]])
+    write_json(out / "study.json", {"study": description, "command": command})
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    out: Path,
+    pool: Pool,
+    console: Console,
+    title: str,
+    already_failed: dict[str, str] | None = None,
+) -> dict[str, str]:
+    """Run cells in an order that respects what they require.
+
+    Args:
+        cells: The cells; those already finished are left alone.
+        out: The study's folder.
+        pool: Where they run.
+        console: Where progress is shown.
+        title: What the progress bar says.
+        already_failed: Cells of an earlier round that failed; what needs them is not tried.
+
+    Returns:
+        Errors by path, of cells that failed or could not be tried.
+
+    Example:
+        >>> run_cells(cells, out, pool, Console(), "grid")  # doctest: +SKIP
+        {}
+    """
+    failed: dict[str, str] = {}
+    known_failed = dict(already_failed or {})
+    waiting = [cell for cell in cells if cell.finished(out) is None]
+    pending = {cell.path for cell in waiting}
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=len(cells), completed=len(cells) - len(waiting))
+        running = 0
+
+        def settle(outcome: Outcome) -> None:
+            pending.discard(outcome.cell.path)
+            if outcome.result is None:
+                failed[outcome.cell.path] = outcome.error
+                known_failed[outcome.cell.path] = outcome.error
+                logger.error("%s failed: %s", outcome.cell.path, outcome.error.splitlines()[0])
+            progress.advance(task)
+
+        while waiting or running:
+            started = []
+            for cell in waiting:
+                broken = next((path for path in cell.requires if path in known_failed), None)
+                if broken is not None:
+                    settle(Outcome(cell, None, f"needs {broken}, which failed"))
+                elif pool.free() and not any(path in pending for path in cell.requires):
+                    pool.submit(cell)
+                    running += 1
+                else:
+                    continue
+                started.append(cell)
+            waiting = [cell for cell in waiting if cell not in started]
+            if running:
+                for outcome in pool.wait():
+                    running -= 1
+                    settle(outcome)
+    return failed
+
+
+def choose_trials(config: StudyConfig, cells: Sequence[Cell], out: Path) -> dict[str, int]:
+    """Choose each arm's trial by its validation score, and write the choice down.
+
+    Args:
+        config: The study.
+        cells: The preparation's cells, run.
+        out: The study's folder.
+
+    Returns:
+        Number of the chosen trial by arm; empty without a search.
+
+    Raises:
+        UserError: If no trial of an arm finished.
+
+    Example:
+        >>> choose_trials(config, cells, out)  # doctest: +SKIP
+        {'ssl': 1, 'baseline': 0}
+    """
+    if not config.search.trials:
+        return {}
+    chosen, table = {}, []
+    metric = config.search.metric
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    for arm in config.arms:
+        scores: list[tuple[float, int]] = []
+        for cell in cells:
+            if cell.kind != "search" or cell.arm != arm.name:
+                continue
+            result = cell.finished(out)
+            value = None if result is None else result["metrics"]["model"]["overall"][metric]
+            options = config.search.trials[cell.trial]
+            table.append({"arm": arm.name, "trial": cell.trial, "options": options, metric: value})
+            if value is not None:
+                scores.append((sign * value, cell.trial))
+        if not scores:
+            raise UserError(
+                f"the search of arm {arm.name!r} gave no score for {metric}: see "
+                f"{out / 'logs'} for what failed"
+            )
+        chosen[arm.name] = min(scores)[1]
+    write_json(out / "search.json", {"chosen": chosen, "metric": metric, "trials": table})
+    return chosen
+
+
+def disk_free_mb(folder: Path) -> float:
+    """Free space where a folder is or will be.
+
+    Args:
+        folder: The folder; it need not exist yet.
+
+    Returns:
+        Megabytes.
+
+    Example:
+        >>> disk_free_mb(Path("/")) > 0
+        True
+    """
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1e6
