@@ -68,6 +68,7 @@ def finished_run(emotion_model, tmp_path_factory) -> Path:
         "seed": 3,
         "dataset": {"name": "covarep-0123456789", "version": "1.0.0", "fingerprint": "0123456789"},
         "command": "mosei-ssl finetune",
+        "result": {"arm": "ssl", "labels": 8, "epoch": 1},
         "versions": {"mosei_ssl": "0.1.0"},
     }
     (run / "run.json").write_text(json.dumps(info))

@@ -14,6 +14,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--to", type=str, required=True, help="saved_models/NAME; versions 1, 2, ... are made in it"
     )
     parser.add_argument(
+        "--formats",
+        type=list[str],
+        default=[],
+        help="also write these into assets.extra: any of [litert,litert-float16,litert-int8,onnx]",
+    )
+    parser.add_argument(
+        "--data-licence",
+        type=str | None,
+        default=None,
+        help="licence of the data it was trained on, for the model card",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="accepted by every verb; exporting draws nothing"
     )
 
@@ -23,6 +35,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     from mosei_ssl.serving.exporting import export
 
-    version = export(options.run, options.to)
+    version = export(options.run, options.to, formats=options.formats, licence=options.data_licence)
     Console(soft_wrap=True).print(f"Exported {version}", highlight=False)
     return 0

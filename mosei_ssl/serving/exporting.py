@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,25 @@ import keras
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import EmotionModel
-from mosei_ssl.serving.manifest import write_manifest
+from mosei_ssl.serving.deployment import write_deployment
+from mosei_ssl.serving.manifest import stamp, write_manifest
+from mosei_ssl.serving.model_card import write_model_card
+from mosei_ssl.serving.portable import check_formats, write_portable
+from mosei_ssl.serving.warmup import write_warmup
 
 _log = logging.getLogger(__name__)
 
 
-def export(run: str | Path, to: str | Path) -> Path:
+def export(
+    run: str | Path, to: str | Path, *, formats: Sequence[str] = (), licence: str | None = None
+) -> Path:
     """Export the emotion model of a finished run.
 
     Args:
         run: directory of a fine-tuning run.
         to: `saved_models/NAME`; the next free version is made in it.
+        formats: further formats to put beside the SavedModel, keys of `portable.FORMATS`.
+        licence: licence of the data, for the model card.
 
     Returns:
         The new version directory, `to`/VERSION.
@@ -46,11 +54,19 @@ def export(run: str | Path, to: str | Path) -> Path:
     provenance = {
         "run": {
             "name": Path(run).resolve().name,
-            **{key: info.get(key) for key in ("kind", "seed", "versions")},
+            **{key: info.get(key) for key in ("kind", "seed", "result", "versions")},
         },
         "dataset": info.get("dataset", {}),
     }
-    return export_model(model, to, provenance)
+    predictions = directory / "predictions-test.npz"
+    return export_model(
+        model,
+        to,
+        provenance,
+        formats=formats,
+        predictions=predictions if predictions.is_file() else None,
+        licence=licence,
+    )
 
 
 def load_emotion_model(file: str | Path) -> EmotionModel:
@@ -94,7 +110,13 @@ def _intact(file: Path) -> bool:
 
 
 def export_model(
-    model: EmotionModel, to: str | Path, provenance: Mapping[str, Any] | None = None
+    model: EmotionModel,
+    to: str | Path,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    formats: Sequence[str] = (),
+    predictions: Path | None = None,
+    licence: str | None = None,
 ) -> Path:
     """Export an emotion model that is in memory.
 
@@ -104,15 +126,20 @@ def export_model(
     Args:
         model: a built EmotionModel in float32.
         to: `saved_models/NAME`; the next free version is made in it.
-        provenance: what it came from, for the manifest.
+        provenance: what it came from, for the manifest: `run` and `dataset`.
+        formats: further formats, keys of `portable.FORMATS`.
+        predictions: what evaluation left of the run, for the model card.
+        licence: licence of the data, for the model card.
 
     Returns:
         The new version directory.
 
     Raises:
-        UserError: the place cannot be written, or the Keras backend is not TensorFlow.
+        UserError: the place cannot be written, a format is unknown or its converter not
+            installed, or the Keras backend is not TensorFlow.
     """
     _require_tensorflow()
+    check_formats(formats)
     to = Path(to)
     try:
         to.mkdir(parents=True, exist_ok=True)
@@ -121,7 +148,13 @@ def export_model(
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from None
     try:
         building.chmod(0o755)
-        _write(model, building, dict(provenance or {}))
+        _write_saved_model(model, building)
+        write_warmup(building)
+        write_portable(model, building, formats)
+        manifest = {**stamp(), **(provenance or {}), "model": _describe(model)}
+        write_model_card(building, to.resolve().name, manifest, predictions, licence)
+        write_manifest(building, manifest)
+        write_deployment(to)
         version = _publish(building, to)
     except OSError as error:
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from error
@@ -131,19 +164,21 @@ def export_model(
     return version
 
 
-def _write(model: EmotionModel, directory: Path, provenance: dict[str, Any]) -> None:
+def _write_saved_model(model: EmotionModel, directory: Path) -> None:
     import tensorflow as tf
 
     from mosei_ssl.serving.signatures import serving_signatures
 
     tf.saved_model.save(tf.Module(), str(directory), signatures=serving_signatures(model))
-    provenance["model"] = {
+
+
+def _describe(model: EmotionModel) -> dict[str, Any]:
+    return {
         "class": type(model).__name__,
         "backbone": type(model.backbone).__name__,
         "parameters": int(model.count_params()),
         "embedding_dim": int(model.embedding_dim),
     }
-    write_manifest(directory, provenance)
 
 
 def _publish(building: Path, to: Path) -> Path:

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,20 +44,26 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_manifest(directory: Path, provenance: dict[str, Any]) -> Path:
+def stamp() -> dict[str, Any]:
+    """When and with which versions an export is made."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"python": sys.version.split()[0], **_versions()},
+    }
+
+
+def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> Path:
     """Write the manifest of everything that is in a directory by now.
 
     Args:
         directory: a finished SavedModel.
-        provenance: what it came from: run, dataset, model.
+        provenance: what it came from: run, dataset, model, and `stamp`.
 
     Returns:
         The file written.
     """
     content = {
         "format": FORMAT,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": sys.version.split()[0], **_versions()},
         **provenance,
         "files": {
             name: {"sha256": sha256(directory / name), "size": (directory / name).stat().st_size}

@@ -188,7 +188,11 @@ def test_versions_count_up_and_nothing_else_is_left(emotion_model, tmp_path):
     first = export_model(emotion_model, tmp_path / "emotion")
     assert first == tmp_path / "emotion" / "5"
     assert (first / "saved_model.pb").is_file()
-    assert sorted(entry.name for entry in (tmp_path / "emotion").iterdir()) == ["4", "5"]
+    assert sorted(entry.name for entry in (tmp_path / "emotion").iterdir()) == [
+        "4",
+        "5",
+        "deployment",
+    ]
 
 
 def test_a_version_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
@@ -215,6 +219,7 @@ def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
 def test_manifest_names_run_and_dataset(saved_model):
     manifest = json.loads((saved_model / "assets.extra" / "manifest.json").read_text())
     assert manifest["run"] == {
+        "result": {"arm": "ssl", "labels": 8, "epoch": 1},
         "name": "ssl8",
         "kind": "finetune",
         "seed": 3,

@@ -1,0 +1,139 @@
+"""The model card of an export: what it is, how well it does, what it must not be used for."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import METRICS, all_zero, evaluate_predictions, format_score
+from mosei_ssl.serving.schema import EMOTIONS, EXTRA_ASSETS, OUTPUTS
+from mosei_ssl.serving.templating import render
+
+MODEL_CARD = f"{EXTRA_ASSETS}/model_card.md"
+LABELS = f"{EXTRA_ASSETS}/labels.txt"
+RESAMPLES = 500
+UNKNOWN_LICENCE = (
+    "not stated at export (`--data-licence`). CMU-MOSEI comes with the terms of the CMU "
+    "Multimodal SDK."
+)
+
+
+def write_model_card(
+    directory: Path,
+    name: str,
+    manifest: Mapping[str, Any],
+    predictions: Path | None = None,
+    licence: str | None = None,
+) -> Path:
+    """Write the model card and the list of labels.
+
+    Args:
+        directory: a SavedModel.
+        name: name of the model.
+        manifest: provenance, as it goes into the manifest: run, dataset, model, versions.
+        predictions: what evaluation left of the run: `predictions-SPLIT.npz` with `video_ids`,
+            `labels` and the outputs. None where the run has not been evaluated.
+        licence: licence of the data.
+
+    Returns:
+        The model card.
+
+    Raises:
+        UserError: the predictions are damaged.
+    """
+    run, dataset, model = (manifest.get(key, {}) for key in ("run", "dataset", "model"))
+    result = run.get("result") or {}
+    scores: dict[str, Any] = {"rows": [], "split": "", "segments": 0, "speakers": 0}
+    if predictions is not None:
+        scores = _scores(predictions)
+    text = render(
+        "model_card.md",
+        name=name,
+        synthetic=bool(dataset.get("synthetic")),
+        backbone=model.get("backbone", "model"),
+        parameters=f"{model.get('parameters', 0):,}",
+        arm=result.get("arm"),
+        labels=result.get("labels"),
+        versions=manifest["versions"],
+        created=manifest["created"],
+        run=run.get("name", "unknown"),
+        seed=run.get("seed", "unknown"),
+        dataset=dataset.get("name", "unknown"),
+        fingerprint=dataset.get("fingerprint", "unknown"),
+        licence=licence or UNKNOWN_LICENCE,
+        resamples=RESAMPLES,
+        **scores,
+    )
+    file = directory / MODEL_CARD
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    (directory / LABELS).write_text("\n".join(EMOTIONS) + "\n", encoding="utf-8")
+    return file
+
+
+def _scores(file: Path) -> dict[str, Any]:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            videos, labels = stored["video_ids"], stored["labels"]
+            predictions = {name: stored[name] for name in OUTPUTS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file} is damaged ({error}): evaluate the run again.") from None
+    return {
+        "split": file.stem.removeprefix("predictions-"),
+        "segments": len(labels),
+        "speakers": len(np.unique(videos)),
+        "rows": score_rows(videos, labels, predictions),
+    }
+
+
+def score_rows(
+    videos: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray], seed: int = 0
+) -> list[list[str]]:
+    """Scores per emotion with bootstrap intervals, as text.
+
+    Args:
+        videos: [N] recording of each segment; these are resampled.
+        labels: [N, 6] intensities.
+        predictions: arrays [N, 6] by output.
+        seed: seed of the resampling.
+
+    Returns:
+        Rows of name, five scores with their 95 % interval, and the all-zero predictor's MAE and
+        accuracy; the last row is the mean over emotions.
+
+    References:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    whole = _flat(evaluate_predictions(labels, predictions))
+    zero = _flat(evaluate_predictions(labels, all_zero(len(labels))))
+    names, where = np.unique(videos, return_inverse=True)
+    members = [np.flatnonzero(where == index) for index in range(len(names))]
+    draw = np.random.default_rng(seed)
+    samples: dict[tuple[str, str], list[float]] = {key: [] for key in whole}
+    for _ in range(RESAMPLES):
+        chosen = np.concatenate([members[i] for i in draw.integers(0, len(names), len(names))])
+        part = {name: values[chosen] for name, values in predictions.items()}
+        for key, value in _flat(evaluate_predictions(labels[chosen], part)).items():
+            if value is not None:
+                samples[key].append(value)
+    rows = []
+    for row in (*EMOTIONS, "all"):
+        cells = [_cell(whole[row, metric], samples[row, metric]) for metric in METRICS]
+        rows.append([row, *cells, *(format_score(zero[row, m]) for m in ("mae", "accuracy"))])
+    return rows
+
+
+def _flat(scores: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
+    parts = {**scores["per_emotion"], "all": scores["overall"]}
+    return {(row, metric): parts[row][metric] for row in parts for metric in METRICS}
+
+
+def _cell(value: float | None, samples: list[float]) -> str:
+    # Where most samples leave a score undefined, the others are no fair picture of it.
+    if value is None or len(samples) < RESAMPLES / 2:
+        return format_score(value)
+    low, high = np.percentile(samples, [2.5, 97.5])
+    return f"{format_score(value)} [{format_score(low)}, {format_score(high)}]"

@@ -1,0 +1,117 @@
+"""Exports for small devices and other runtimes: LiteRT (TFLite) and ONNX."""
+
+import importlib.util
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.serving.schema import EXTRA_ASSETS, NUM_FEATURES
+
+FORMATS = {
+    "litert": f"{EXTRA_ASSETS}/model.tflite",
+    "litert-float16": f"{EXTRA_ASSETS}/model_float16.tflite",
+    "litert-int8": f"{EXTRA_ASSETS}/model_int8.tflite",
+    "onnx": f"{EXTRA_ASSETS}/model.onnx",
+}
+"""Where each format is put in an export."""
+
+ONNX_OPSET = 18
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise a UserError for an unknown format, or one whose converter is not installed."""
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"there is no export format {name!r}; there are: {', '.join(FORMATS)}.")
+    if "onnx" in formats and importlib.util.find_spec("tf2onnx") is None:
+        raise UserError(
+            "the format 'onnx' needs tf2onnx: install mosei_ssl[portable], or leave it out."
+        )
+
+
+def write_portable(model: keras.Model, directory: Path, formats: Sequence[str]) -> None:
+    """Write an emotion model in other formats beside its SavedModel.
+
+    Args:
+        model: EmotionModel.
+        directory: a SavedModel.
+        formats: keys of `FORMATS`.
+
+    Raises:
+        UserError: a format is unknown, or its converter is not installed.
+    """
+    check_formats(formats)
+    for name in formats:
+        file = directory / FORMATS[name]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if name == "onnx":
+            file.write_bytes(to_onnx(model))
+        else:
+            file.write_bytes(to_litert(model, name.removeprefix("litert").lstrip("-")))
+
+
+def to_litert(model: keras.Model, precision: str = "") -> bytes:
+    """Convert an emotion model to LiteRT.
+
+    It takes one segment at a time, unpadded: `features` float32 [1, T, 74], any T. That is what a
+    device asks, and more than one unknown dimension would need TensorFlow's own kernels.
+
+    Args:
+        model: EmotionModel.
+        precision: of the stored weights: "" (float32), "float16", or "int8" (large weights only,
+            one scale per channel; activations stay in floating point).
+
+    Returns:
+        The file's content; its signature `serving_default` answers as an export does, `emotions`
+        apart.
+
+    Example:
+        >>> Path("model.tflite").write_bytes(to_litert(emotion_model, "float16"))
+    """
+    import tensorflow as tf
+
+    from mosei_ssl.serving.signatures import frozen_answers
+
+    answers = frozen_answers(model).python_function
+
+    def one_segment(features):
+        return answers(features, tf.fill([1], tf.shape(features)[1]))
+
+    spec = tf.TensorSpec([1, None, NUM_FEATURES], tf.float32, name="features")
+    function = tf.function(one_segment, input_signature=[spec], autograph=False)
+    with tempfile.TemporaryDirectory() as folder:
+        signatures = {"serving_default": function.get_concrete_function()}
+        tf.saved_model.save(tf.Module(), folder, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if precision:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """Convert an emotion model to ONNX.
+
+    Args:
+        model: EmotionModel.
+
+    Returns:
+        The file's content: from `features` float32 [B, T, 74] and `length` int32 [B] to the
+        outputs of an export (`emotions` apart) and `embedding`. Nothing checks the lengths.
+
+    Raises:
+        UserError: tf2onnx is not installed.
+    """
+    check_formats(["onnx"])
+    import tf2onnx
+
+    from mosei_ssl.serving.signatures import SEGMENT_SPECS, frozen_answers
+
+    converted, _ = tf2onnx.convert.from_function(
+        frozen_answers(model), input_signature=SEGMENT_SPECS, opset=ONNX_OPSET
+    )
+    return converted.SerializeToString()

@@ -1,0 +1,161 @@
+"""TF Serving's files, checked with its own protos; the others by what their readers require."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
+
+from mosei_ssl.serving.deployment import deployment_files, write_deployment
+from mosei_ssl.serving.warmup import WARMUP, write_warmup
+
+pytest.importorskip("tensorflow_serving.apis", reason="mosei_ssl[serving] is not installed")
+
+
+def test_models_config_names_the_model_and_its_place():
+    from tensorflow_serving.config import model_server_config_pb2
+
+    text = deployment_files("emotion")["models.config"]
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    [model] = config.model_config_list.config
+    assert (model.name, model.base_path, model.model_platform) == (
+        "emotion",
+        "/models/emotion",
+        "tensorflow",
+    )
+
+
+def message(name, fields):
+    """A message type with these fields, for protos that are not in tensorflow-serving-api."""
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    proto = file.message_type.add(name=name)
+    for number, (field, kind) in enumerate(fields.items(), start=1):
+        added = proto.field.add(name=field, number=number, label=kinds.LABEL_OPTIONAL)
+        if isinstance(kind, str):
+            added.type, added.type_name = kinds.TYPE_MESSAGE, kind
+        else:
+            added.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    wrappers = descriptor_pb2.FileDescriptorProto()
+    wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
+    pool.Add(wrappers)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))()
+
+
+def test_batching_parameters_pad_and_bound():
+    number, kinds = ".google.protobuf.Int64Value", descriptor_pb2.FieldDescriptorProto
+    # The fields of BatchingParameters in TF Serving's session_bundle_config.proto that we use.
+    fields = dict.fromkeys(
+        ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"),
+        number,
+    )
+    parameters = message(
+        "BatchingParameters", {**fields, "pad_variable_length_inputs": kinds.TYPE_BOOL}
+    )
+    text_format.Parse(deployment_files("emotion")["batching.config"], parameters)
+    assert parameters.pad_variable_length_inputs
+    assert parameters.max_batch_size.value == 64
+    assert parameters.max_enqueued_batches.value > 0
+
+
+def test_monitoring_is_on():
+    text = deployment_files("emotion")["monitoring.config"]
+    kinds = descriptor_pb2.FieldDescriptorProto
+    inner = text.split("prometheus_config {")[1].split("}")[0]
+    config = message("Prometheus", {"enable": kinds.TYPE_BOOL, "path": kinds.TYPE_STRING})
+    text_format.Parse(inner, config)
+    assert config.enable
+    assert config.path == "/monitoring/prometheus/metrics"
+
+
+def test_compose_mounts_what_the_flags_name():
+    files = deployment_files("My Model")
+    [service] = yaml.safe_load(files["docker-compose.yml"])["services"].values()
+    assert service["image"].startswith("tensorflow/serving:")
+    assert service["volumes"] == ["..:/models/My Model:ro", ".:/config:ro"]
+    named = [flag.split("/config/")[1] for flag in service["command"] if "/config/" in flag]
+    assert set(named) <= set(files)
+    # Only this machine may ask.
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_kubernetes_objects_fit_together():
+    files = deployment_files("emotion_2")
+    config, deployment, service = yaml.safe_load_all(files["kubernetes.yaml"])
+    assert [o["kind"] for o in (config, deployment, service)] == [
+        "ConfigMap",
+        "Deployment",
+        "Service",
+    ]
+    for name in ("models.config", "batching.config", "monitoring.config"):
+        assert config["data"][name].strip() == files[name].strip()
+    pod = deployment["spec"]["template"]
+    assert pod["metadata"]["labels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert service["spec"]["selector"] == pod["metadata"]["labels"]
+    [container] = pod["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"grpc": 8500, "rest": 8501}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/emotion_2"
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounted == {"models": "/models", "config": "/config"}
+    assert {volume["name"] for volume in pod["spec"]["volumes"]} == set(mounted)
+    assert all("_" not in o["metadata"]["name"] for o in (config, deployment, service))
+
+
+def test_kubernetes_schema_accepts_the_manifest():
+    validate = pytest.importorskip("kubernetes_validate", reason="not installed: no schemas")
+    for item in yaml.safe_load_all(deployment_files("emotion")["kubernetes.yaml"]):
+        validate.validate(item, "1.31", strict=True)
+
+
+def test_adapted_files_are_left_alone(tmp_path):
+    written = write_deployment(tmp_path)
+    assert {file.name for file in written} == set(deployment_files("x"))
+    (tmp_path / "deployment" / "models.config").write_text("mine")
+    (tmp_path / "deployment" / "batching.config").unlink()
+    assert [file.name for file in write_deployment(tmp_path)] == ["batching.config"]
+    assert (tmp_path / "deployment" / "models.config").read_text() == "mine"
+
+
+def warmup_logs(directory):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    for record in tf.data.TFRecordDataset(str(directory / WARMUP)):
+        yield prediction_log_pb2.PredictionLog.FromString(record.numpy())
+
+
+def test_warmup_covers_lengths_and_signatures_and_is_answered(saved_model):
+    requests = [log.predict_log.request for log in warmup_logs(saved_model)]
+    assert 10 <= len(requests) <= 1000
+    assert (saved_model / WARMUP).stat().st_size < 200_000
+    loaded = tf.saved_model.load(str(saved_model))
+    lengths = set()
+    for request in requests:
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        if "length" in inputs:
+            lengths.add(int(inputs["length"].max()))
+            assert inputs["features"].shape == (*inputs["length"].shape, inputs["length"][0], 74)
+        signature = loaded.signatures[request.model_spec.signature_name]
+        outputs = signature(**{name: tf.constant(value) for name, value in inputs.items()})
+        assert all(np.isfinite(x).all() for n, x in outputs.items() if n != "emotions")
+    assert {r.model_spec.signature_name for r in requests} == set(loaded.signatures)
+    assert {50, 650, 1660, 12_000} <= lengths
+
+
+def test_without_the_protos_there_is_no_warmup(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    assert write_warmup(tmp_path) is None
+    assert "mosei_ssl[serving]" in caplog.text
+    assert list(tmp_path.iterdir()) == []

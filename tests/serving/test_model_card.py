@@ -1,0 +1,97 @@
+"""The model card says what is known, and that nothing is where nothing is."""
+
+import numpy as np
+import pytest
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.serving.manifest import stamp
+from mosei_ssl.serving.model_card import LABELS, MODEL_CARD, score_rows, write_model_card
+
+PROVENANCE = {
+    "run": {"name": "ssl200", "seed": 1, "result": {"arm": "ssl", "labels": 200}},
+    "dataset": {"name": "covarep-0123456789", "fingerprint": "0123456789", "synthetic": False},
+    "model": {"backbone": "GRUBackbone", "parameters": 12345},
+}
+
+
+def test_exported_card_names_its_origin(saved_model):
+    text = (saved_model / MODEL_CARD).read_text()
+    assert "# emotion" in text
+    assert "fine-tuned on 8 labelled segments" in text
+    assert "`covarep-0123456789`" in text
+    assert "had not been evaluated" in text
+    assert "not stated at export" in text
+    assert (saved_model / LABELS).read_text().split() == [
+        "happy",
+        "sad",
+        "anger",
+        "surprise",
+        "disgust",
+        "fear",
+    ]
+
+
+def scored(videos=12, per_video=5):
+    draw = np.random.default_rng(0)
+    ids = np.repeat([f"v{i}" for i in range(videos)], per_video)
+    labels = draw.integers(0, 4, size=(len(ids), 6)).astype(np.float32)
+    guess = np.clip(labels + draw.integers(-1, 2, size=labels.shape), 0, 3)
+    predictions = {name: guess.astype(np.float32) for name in ("intensity", "present", "expected")}
+    return ids, labels, {**predictions, "class": guess.astype(np.int32)}
+
+
+def test_intervals_hold_the_score_and_shrink_with_more_recordings():
+    def mae(rows):
+        value, low, high = rows[-1][1].replace("[", "").replace("]", "").replace(",", "").split()
+        return float(value), float(low), float(high)
+
+    few, many = score_rows(*scored(8)), score_rows(*scored(80))
+    assert [row[0] for row in few] == [
+        "happy",
+        "sad",
+        "anger",
+        "surprise",
+        "disgust",
+        "fear",
+        "all",
+    ]
+    for value, low, high in (mae(few), mae(many)):
+        assert low <= value <= high
+    _, labels, predictions = scored(8)
+    assert mae(few)[0] == pytest.approx(
+        np.abs(predictions["intensity"] - labels).mean(), abs=0.0006
+    )
+    assert float(few[-1][6]) == pytest.approx(labels.mean(), abs=0.0006)
+    assert mae(many)[2] - mae(many)[1] < 0.6 * (mae(few)[2] - mae(few)[1])
+
+
+def test_card_shows_scores_beside_all_zero(tmp_path):
+    ids, labels, predictions = scored()
+    np.savez(tmp_path / "predictions-test.npz", video_ids=ids, labels=labels, **predictions)
+    card = write_model_card(
+        tmp_path,
+        "emotion",
+        {**stamp(), **PROVENANCE},
+        tmp_path / "predictions-test.npz",
+        "CC BY-NC-SA 4.0",
+    )
+    text = card.read_text()
+    assert "On the test split: 60 segments of 12 recordings" in text
+    assert "| fear | " in text
+    assert "Licence of the data: CC BY-NC-SA 4.0" in text
+    assert "SYNTHETIC" not in text
+    assert "not been evaluated" not in text
+
+
+def test_synthetic_is_called_synthetic(tmp_path):
+    made_up = {**PROVENANCE, "dataset": {"name": "synthetic-1", "synthetic": True}}
+    text = write_model_card(tmp_path, "toy", {**stamp(), **made_up}).read_text()
+    assert "Made from SYNTHETIC data" in text
+
+
+def test_damaged_predictions_are_told(tmp_path):
+    (tmp_path / "predictions-test.npz").write_bytes(b"PK junk")
+    with pytest.raises(UserError, match="evaluate the run again"):
+        write_model_card(
+            tmp_path, "x", {**stamp(), **PROVENANCE}, tmp_path / "predictions-test.npz"
+        )
