@@ -20,6 +20,7 @@ def build(
     folds: Any = None,
     size: int | None = None,
     unlabelled: str = "train",
+    file_format: str | None = None,
     beam_flags: Sequence[str] | None = None,
     overwrite: bool = False,
     **kwargs: Any,
@@ -36,10 +37,12 @@ def build(
         size: synthetic only: number of videos.
         unlabelled: videos of the split ``unlabelled``: ``"train"``, ``"all"`` (those in no fold
             too) or ``"none"``.
+        file_format: ``"tfrecord"`` (the default, for ``as_dataset`` and `tfds.load`) or
+            ``"array_record"`` (for ``as_data_source``, which needs no TensorFlow).
         beam_flags: build by an Apache Beam pipeline with these flags, for example
             ``["--runner=DirectRunner"]``; None builds in this process.
         overwrite: prepare again, even if it is there.
-        **kwargs: further arguments of `tfds_mosei.Builder`, such as ``file_format``.
+        **kwargs: further arguments of `tfds_mosei.Builder`, such as ``version``.
 
     Returns:
         The builder, ready for ``as_dataset``, ``as_data_source`` and ``info``.
@@ -57,19 +60,19 @@ def build(
 
     from tfds_mosei.tfds_mosei_dataset_builder import Builder
 
-    mode = tfds.download.GenerateMode
-    builder = Builder(
-        config=config,
-        data_dir=data_dir,
-        manual_dir=manual_dir,
-        folds=folds,
-        size=size,
-        unlabelled=unlabelled,
-        **kwargs,
-    )
+    arguments = {
+        "config": config,
+        "data_dir": data_dir,
+        "manual_dir": manual_dir,
+        "folds": folds,
+        "size": size,
+        "unlabelled": unlabelled,
+    }
+    if overwrite:
+        Builder(**arguments).data_path.rmtree(missing_ok=True)
+    builder = Builder(**arguments, file_format=file_format, **kwargs)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
-            download_mode=mode.REUSE_CACHE_IF_EXISTS if overwrite else mode.REUSE_DATASET_IF_EXISTS,
             beam_options=None if beam_flags is None else _beam_options(beam_flags),
         )
     )

@@ -53,8 +53,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         size: synthetic only: number of videos.
         unlabelled: videos of the split ``unlabelled``: ``"train"`` for those of the train fold,
             ``"all"`` for those in no fold too, ``"none"`` for no such split.
-        **kwargs: further arguments of `tfds.core.GeneratorBasedBuilder`, such as ``version`` and
-            ``file_format``.
+        file_format: ``"tfrecord"`` (the default, for `tfds.load`) or ``"array_record"`` (for
+            `tfds.data_source`, which needs no TensorFlow).
+        **kwargs: further arguments of `tfds.core.GeneratorBasedBuilder`, such as ``version``.
 
     Raises:
         CorpusError: the corpus or the folds are not usable.
@@ -105,6 +106,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         folds: FoldsLike = None,
         size: int | None = None,
         unlabelled: str = "train",
+        file_format: str | tfds.core.FileFormat | None = None,
         **kwargs: Any,
     ):
         if unlabelled not in generation.UNLABELLED_CHOICES:
@@ -122,6 +124,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             data_dir=data_dir,
             **kwargs,
         )
+        self._set_format(file_format)
         self._original_state = {
             "config": config,
             "data_dir": data_dir,
@@ -129,8 +132,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "folds": folds,
             "size": size,
             "unlabelled": unlabelled,
+            "file_format": file_format,
             **kwargs,
         }
+
+    def _set_format(self, file_format: str | tfds.core.FileFormat | None) -> None:
+        if file_format is None:
+            return
+        wanted = tfds.core.FileFormat.from_value(file_format)
+        if self.data_path.exists() and self.info.file_format != wanted:
+            raise CorpusError(
+                f"{self.data_dir} holds the dataset as {self.info.file_format.value}, not as "
+                f"{wanted.value}. Use another data_dir, or prepare again with overwriting."
+            )
+        if self.info.file_format != wanted:
+            self.info.set_file_format(wanted, override=True)
 
     # === Identity ===
 
@@ -142,11 +158,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         size: int | None,
     ) -> str | tfds.core.BuilderConfig | None:
         """Adds the fingerprint to the config's name where sources, folds or size are given."""
+        name = config if isinstance(config, str | None) else config.name
+        base = self.builder_configs.get(name or self.DEFAULT_BUILDER_CONFIG_NAME)
+        if base is None and name and name.split("-")[0] in self.builder_configs:
+            raise CorpusError(
+                f"{self.name}/{name} is not prepared in the data_dir: a name with a fingerprint "
+                "only ever stands for a dataset that is there. Build it with manual_dir and "
+                "folds (or size)."
+            )
         default = self._unlabelled == "train"
         if manual_dir is None and folds is None and size is None and default:
             return config
-        name = config if isinstance(config, str | None) else config.name
-        base = self.builder_configs.get(name or self.DEFAULT_BUILDER_CONFIG_NAME)
         if base is None:
             raise CorpusError(
                 f"No config {name!r} in tfds_mosei; there are {', '.join(self.builder_configs)}."
@@ -365,7 +387,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._summaries = []
         beam_settings = (download_config.beam_options, download_config.beam_runner)
         self._use_beam = any(setting is not None for setting in beam_settings)
-        with contextlib.ExitStack() as self._stack:
+        with workspace.small_shuffle_buffer(), contextlib.ExitStack() as self._stack:
             super()._download_and_prepare(dl_manager, download_config)
             if download_config.max_examples_per_split == 0:
                 return

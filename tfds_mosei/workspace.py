@@ -6,6 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
+
+from tensorflow_datasets.core import shuffle
+
+SHUFFLE_BYTES = 256 * 2**20
+"""What a build keeps in memory of a split before it goes to disk."""
 
 
 @contextlib.contextmanager
@@ -51,3 +57,15 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def small_shuffle_buffer() -> contextlib.AbstractContextManager[object]:
+    """Lets TFDS hold less of a split in memory while it puts examples in order.
+
+    Its own limit is a gigabyte, which alone is half of the memory a build may take. The order of
+    the examples does not depend on it.
+
+    Returns:
+        A context in which the limit is `SHUFFLE_BYTES`.
+    """
+    return mock.patch.object(shuffle, "MAX_MEM_BUFFER_SIZE", SHUFFLE_BYTES)

@@ -1,0 +1,262 @@
+"""Other ways to build and to read, which must all give the same examples."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from mosei_corpus import examples, frames, label, ramp, write_corpus
+
+import tfds_mosei
+from tfds_mosei import CorpusError
+
+SPLITS = ("train", "validation", "test", "unassigned", "unlabelled")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    features, labels = {}, {}
+    for number, video in enumerate("abcdefg"):
+        rows = ramp(700, 1000 * number)
+        rows[200:270, 1] = 0
+        rows[rng.integers(0, 700, 3), 7] = -np.inf
+        features[video] = (frames(700), rows)
+        labels[video] = (
+            [[0.2, 3.5], [3.4, 6.0], [50.0, 60.0]],
+            [label(happy=rng.random() * 4), label(sad=1), label()],
+        )
+    del labels["g"], features["b"]
+    folds = {"train": ["a", "b", "f", "g"], "validation": ["c"], "test": ["d", "ghost"]}
+    return write_corpus(tmp_path_factory.mktemp("corpus"), features, labels, folds)
+
+
+@pytest.fixture(scope="module")
+def built(corpus, tmp_path_factory):
+    return tfds_mosei.build(data_dir=tmp_path_factory.mktemp("data"), manual_dir=corpus)
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    for key, item in left.items():
+        for name, value in item.items():
+            np.testing.assert_array_equal(value, right[key][name], err_msg=f"{key} {name}")
+
+
+def comparable(metadata):
+    return json.loads(json.dumps(dict(metadata)))
+
+
+@pytest.fixture(scope="module")
+def array_records(corpus, tmp_path_factory):
+    return tfds_mosei.build(
+        data_dir=tmp_path_factory.mktemp("records"), manual_dir=corpus, file_format="array_record"
+    )
+
+
+def test_data_source_gives_the_same_examples_without_tensorflow(built, array_records, tmp_path):
+    """A process that cannot import TensorFlow reads what a builder with it wrote."""
+    script = tmp_path / "read.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import importlib.util
+            find = importlib.util.find_spec
+            def absent(name, package=None):
+                return None if name.split(".")[0] == "tensorflow" else find(name, package)
+            importlib.util.find_spec = absent
+            class NoTensorFlow:
+                def find_spec(self, name, path=None, target=None):
+                    if name.split(".")[0] == "tensorflow":
+                        raise ModuleNotFoundError(name)
+            sys.meta_path.insert(0, NoTensorFlow())
+            import numpy as np, tensorflow_datasets as tfds, tfds_mosei
+            data_dir, out = sys.argv[1:]
+            builder = tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir))
+            arrays = {}
+            for split in builder.info.splits:
+                for i, item in enumerate(builder.as_data_source(split=split)):
+                    for name, value in item.items():
+                        arrays[f"{split}/{i}/{name}"] = np.asarray(value)
+            by_name = tfds.data_source(
+                f"tfds_mosei/{builder.builder_config.name}", data_dir=data_dir, split="test")
+            assert len(by_name) == len(builder.as_data_source(split="test"))
+            assert "tensorflow" not in sys.modules
+            np.savez(out, **arrays)
+            """
+        )
+    )
+    root = array_records.data_path.parents[2]
+    subprocess.run([sys.executable, script, root, tmp_path / "out.npz"], check=True)
+    read = np.load(tmp_path / "out.npz")
+    for split in SPLITS:
+        found = {}
+        for number in range(array_records.info.splits[split].num_examples):
+            item = {name: read[f"{split}/{number}/{name}"] for name in built.info.features}
+            segment = int(item["segment_id"])
+            place = segment if segment >= 0 else round(float(item["interval"][0]), 3)
+            found[item["video_id"].item().decode(), place] = item
+        assert_same(
+            {k: {n: v for n, v in x.items() if n != "video_id"} for k, x in found.items()},
+            {
+                k: {n: v for n, v in x.items() if n != "video_id"}
+                for k, x in examples(built, split).items()
+            },
+        )
+    assert comparable(array_records.info.metadata) == comparable(built.info.metadata)
+
+
+def test_another_format_of_what_is_there_is_refused_clearly(built, corpus):
+    with pytest.raises(CorpusError, match="tfrecord"):
+        tfds_mosei.build(
+            data_dir=built.data_path.parents[2], manual_dir=corpus, file_format="array_record"
+        )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None,
+    reason='Apache Beam is not installed: pip install "mosei_ssl[build]"',
+)
+def test_beam_gives_the_same_examples(built, corpus, tmp_path):
+    beamed = tfds_mosei.build(
+        data_dir=tmp_path / "data", manual_dir=corpus, beam_flags=["--runner=DirectRunner"]
+    )
+    assert beamed.builder_config.name == built.builder_config.name
+    for split in SPLITS:
+        assert_same(examples(beamed, split), examples(built, split))
+    assert comparable(beamed.info.metadata) == comparable(built.info.metadata)
+    assert not list(beamed.data_path.glob("summaries*"))
+    with pytest.raises(CorpusError, match="'test' is empty"):
+        tfds_mosei.build(
+            data_dir=tmp_path / "data",
+            manual_dir=corpus,
+            folds={"train": ["a"], "validation": ["c"], "test": ["ghost"]},
+            beam_flags=["--runner=DirectRunner"],
+        )
+    assert len(tfds_mosei.list_prepared(tmp_path / "data")) == 1
+
+
+def test_without_beam_the_message_says_what_to_install(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "tfds_mosei.beam_pipeline", raising=False)
+    with pytest.raises(CorpusError, match=r"mosei_ssl\[build\]"):
+        tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus, beam_flags=[])
+
+
+def test_report_beside_the_dataset(built):
+    report = json.loads((built.data_path / "report.json").read_text())
+    assert report["fingerprint"] == built.info.metadata["fingerprint"]
+    train = report["report"]["splits"]["train"]
+    # a and f have two segments each inside the features, b has labels only, g features only.
+    assert (train["videos"], train["segments"]) == (2, 4)
+    assert train["frames"] == 2 * (330 + 260)
+    assert train["emotion_levels"]["sad"] == [2, 2, 0, 0]
+    assert train["hours"] == pytest.approx(2 * (3.3 + 2.6) / 3600)
+    assert report["report"]["dropped"] == {
+        "bad_interval": 0,
+        "zero_length": 0,
+        "bad_label": 0,
+        "outside_features": 5,
+        "no_features": 3,
+    }
+    assert report["report"]["folds"]["test"]["ids_without_labels"] == ["ghost"]
+    assert report["report"]["videos"]["features_without_labels"] == 1
+    page = (built.data_path / "report.html").read_text()
+    assert page.count("<svg") == 4
+    assert "http://" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "")
+    assert "src=" not in page
+    for name in ("peakSlope", "HMPDD_12", "unassigned", "unlabelled", built.builder_config.name):
+        assert name in page
+
+
+def test_names_from_files_cannot_break_the_page(tmp_path):
+    evil = "<script>alert(1)</script>"
+    features = {v: (frames(50), ramp(50)) for v in "abcd"}
+    labels = {v: ([[0.1, 0.2]], [label()]) for v in ["a", "b", "c", "d", evil.replace("/", "")]}
+    folder = write_corpus(tmp_path / "corpus", features, labels)
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert "<script>alert" not in (built.data_path / "report.html").read_text()
+
+
+def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus, tmp_path):
+    script = tmp_path / "build.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, time, tfds_mosei
+            from tfds_mosei import generation
+            whole = generation.video_examples
+            def slow(*args):
+                examples, summary = whole(*args)
+                def wait():
+                    for example in examples:
+                        yield example
+                        if sys.argv[3:]:
+                            print("writing", flush=True)
+                            time.sleep(60)
+                return wait(), summary
+            generation.video_examples = slow
+            tfds_mosei.build(data_dir=sys.argv[1], manual_dir=sys.argv[2])
+            """
+        )
+    )
+    data = tmp_path / "data"
+    command = [sys.executable, script, data, corpus]
+    process = subprocess.Popen([*command, "slow"], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("writing"):
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    left = list(data.glob("tfds_mosei/*/incomplete*"))
+    assert len(left) == 1
+    assert tfds_mosei.list_prepared(data) == {}
+    with pytest.raises(CorpusError, match="no prepared dataset"):
+        tfds_mosei.find_prepared(data)
+    with pytest.raises(CorpusError, match="is not prepared"):
+        tfds.load(f"tfds_mosei/{left[0].parent.name}", data_dir=data, download=False)
+
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert not list(data.glob("tfds_mosei/*/incomplete*"))
+    again = tfds.builder_from_directory(tfds_mosei.find_prepared(data))
+    assert again.info.splits["train"].num_examples == 4
+
+
+def test_a_failing_build_removes_what_it_wrote(corpus, tmp_path, monkeypatch):
+    from tfds_mosei import generation
+
+    whole = generation.video_examples
+
+    def fail_at_test(corpus, split, video):
+        if split == "test":
+            raise OSError("No space left on device")
+        return whole(corpus, split, video)
+
+    monkeypatch.setattr(generation, "video_examples", fail_at_test)
+    with pytest.raises(OSError, match="No space left"):
+        tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus)
+    assert not list(tmp_path.glob("tfds_mosei/covarep*"))
+    monkeypatch.undo()
+    assert (
+        tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus).info.splits["test"].num_examples == 2
+    )
+
+
+def test_overwriting_prepares_again(corpus, tmp_path):
+    first = tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus)
+    mark = Path(first.data_path) / "mark"
+    mark.touch()
+    tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus)
+    assert mark.exists()
+    tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus, overwrite=True)
+    assert not mark.exists()

@@ -1,0 +1,319 @@
+"""Where a corpus may come from: .csd files, .mat archives, label tables; and its folds."""
+
+import hashlib
+import http.server
+import json
+import threading
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import tensorflow_datasets as tfds
+from mosei_corpus import IDS, examples, frames, label, ramp, write_corpus
+
+import tfds_mosei
+from tfds_mosei import FEATURE_NAMES, CorpusError, csd
+from tfds_mosei import folds as folds_lib
+from tfds_mosei.folds import load_folds, make_folds
+from tfds_mosei.labels import labels_from_csv, labels_from_sequence
+from tfds_mosei.mat import read_mat
+from tfds_mosei.sources import find_sources
+
+HEADER = "id,link,segment_id,start,end,sentiment,happy,sad,anger,surprise,disgust,fear\n"
+
+
+def write_mat(path, rows, names=FEATURE_NAMES):
+    content = {"features": rows.astype(np.float64)}
+    if names is not None:
+        content["names"] = np.array([list(names)], dtype=object)
+    scipy.io.savemat(path, content)
+
+
+# === .csd ===
+
+
+def test_csd_round_trip_and_metadata_of_every_kind(tmp_path):
+    path = tmp_path / "x.csd"
+    csd.write(path, "COVAREP", [("v", frames(3), ramp(3))], dimension_names=FEATURE_NAMES)
+    with h5py.File(path, "r+") as file:
+        metadata = file["COVAREP/metadata"]
+        metadata.create_dataset("plain", data=["asdf qwer"], dtype=h5py.string_dtype())
+        metadata.create_dataset("scalar", data=b"7")
+        metadata.create_dataset("empty", shape=(0,), dtype="f4")
+        metadata.create_group("group")
+    with csd.ComputationalSequence(path) as sequence:
+        assert sequence.root == "COVAREP"
+        assert sequence.metadata["dimension names"] == list(FEATURE_NAMES)
+        assert sequence.metadata["plain"] == "asdf qwer"
+        assert sequence.metadata["scalar"] == 7
+        assert "empty" not in sequence.metadata
+        intervals, rows = sequence.read("v")
+    np.testing.assert_array_equal(intervals, frames(3))
+    np.testing.assert_array_equal(rows, ramp(3))
+    # The official SDK reads metadata as [0] of an array of strings holding JSON.
+    with h5py.File(path) as file:
+        assert json.loads(file["COVAREP/metadata/root name"][0]) == "COVAREP"
+        assert file["COVAREP/metadata/root name"].shape == (1,)
+
+
+def test_writing_is_deterministic_and_leaves_nothing_half_written(tmp_path):
+    for name in ("one.csd", "two.csd"):
+        csd.write(tmp_path / name, "R", [("v", frames(3), ramp(3))], dimension_names=["x"])
+    assert (tmp_path / "one.csd").read_bytes() == (tmp_path / "two.csd").read_bytes()
+    with pytest.raises(CorpusError, match="given twice"):
+        csd.write(tmp_path / "three.csd", "R", [("v", frames(1), ramp(1))] * 2, dimension_names=[])
+    with pytest.raises(CorpusError, match=r"\[n, columns\] and \[n, 2\]"):
+        csd.write(tmp_path / "four.csd", "R", [("v", frames(2), ramp(1))], dimension_names=[])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.csd", "two.csd"]
+
+
+def test_numbers_of_other_types_and_text(tmp_path):
+    path = tmp_path / "x.csd"
+    words = np.array([[b"oh"], [b"yes"]])
+    videos = [
+        ("double", frames(2), np.array([[1e300, -1.5], [0, 2]])),
+        ("half", frames(2), np.array([[1, 2], [3, 4]], np.float16)),
+        ("integer", frames(2), np.array([[1, 2], [3, 4]])),
+        ("text", frames(2), words),
+    ]
+    csd.write(path, "R", videos, dimension_names=[])
+    with csd.ComputationalSequence(path) as sequence:
+        np.testing.assert_array_equal(sequence.features("double"), [[np.inf, -1.5], [0, 2]])
+        for name in ("half", "integer"):
+            assert sequence.features(name).dtype == np.float32
+            np.testing.assert_array_equal(sequence.features(name), [[1, 2], [3, 4]])
+        np.testing.assert_array_equal(sequence.features("text"), words)
+        with pytest.raises(CorpusError, match="no video 'other'"):
+            sequence.features("other")
+
+
+def test_files_are_found_by_root_not_by_name(tmp_path):
+    folder = write_corpus(tmp_path)
+    (folder / "features.csd").rename(folder / "download (1)")
+    (folder / "labels.csd").rename(folder / "zzz.h5")
+    (folder / "notes.txt").write_text("nothing")
+    files = find_sources(folder)
+    assert files.features == (folder / "download (1)",)
+    assert files.labels == folder / "zzz.h5"
+
+
+def test_ids_that_begin_alike_are_kept_apart(tmp_path):
+    folds = {"train": ["25522", "x"], "validation": ["255224"], "test": ["2552"]}
+    ids = ["25522", "255224", "2552", "x"]
+    folder = write_corpus(
+        tmp_path / "corpus",
+        {v: (frames(50), ramp(50, 100 * i)) for i, v in enumerate(ids)},
+        {v: ([[0.1, 0.2]], [label(happy=i / 3)]) for i, v in enumerate(ids)},
+        folds,
+    )
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    for split, video, number in (("train", "25522", 0), ("validation", "255224", 1)):
+        found = examples(built, split)
+        assert (video, 0) in found
+        assert len(found) == len(folds[split])
+        assert found[video, 0]["features"][0, 0] == 100 * number + 10
+        assert found[video, 0]["emotions"][0] == np.float32(number / 3)
+
+
+def test_label_columns_follow_the_names_in_the_file(tmp_path):
+    path = tmp_path / "labels.csd"
+    names = ["happy", "sad", "anger", "surprise", "disgust", "fear", "sentiment"]
+    row = np.array([[1, 2, 3, 0, 0, 0.5, -2]], np.float32)
+    csd.write(path, "All Labels", [("v", frames(1), row)], dimension_names=names)
+    with csd.ComputationalSequence(path) as sequence:
+        values = labels_from_sequence(sequence)["v"].values
+    np.testing.assert_array_equal(values, [[-2, 1, 2, 3, 0, 0, 0.5]])
+
+
+# === .mat and CSV ===
+
+
+def test_archive_of_mat_files_with_a_label_table(tmp_path):
+    folder = tmp_path / "corpus"
+    (folder / "COVAREP" / "part").mkdir(parents=True)
+    order = np.random.default_rng(0).permutation(74)
+    write_mat(folder / "COVAREP" / "a.mat", ramp(100))
+    write_mat(
+        folder / "COVAREP" / "part" / "b.mat",
+        ramp(100, 500)[:, order],
+        [FEATURE_NAMES[i] for i in order],
+    )
+    write_mat(folder / "COVAREP" / "c.mat", ramp(100, 900), names=None)
+    write_mat(folder / "COVAREP" / "d.mat", ramp(100))
+    lines = [
+        "b,l,7,0.2,0.5,-1,0,0,3,0,0,0",
+        "b,l,8,0.5,0.6,1,3,0,0,0,0,0",
+        *(f"{v},l,0,0.2,0.5,0,0,0,0,0,0,0" for v in "acd"),
+    ]
+    (folder / "labels.csv").write_text(HEADER + "\n".join(lines))
+    (folder / "folds.json").write_text(json.dumps(IDS))
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    found = examples(built, "train")
+    np.testing.assert_array_equal(found["b", 0]["features"], ramp(100, 500)[20:50])
+    np.testing.assert_array_equal(found["b", 1]["emotions"], [3, 0, 0, 0, 0, 0])
+    assert examples(built, "validation")["c", 0]["features"][0, 0] == 920
+    assert built.info.metadata["sources"][0]["files"] == 4
+
+    # The same files under another video's name are another corpus.
+    (folder / "COVAREP" / "d.mat").rename(folder / "COVAREP" / "e.mat")
+    with pytest.raises(CorpusError, match="'test' is empty"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+
+
+def test_mat_files_of_version_7_3(tmp_path):
+    path = tmp_path / "v.mat"
+    with h5py.File(path, "w") as file:
+        file["features"] = ramp(20).T.astype(np.float64)
+        cells = [
+            file.create_dataset(f"#refs#/{i}", data=[[ord(c)] for c in name]).ref
+            for i, name in enumerate(FEATURE_NAMES)
+        ]
+        file.create_dataset("names", data=np.array(cells, dtype=h5py.ref_dtype)[:, None])
+    np.testing.assert_array_equal(read_mat(path), ramp(20))
+
+
+@pytest.mark.parametrize("damage", ["cut", "width", "variable", "names"])
+def test_bad_mat_files(tmp_path, damage):
+    path = tmp_path / "v.mat"
+    if damage == "cut":
+        write_mat(path, ramp(20))
+        path.write_bytes(path.read_bytes()[:4000])
+    elif damage == "width":
+        scipy.io.savemat(path, {"features": ramp(20)[:, :70]})
+    elif damage == "variable":
+        scipy.io.savemat(path, {"other": ramp(20)})
+    else:
+        write_mat(path, ramp(20), ["F0"] * 74)
+    with pytest.raises(CorpusError, match=r"v\.mat"):
+        read_mat(path)
+
+
+def test_label_table_needs_its_columns_and_numbers(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("id,start,end\na,0,1\n")
+    with pytest.raises(CorpusError, match="first line must name the columns"):
+        labels_from_csv(path)
+    path.write_text(HEADER + "a,l,0,0,1,0,0,0,0,0,0,much\n")
+    with pytest.raises(CorpusError, match=r"labels.csv, line 2: .*'much'"):
+        labels_from_csv(path)
+    path.write_text(HEADER + "a,l,0,0,1\n")
+    with pytest.raises(CorpusError, match="line 2"):
+        labels_from_csv(path)
+
+
+def test_features_or_labels_twice(tmp_path):
+    folder = write_corpus(tmp_path)
+    (folder / "labels.csv").write_text(HEADER)
+    with pytest.raises(CorpusError, match=r"labels .* 2 times: labels.csd, labels.csv"):
+        find_sources(folder)
+    (folder / "labels.csv").unlink()
+    write_mat(folder / "a.mat", ramp(3))
+    with pytest.raises(CorpusError, match=r"features .* 2 times: features.csd, a.mat"):
+        find_sources(folder)
+
+
+# === Folds ===
+
+
+def standard_file(folds):
+    names = {"train": "train", "validation": "valid", "test": "test"}
+    return "".join(f"standard_{names[k]}_fold={v!r}\n" for k, v in folds.items())
+
+
+def test_standard_file_is_parsed_not_executed(tmp_path):
+    path = tmp_path / "cmu_mosei_std_folds.py"
+    mark = tmp_path / "executed"
+    path.write_text(f"open({str(mark)!r}, 'w')\n" + standard_file(IDS))
+    folds = load_folds(path)
+    assert folds.videos == {split: tuple(ids) for split, ids in IDS.items()}
+    assert not mark.exists()
+    path.write_text(standard_file(IDS) + f"standard_test_fold=list(open({str(mark)!r}, 'w'))\n")
+    with pytest.raises(CorpusError, match="not a plain list"):
+        load_folds(path)
+    assert not mark.exists()
+    path.write_text("standard_train_fold=['a']\n")
+    with pytest.raises(CorpusError, match="no assignment to standard_valid_fold"):
+        load_folds(path)
+
+
+def test_order_of_ids_does_not_matter_and_names_of_splits_vary():
+    one = make_folds({"train": ["a", "b"], "valid": ["c"], "test": ["d"]})
+    two = make_folds({"test": ["d"], "dev": ["c"], "train": ["b", "a", "a"]})
+    assert one.digest == two.digest
+    assert one.split_of("c") == "validation"
+    assert one.split_of("elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    "folds",
+    [
+        [],
+        {"train": "abc", "validation": ["c"], "test": ["d"]},
+        {"train": [1], "validation": ["c"], "test": ["d"]},
+        {"train": [], "validation": ["c"], "test": ["d"]},
+        {"train": ["a"], "validation": ["c"], "test": ["d"], "extra": ["e"]},
+        {"train": ["a"], "validation": ["c"], "dev": ["b"], "test": ["d"]},
+    ],
+)
+def test_folds_that_are_none(folds):
+    with pytest.raises(CorpusError):
+        make_folds(folds)
+
+
+@pytest.fixture
+def served_folds(tmp_path, monkeypatch):
+    """Serves a folds file over HTTP and registers its checksum, as the real one is."""
+    content = standard_file(IDS).encode()
+    served = {"body": content}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if served["body"] else 404)
+            self.end_headers()
+            self.wfile.write(served["body"] or b"")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/cmu_mosei_std_folds.py"
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(folds_lib, "STANDARD_FOLDS_URL", url)
+    monkeypatch.setattr(folds_lib, "STANDARD_FOLDS_SHA256", digest)
+    info = tfds.core.download.checksums.UrlInfo(
+        size=tfds.core.utils.Size(len(content)), checksum=digest, filename="folds.py"
+    )
+    monkeypatch.setattr(tfds_mosei.Builder, "url_infos", {url: info})
+    yield served
+    server.shutdown()
+
+
+def test_standard_folds_are_downloaded(tmp_path, served_folds):
+    folder = write_corpus(tmp_path / "corpus", folds=None)
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert set(examples(built, "train")) == {("a", 0), ("b", 0)}
+    assert built.info.metadata["folds"]["videos"] == {"train": 2, "validation": 1, "test": 1}
+
+
+def test_downloaded_folds_of_another_content_are_refused(tmp_path, served_folds):
+    served_folds["body"] += b"# changed\n"
+    folder = write_corpus(tmp_path / "corpus", folds=None)
+    with pytest.raises(CorpusError, match="could not be fetched"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert tfds_mosei.list_prepared(tmp_path / "data") == {}
+
+
+def test_message_when_the_host_is_down(tmp_path, served_folds):
+    served_folds["body"] = None
+    folder = write_corpus(tmp_path / "corpus", folds=None)
+    with pytest.raises(CorpusError, match=r"Put a folds.json or cmu_mosei_std_folds.py into"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+
+
+def test_registered_checksum_is_the_one_in_the_code():
+    infos = tfds_mosei.Builder.url_infos
+    info = infos[folds_lib.STANDARD_FOLDS_URL]
+    assert info.checksum == folds_lib.STANDARD_FOLDS_SHA256
+    assert int(info.size) == 46028
