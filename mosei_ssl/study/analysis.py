@@ -297,13 +297,18 @@ def _savings(
         )
         for what in ("value", "both")
     }
+    if fits["baseline", "value"].gain[0] == 0:  # type: ignore[union-attr]
+        # A baseline that does not improve with labels matches with any number or with none.
+        empty = {"baseline_labels": None, "low": None, "high": None}
+        return {budget: {**empty, "beyond": False, "high_beyond": False} for budget in names}
     low, high = np.quantile(needed["both"], [0.025, 0.975], axis=0)
+    value = needed["value"][0]
     return {
         budget: {
-            "baseline_labels": round(float(needed["value"][0, k]), 1),
-            "low": round(float(min(low[k], needed["value"][0, k])), 1),
-            "high": round(float(max(high[k], needed["value"][0, k])), 1),
-            "beyond": bool(needed["value"][0, k] >= largest > labels[k]),
+            "baseline_labels": round(float(value[k]), 1),
+            "low": round(float(min(low[k], value[k])), 1),
+            "high": round(float(max(high[k], value[k])), 1),
+            "beyond": bool(value[k] >= largest > labels[k]),
             "high_beyond": bool(high[k] >= largest),
         }
         for k, budget in enumerate(names)

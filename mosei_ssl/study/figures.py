@@ -163,7 +163,8 @@ def _draw_references(
         ]
         points = [(x, y) for x, y in points if y is not None]
         if points:
-            label = PREDICTOR_LABELS.get(name, name).split(",")[0]
+            short = {"svr_per_speaker": "SVR per speaker (sees the speaker)"}
+            label = short.get(name, PREDICTOR_LABELS.get(name, name))
             axis.plot(*zip(*points, strict=True), color=colour, linestyle=line, label=label, lw=1)
 
 
@@ -233,6 +234,7 @@ def savings_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: 
             axis.plot(values, values, color="black", linewidth=0.8, label="as many labels")
             for number, (arm, by_metric) in enumerate(result["label_savings"].items()):
                 found = by_metric.get(metric)
+                found = {b: p for b, p in (found or {}).items() if p["baseline_labels"] is not None}
                 if not found:
                     continue
                 style = _style(number)

@@ -97,12 +97,12 @@ def sentences(result: Mapping[str, Any], arm: str, metric: str) -> list[str]:
         if budgets
     ]
     if open_:
-        said.append(f"no difference in {label} can be told at {', '.join(open_)} labels")
+        said.append(f"No difference in {label} can be told at {', '.join(open_)} labels")
     values = "; ".join(
         f"{budget}: {with_interval(by_metric[metric]['overall'], signed=True)}"
         for budget, by_metric in found.items()
     )
-    return [f"{'; '.join(said)}. Difference in {label} by budget: {values}."]
+    return [f"{'. '.join(said)}. Difference in {label} by budget: {values}."]
 
 
 def score_tables(result: Mapping[str, Any]) -> list[Block]:
@@ -230,12 +230,17 @@ def convergence_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
             [METRIC_LABELS[metric], *(_saving(found[b]) for b in budgets)]
             for metric, found in savings.items()
         ]
-        caption = f"Labels that {result['baseline']} needs to match {arm} at each budget"
+        caption = (
+            f"Labels that {result['baseline']} needs to match {arm} at each budget; a dash where "
+            f"{result['baseline']} does not improve with labels"
+        )
         blocks.append(Table(["metric", *budgets], rows, caption))
     return blocks
 
 
 def _saving(found: Mapping[str, Any]) -> str:
+    if found["baseline_labels"] is None:
+        return "-"
     value = f"{found['baseline_labels']:.0f}"
     high = f"{found['high']:.0f}"
     return (

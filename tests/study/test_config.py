@@ -1,0 +1,149 @@
+"""Reading and checking study.yaml."""
+
+import pytest
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.study import StudyConfig, load_study_config
+from mosei_ssl.study.cells import Fold, grid_cells, preparation_cells
+from mosei_ssl.study.config import ArmConfig, check, finetune_options, pretrain_options
+from mosei_ssl.study.folds import resolve_budgets
+
+
+def fold(name="1", train=600):
+    return Fold(name, f"covarep-{name}", f"print{name}", False, train, 180, 180, ("v",), 9999)
+
+
+def read(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return load_study_config(path)
+
+
+def test_a_whole_file(tmp_path):
+    config = read(
+        tmp_path,
+        """
+name: all of it
+data: {data_dir: data, batch_size: 16}
+datasets: [covarep-1, covarep-2]
+budgets: [25, 100, all]
+seeds: [3, 4]
+arms:
+  - {name: ssl, pretrained: true}
+  - {name: probe, pretrained: true, finetune: {freeze_backbone: true}}
+  - {name: blind, early_stopping: false}
+  - {name: baseline}
+backbone: {kind: gru, num_layers: 1}
+pretrain: {epochs: 3, optimizer: {learning_rate: 1e-3}}
+search: {labels: 25, metric: pearson_r, trials: [{optimizer.learning_rate: 2e-3}]}
+""",
+    )
+    ssl, probe, blind, _ = config.arms
+    pretrain = pretrain_options(config, ssl, "covarep-1", 3)
+    assert pretrain["optimizer"]["learning_rate"] == 1e-3
+    assert pretrain["backbone"]["kind"] == "gru"
+    assert pretrain["data"]["dataset"] == "covarep-1"
+    assert pretrain["data"]["batch_size"] == 16
+    tuned = finetune_options(config, probe, "covarep-2", "all", 4, config.search.trials[0])
+    assert tuned["freeze_backbone"]
+    assert not tuned["from_scratch"]
+    assert tuned["optimizer"]["learning_rate"] == 2e-3
+    assert (tuned["labels"], tuned["seed"]) == ("all", 4)
+    assert finetune_options(config, blind, "x", 25, 3)["keep_best"] is False
+    assert finetune_options(config, blind, "x", 25, 3)["patience"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("bugdets: [25]", ["'bugdets'", "budgets", "seeds"]),
+        ("data: {batchsize: 3}", ["'data.batchsize'", "batch_size"]),
+        ("data: {batch_size: 0}", ["data.batch_size"]),
+        ("finetune: {optimizer: {lr: 1}}", ["'finetune.optimizer.lr'", "learning_rate"]),
+        ("finetune: {labels: 25}", ["'finetune.labels'"]),
+        ("pretrain: {epochs: many}", ["pretrain.epochs", "whole number"]),
+        ("pretrain: {precision: float8}", ["pretrain.precision", "mixed_bfloat16"]),
+        ("arms: [{name: a}]", ["baseline", "a"]),
+        ("arms: [{name: baseline}, {name: baseline}]", ["arms[1].name", "twice"]),
+        ("arms: [{name: baseline}, {name: svr}]", ["svr", "built-in"]),
+        ("arms: [{name: baseline}, {name: a/b}]", ["arms[1].name"]),
+        ("arms: [{name: baseline, finetune: {x: 1}}]", ["'arms[0].finetune.x'"]),
+        ("budgets: [0]", ["budget 0"]),
+        ("budgets: [half]", ["budgets[0]", "all"]),
+        ("budgets: []", ["budgets"]),
+        ("seeds: [1, 1]", ["seeds"]),
+        ("statistics: {primary: f1}", ["statistics.primary", "'f1'", "mae, accuracy"]),
+        ("search: {metric: loss}", ["search.metric", "pearson_r"]),
+        ("search: {trials: [{optimizer.rate: 1}]}", ["'finetune.optimizer.rate'"]),
+        ("search: {trials: [{}, {}, {}, {}, {}, {}, {}, {}, {}]}", ["search.trials", "8"]),
+        ("folds: [a.json]", ["folds", "manual_dir"]),
+        ("threads: 0", ["threads"]),
+        ("seeds: 3", ["seeds", "list"]),
+        ("- a", ["mapping"]),
+        ("a: [", ["YAML"]),
+    ],
+)
+def test_errors_name_the_key_and_what_is_allowed(tmp_path, text, words):
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, text)
+    for word in [*words, "study.yaml"]:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value) or "YAML" in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="cannot read"):
+        load_study_config(tmp_path / "none.yaml")
+
+
+def test_budgets_follow_the_smallest_fold():
+    folds = [fold("1", 600), fold("2", 300)]
+    assert resolve_budgets(StudyConfig(), folds) == [25, 50, 100, 200, "all"]
+    with pytest.raises(UserError, match=r"budget 400 is impossible.*300.*1 to 300, or all"):
+        resolve_budgets(StudyConfig(budgets=["all", 400]), folds)
+    assert resolve_budgets(StudyConfig(budgets=["all", 200, 25]), folds) == [25, 200, "all"]
+
+
+def test_the_grid_is_complete_and_pretraining_is_shared():
+    config = StudyConfig(
+        arms=[
+            ArmConfig("ssl", pretrained=True),
+            ArmConfig("probe", pretrained=True, finetune={"freeze_backbone": True}),
+            ArmConfig("other", pretrained=True, pretrain={"epochs": 2}),
+            ArmConfig("baseline"),
+        ],
+        seeds=[0, 1],
+    )
+    check(config)
+    folds = [fold("1"), fold("2")]
+    before = preparation_cells(config, folds)
+    grid = grid_cells(config, folds, [25, "all"], {})
+    kinds = [cell.kind for cell in before]
+    # ssl and probe pretrain alike, so two pretrainings per fold and seed serve three arms.
+    assert kinds.count("pretrain") == 2 * 2 * 2
+    assert kinds.count("features") == 2
+    assert sum(cell.kind == "train" for cell in grid) == 4 * 2 * 2 * 2
+    assert sum(cell.kind == "classical" for cell in grid) == 2 * 2 * 2
+    paths = [cell.path for cell in [*before, *grid]]
+    assert len(set(paths)) == len(paths)
+    known = {cell.path for cell in before}
+    for cell in grid:
+        assert set(cell.requires) <= known
+    by_arm = {c.arm: c for c in grid if (c.fold, c.budget, c.seed) == ("1", "25", 0) and c.arm}
+    assert by_arm["ssl"].requires == by_arm["probe"].requires != by_arm["other"].requires
+    assert by_arm["baseline"].requires == ()
+
+
+def test_both_arms_get_the_same_options_but_for_the_start():
+    config = StudyConfig()
+    ssl, baseline = config.arms
+    one, two = (finetune_options(config, arm, "d", 25, 0) for arm in (ssl, baseline))
+    assert {key for key in one if one[key] != two[key]} == {"from_scratch"}
+
+
+def test_a_changed_option_changes_the_key():
+    folds = [fold()]
+    one = grid_cells(StudyConfig(), folds, [25], {})
+    two = grid_cells(StudyConfig(finetune={"epochs": 99}), folds, [25], {})
+    for first, second in zip(one, two, strict=True):
+        assert (first.key == second.key) == (first.kind == "classical")

@@ -1,0 +1,246 @@
+"""Running cells: order, failures, workers that die, studies that differ."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import write_json
+from mosei_ssl.study import StudyConfig
+from mosei_ssl.study.cells import CELL_FILE, Cell, Fold, grid_cells, preparation_cells
+from mosei_ssl.study.results import collect_sums, write_results
+from mosei_ssl.study.runner import _check_same, _exclusive, describe, run_cells
+from mosei_ssl.study.workers import LocalPool, Outcome, environment
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO())
+
+
+class FakePool:
+    """Runs cells in order, two at a time, failing those asked for."""
+
+    def __init__(self, out, fail=()):
+        self.out, self.fail, self.order, self.running = out, fail, [], []
+
+    def free(self):
+        return 2 - len(self.running)
+
+    def submit(self, cell):
+        self.running.append(cell)
+        self.order.append(cell.path)
+
+    def wait(self):
+        cell = self.running.pop()
+        if cell.path in self.fail:
+            return [Outcome(cell, None, "it broke\ntraceback")]
+        write_json(self.out / cell.path / CELL_FILE, {"key": cell.key})
+        return [Outcome(cell, {})]
+
+    def close(self):
+        pass
+
+
+def chain():
+    a = Cell("pretrain", "a", {"n": 1})
+    b = Cell("train", "b", {"n": 2}, ("a",))
+    return [b, a, Cell("train", "c", {"n": 3}, ("b",)), Cell("train", "d", {"n": 4})]
+
+
+def test_cells_wait_for_what_they_need(tmp_path, console):
+    pool = FakePool(tmp_path)
+    assert run_cells(chain(), tmp_path, pool, console, "x") == {}
+    assert sorted(pool.order) == ["a", "b", "c", "d"]
+    assert pool.order.index("a") < pool.order.index("b") < pool.order.index("c")
+
+
+def test_a_failure_takes_along_only_what_needs_it(tmp_path, console):
+    pool = FakePool(tmp_path, fail=("a",))
+    failed = run_cells(chain(), tmp_path, pool, console, "x")
+    assert set(failed) == {"a", "b", "c"}
+    assert failed["a"].startswith("it broke")
+    assert failed["b"] == "needs a, which failed"
+    again = FakePool(tmp_path)
+    assert run_cells(chain(), tmp_path, again, console, "x") == {}
+    assert sorted(again.order) == ["a", "b", "c"]
+
+
+def test_failures_of_an_earlier_round_count(tmp_path, console):
+    pool = FakePool(tmp_path)
+    cells = [Cell("train", "b", {}, ("a",))]
+    failed = run_cells(cells, tmp_path, pool, console, "x", {"a": "broke"})
+    assert failed == {"b": "needs a, which failed"}
+
+
+def test_a_marker_of_other_options_does_not_count(tmp_path):
+    cell = Cell("train", "x", {"n": 1})
+    write_json(tmp_path / "x" / CELL_FILE, {"key": cell.key})
+    assert cell.finished(tmp_path) is not None
+    assert replace(cell, options={"n": 2}).finished(tmp_path) is None
+    (tmp_path / "x" / CELL_FILE).write_text('{"key"')
+    assert cell.finished(tmp_path) is None
+
+
+FOLD = Fold("1", "covarep-1", "print", False, 60, 20, 30, ("t0", "t1", "t2"), 5000)
+
+
+@pytest.fixture
+def classical_study(tmp_path):
+    """A study folder whose features exist, so that classical cells run without TensorFlow."""
+    config = StudyConfig(seeds=[0, 1])
+    features = preparation_cells(config, [FOLD])[0]
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 60), ("test", 30)):
+        labels = rng.integers(0, 4, (count, 6)) * (rng.random((count, 6)) < 0.5) * 1.0
+        arrays[f"{split}_features"] = rng.normal(size=(count, 8)) + labels[:, :1]
+        arrays[f"{split}_labels"] = labels
+        arrays[f"{split}_videos"] = np.array([f"{split[1]}{i % 3}" for i in range(count)])
+    folder = tmp_path / features.path
+    folder.mkdir(parents=True)
+    np.savez(folder / "pooled.npz", **arrays)
+    write_json(folder / CELL_FILE, {"key": features.key})
+    cells = [c for c in grid_cells(config, [FOLD], [10, 20], {}) if c.kind == "classical"]
+    return tmp_path, cells
+
+
+def test_workers_run_cells_and_results_do_not_depend_on_their_number(classical_study, console):
+    out, cells = classical_study
+    tables = []
+    for workers in (1, 2):
+        for cell in cells:
+            (out / cell.path / CELL_FILE).unlink(missing_ok=True)
+        pool = LocalPool(out, workers, 1)
+        try:
+            assert run_cells(cells, out, pool, console, "x") == {}
+        finally:
+            pool.close()
+        tables.append(write_results(out, cells).read_bytes())
+    assert tables[0] == tables[1]
+    lines = tables[0].decode().splitlines()
+    assert lines[0] == "arm,labels,budget,fold,seed,metric,emotion,value"
+    # 5 predictors, 2 budgets, 2 seeds, 5 metrics, overall and 6 emotions.
+    assert len(lines) == 1 + 5 * 2 * 2 * 5 * 7
+    assert "seconds" not in tables[0].decode()
+    sums, missing = collect_sums(out, cells, [0, 1])
+    assert missing == []
+    assert set(sums["ridge"]["10"]) == {("1", 0), ("1", 1)}
+
+
+def test_an_incomplete_budget_is_left_out(classical_study, console):
+    out, cells = classical_study
+    pool = LocalPool(out, 1, 1)
+    try:
+        run_cells(cells[:-1], out, pool, console, "x")
+    finally:
+        pool.close()
+    sums, missing = collect_sums(out, cells, [0, 1])
+    gone = cells[-1].budget
+    assert f"ridge at {gone}" in missing
+    assert gone not in sums["ridge"]
+
+
+def test_a_failing_cell_reports_its_error(classical_study, console):
+    out, cells = classical_study
+    bad = replace(cells[0], options={**cells[0].options, "budget": 999})
+    pool = LocalPool(out, 1, 1)
+    try:
+        failed = run_cells([bad, cells[1]], out, pool, console, "x")
+    finally:
+        pool.close()
+    assert list(failed) == [bad.path]
+    assert "budget 999 is impossible" in failed[bad.path]
+    assert cells[1].finished(out)
+
+
+def test_a_worker_that_dies_is_replaced(classical_study, console):
+    out, cells = classical_study
+    pool = LocalPool(out, 1, 1)
+    try:
+        pool.submit(cells[0])
+        os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+        (outcome,) = pool.wait()
+        assert "worker died" in outcome.error
+        assert pool.free() == 1
+        assert run_cells(cells[:1], out, pool, console, "x") == {}
+    finally:
+        pool.close()
+
+
+def test_workers_end_with_their_study(classical_study):
+    out, _ = classical_study
+    program = (
+        "import time; from pathlib import Path; from mosei_ssl.study.workers import LocalPool\n"
+        "from mosei_ssl.study.cells import Cell\n"
+        "if __name__ == '__main__':\n"
+        f"    pool = LocalPool(Path({str(out)!r}), 1, 1)\n"
+        "    pool.submit(Cell('nothing', 'x', {}))\n"
+        "    pool.wait(); print(pool._workers[0].process.pid, flush=True); time.sleep(60)\n"
+    )
+    script = out / "study_program.py"
+    script.write_text(program)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True
+    ) as study:
+        worker = int(study.stdout.readline())
+        study.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its study")
+
+
+def test_another_study_is_not_overwritten(tmp_path):
+    mine = describe(StudyConfig(), [FOLD], [25])
+    _check_same(tmp_path / "new", mine)
+    write_json(tmp_path / "study.json", {"study": mine})
+    _check_same(tmp_path, mine)
+    other = describe(StudyConfig(finetune={"epochs": 3}), [FOLD], [25])
+    with pytest.raises(UserError, match=r"other settings \(finetune\)"):
+        _check_same(tmp_path, other)
+    write_json(tmp_path / "study.json", {"study": {**mine, "format": 0}})
+    with pytest.raises(UserError, match="another version"):
+        _check_same(tmp_path, mine)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        _check_same(tmp_path, mine)
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds no study"):
+        _check_same(tmp_path, describe(StudyConfig(), [FOLD], [25]))
+
+
+def test_two_runs_of_one_study_are_kept_apart(tmp_path):
+    with (
+        _exclusive(tmp_path / "s"),
+        pytest.raises(UserError, match="another process"),
+        _exclusive(tmp_path / "s"),
+    ):
+        pass
+
+
+def test_moving_the_data_is_no_other_study():
+    here, there = StudyConfig(), StudyConfig()
+    there.data = replace(there.data, data_dir="elsewhere", prefetch=9)
+    assert describe(here, [FOLD], [25]) == describe(there, [FOLD], [25])
+    json.dumps(describe(here, [FOLD], [25]))
+
+
+def test_threads_are_fixed_for_every_library():
+    found = environment(3)
+    assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
