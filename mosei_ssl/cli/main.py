@@ -117,8 +117,9 @@ def _set_up_logging(debug: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     for name in ("mosei_ssl", "tfds_mosei"):
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
-    # TFDS warns through absl about its own internals.
-    logging.getLogger("absl").setLevel(logging.WARNING if debug else logging.ERROR)
+    # TFDS (through absl) and TensorFlow warn about internals that a user cannot change.
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.WARNING if debug else logging.ERROR)
 
 
 def console_script() -> int:

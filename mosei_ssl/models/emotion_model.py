@@ -3,11 +3,13 @@
 from dataclasses import asdict, dataclass
 
 import keras
+import numpy as np
 from keras import ops
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.layers.distribution_head import DistributionHead
 from mosei_ssl.layers.feature_dropout import FeatureDropout
+from mosei_ssl.layers.feature_standardization import FeatureStandardization
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
@@ -36,8 +38,8 @@ class HeadConfig:
     """
 
     kind: str = "ordinal"
-    embedding_dim: int = 64
-    dropout: float = 0.2
+    embedding_dim: int = 128
+    dropout: float = 0.5
     encoder_statistics: bool = True
     raw_statistics: bool = True
     label_smoothing: float = 0.0
@@ -96,6 +98,11 @@ class EmotionModel(keras.Model):
         )
         self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
         self.raw_pooling = MaskedStatisticsPooling(name="raw_pooling")
+        # Pooled statistics differ in spread by orders of magnitude; see `adapt`.
+        width = 2 * backbone.frontend.output_dim
+        self.raw_standardize = FeatureStandardization(
+            [0.0] * width, [1.0] * width, epsilon=1e-4, clip=5.0, name="raw_standardize"
+        )
         self.pooled_dropout = keras.layers.Dropout(
             head.dropout, seed=derive_seed(seed, "pooled dropout"), dtype="float32"
         )
@@ -126,6 +133,7 @@ class EmotionModel(keras.Model):
         self.build()
 
     def build(self, inputs_shape=None):
+        self.raw_standardize.build((None, 2 * self.backbone.frontend.output_dim))
         width = self.pooled_dim
         if self.hidden is not None:
             self.hidden.build((None, width))
@@ -173,6 +181,24 @@ class EmotionModel(keras.Model):
         """
         return self._embed(*self._timesteps(inputs), training)
 
+    def adapt(self, batches) -> None:
+        """Sets how the pooled raw statistics are standardised; needs no labels.
+
+        Without it they go into the head as they are, and the head learns next to nothing from
+        few labels: the spread of a window's standard deviation is a tenth of that of its mean.
+
+        Args:
+            batches: iterable of inputs as for a call, from the training split.
+        """
+        if not self.head.raw_statistics:
+            return
+        pooled = [
+            ops.convert_to_numpy(self.raw_pooling(*self._timesteps(inputs))) for inputs in batches
+        ]
+        statistics = np.concatenate(pooled)
+        self.raw_standardize.center.assign(statistics.mean(axis=0))
+        self.raw_standardize.scale.assign(statistics.std(axis=0))
+
     def _timesteps(self, inputs):
         return self.backbone.frontend(inputs["features"], inputs["padding_mask"])
 
@@ -185,7 +211,7 @@ class EmotionModel(keras.Model):
             sequence = self.backbone.encoder(frames, padding_mask, training=training)
             pooled.append(self.encoder_pooling(sequence, padding_mask))
         if self.head.raw_statistics:
-            pooled.append(self.raw_pooling(frames, padding_mask))
+            pooled.append(self.raw_standardize(self.raw_pooling(frames, padding_mask)))
         x = self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
         if self.hidden is None:
             return x

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import logging
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ from rich.progress import (
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.training.run_directory import write_text
+
+_log = logging.getLogger(__name__)
+
+_LOG_SECONDS = 15
 
 
 class Validation(keras.callbacks.Callback):
@@ -146,7 +152,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class ProgressLine(keras.callbacks.Callback):
-    """One line of progress with the time left; on a terminal only.
+    """Progress with the time left: a bar on a terminal, now and then a line in a log file.
 
     Args:
         title: what is running.
@@ -158,6 +164,7 @@ class ProgressLine(keras.callbacks.Callback):
         super().__init__()
         self.title, self.epochs, self.steps = title, epochs, steps
         self.progress: Progress | None = None
+        self.said = time.monotonic()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         console = Console(stderr=True)
@@ -186,6 +193,9 @@ class ProgressLine(keras.callbacks.Callback):
             shown = {k: v for k, v in (logs or {}).items() if k in ("loss", "val_loss", "val_mae")}
             text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
             self.progress.update(self.task, completed=self.done + self.steps, scores=text)
+            if self.progress.disable and time.monotonic() - self.said > _LOG_SECONDS:
+                self.said = time.monotonic()
+                _log.info("%s: epoch %d of %d  %s", self.title, epoch + 1, self.epochs, text)
 
     def close(self) -> None:
         """End the display, also after an error."""

@@ -94,7 +94,7 @@ class FinetuneConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     epochs: int = 30
-    min_steps_per_epoch: int = 10
+    min_steps_per_epoch: int = 32
     patience: int = 8
     keep_best: bool = True
     monitor: str = "val_loss"

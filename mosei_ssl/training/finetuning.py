@@ -26,6 +26,8 @@ from mosei_ssl.training.run_directory import RunDirectory, write_text
 
 _log = logging.getLogger(__name__)
 
+_ADAPT_SEGMENTS = 2000
+
 
 def finetune(config: FinetuneConfig) -> RunDirectory:
     """Train the emotion model on few labels, from a pretrained backbone or from scratch.
@@ -73,6 +75,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
 
     prepare(config.precision, config.seed)
     model = _build(config, segments)
+    _adapt(model, segments, config)
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
     model.backbone.trainable = not config.freeze_backbone
@@ -123,6 +126,14 @@ def _open_pretrained(path: str) -> RunDirectory:
 def _build(config: FinetuneConfig, segments: Segments) -> EmotionModel:
     backbone = backbone_for(config.backbone, segments, config.seed)
     return EmotionModel(backbone, asdict(config.head), config.seed)
+
+
+def _adapt(model: EmotionModel, segments: Segments, config: FinetuneConfig) -> None:
+    """Standardise the head's statistics on the train split, labels unused; a sample will do."""
+    rng = np.random.default_rng([0x61646170, config.seed])
+    sample = rng.permutation(len(segments))[:_ADAPT_SEGMENTS]
+    sample = sample[np.argsort(segments.lengths[sample], kind="stable")]
+    model.adapt(make_evaluation_dataset(segments, config.data, indices=sample, with_labels=False))
 
 
 def _batches(labelled: Segments, config: FinetuneConfig, epoch: int, step: int):

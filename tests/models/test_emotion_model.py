@@ -208,3 +208,21 @@ def test_a_head_without_anything_to_pool_is_refused(backbone):
         EmotionModel(backbone, HeadConfig(encoder_statistics=False, raw_statistics=False))
     with pytest.raises(UserError, match=r"head\.kind"):
         EmotionModel(backbone, HeadConfig(kind="nominal"))
+
+
+def test_adapt_standardises_the_pooled_statistics_of_the_split(backbone):
+    rng = np.random.default_rng(0)
+    scale = np.asarray(STD) + 0.1
+    features = (MEAN + scale * rng.normal(size=(24, 40, 74))).astype("float32")
+    batches = [
+        {"features": part, "padding_mask": np.ones(part.shape[:2], bool)}
+        for part in np.split(features, 3)
+    ]
+    model = EmotionModel(backbone, HeadConfig(embedding_dim=0))
+    model.adapt(batches)
+    pooled = [
+        model.raw_pooling(*backbone.frontend(b["features"], b["padding_mask"])) for b in batches
+    ]
+    scaled = keras.ops.convert_to_numpy(model.raw_standardize(keras.ops.concatenate(pooled)))
+    np.testing.assert_allclose(scaled.mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose(scaled.std(axis=0), 1.0, atol=0.05)
