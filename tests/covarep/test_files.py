@@ -1,0 +1,100 @@
+"""Audio files: every format and every way of being broken."""
+
+import numpy as np
+import pytest
+from voices import RATE
+
+from mosei_ssl.covarep import extract, extract_file, read_audio
+from mosei_ssl.covarep.files import audio_info, long_recording
+from mosei_ssl.errors import UserError
+
+soundfile = pytest.importorskip("soundfile")
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_lossless_files_give_what_their_samples_give(tmp_path, voice, ending):
+    path = tmp_path / f"speech.{ending}"
+    soundfile.write(path, voice, RATE, subtype="PCM_16")
+    pcm = np.clip(np.round(voice * 32768), -32768, 32767) / 32768
+    np.testing.assert_allclose(read_audio(path), pcm, atol=1 / 32768)
+    got, _ = extract_file(path)
+    np.testing.assert_array_equal(got, extract(read_audio(path), RATE)[0])
+
+
+def test_mp3_is_read(tmp_path, voice):
+    path = tmp_path / "speech.mp3"
+    soundfile.write(path, voice, RATE)
+    features, _ = extract_file(path)
+    assert np.median(features[30:-30, 0]) == pytest.approx(125, abs=1.5)
+
+
+def test_stereo_at_44100_hertz(tmp_path, voice):
+    soxr = pytest.importorskip("soxr")
+    path = tmp_path / "speech.wav"
+    resampled = soxr.resample(voice, RATE, 44_100)
+    soundfile.write(path, np.stack([resampled, resampled], axis=1), 44_100, subtype="FLOAT")
+    assert audio_info(path).channels == 2
+    np.testing.assert_allclose(read_audio(path)[500:-500], voice[500 : len(voice) - 500], atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_long_files_are_decoded_piece_by_piece(tmp_path, voice, rate):
+    soxr = pytest.importorskip("soxr")
+    path = tmp_path / "talk.wav"
+    x = np.tile(voice, 50)
+    soundfile.write(path, x if rate == RATE else soxr.resample(x, RATE, rate), rate)
+    with long_recording(path) as samples:
+        assert samples.dtype == np.float32
+        assert abs(len(samples) - len(x)) <= 1
+        whole = read_audio(path)
+        np.testing.assert_allclose(samples[: len(whole)], whole[: len(samples)], atol=1e-5)
+
+
+def test_long_file_in_chunks_equals_whole(tmp_path, voice):
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.tile(voice, 9), RATE)
+    chunked, _ = extract_file(path, chunk_seconds=3)
+    whole, _ = extract_file(path, chunk_seconds=60)
+    np.testing.assert_array_equal(chunked[:, 1], whole[:, 1])
+    np.testing.assert_allclose(chunked[:, 0], whole[:, 0])
+    np.testing.assert_allclose(chunked[:, 11:36], whole[:, 11:36], atol=1e-6)
+
+
+def write_cut_off(path, voice):
+    soundfile.write(path, voice, RATE)
+    path.write_bytes(path.read_bytes()[:40])
+
+
+BROKEN = {
+    "missing": (lambda path, voice: None, "no such file"),
+    "a folder": (lambda path, voice: path.mkdir(), "is a folder"),
+    "empty": (lambda path, voice: path.write_bytes(b""), "file is empty"),
+    "text": (lambda path, voice: path.write_text("hello " * 100), "not readable as audio"),
+    "cut off in the header": (write_cut_off, "speech.wav"),
+    "without samples": (lambda path, voice: soundfile.write(path, voice[:0], RATE), "no samples"),
+    "too short": (lambda path, voice: soundfile.write(path, voice[:800], RATE), "too short"),
+    "not a number": (
+        lambda path, voice: soundfile.write(path, voice * np.nan, RATE, subtype="FLOAT"),
+        "NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_are_named(tmp_path, voice, kind):
+    make, message = BROKEN[kind]
+    path = tmp_path / "speech.wav"
+    make(path, voice)
+    with pytest.raises(UserError, match=message) as caught:
+        extract_file(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_dither_reaches_long_files_too(tmp_path, voice):
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.concatenate([voice, np.zeros(2 * RATE)]), RATE)
+    plain, _ = extract_file(path, chunk_seconds=3)
+    dithered, _ = extract_file(path, chunk_seconds=2, dither=1e-4)
+    assert (plain[-100:-20, 0] <= 1).all()
+    assert (dithered[-100:-20, 0] > 1).any()
