@@ -1,5 +1,7 @@
 """Reading and checking study.yaml."""
 
+from pathlib import Path
+
 import pytest
 
 from mosei_ssl.errors import UserError
@@ -147,3 +149,11 @@ def test_a_changed_option_changes_the_key():
     two = grid_cells(StudyConfig(finetune={"epochs": 99}), folds, [25], {})
     for first, second in zip(one, two, strict=True):
         assert (first.key == second.key) == (first.kind == "classical")
+
+
+def test_the_papers_study_is_valid():
+    path = Path(__file__).parents[2] / "configs" / "mosei_paper.yaml"
+    config = load_study_config(path)
+    assert config.budgets == [25, 50, 100, 200, 400, 800, 1600, "all"]
+    assert len(config.seeds) >= 3
+    assert {arm.name for arm in config.arms} >= {"ssl", "baseline"}
