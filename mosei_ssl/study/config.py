@@ -288,9 +288,9 @@ def finetune_options(
         "seed": seed,
         "keep_best": arm.early_stopping,
     }
-    if not arm.early_stopping:
-        fixed["patience"] = 0
     values = merge(config.finetune, arm.finetune, nested(trial or {}))
+    if not arm.early_stopping:
+        values["patience"] = 0
     where = f"{where}.finetune" if arm.finetune and where else "finetune"
     return _resolve(FinetuneConfig, values, merge(config.backbone, arm.backbone), where, fixed)
 
