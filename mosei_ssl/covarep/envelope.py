@@ -90,27 +90,26 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
     running = np.arange(len(level))
     target, current = level, level.copy()
     state = np.zeros((len(level), transform.size))
+    gap = np.empty_like(level)
     ends = np.where(np.arange(_BINS) % 2 == 0, 1.0, -1.0)
     ends[[0, -1]] /= 2
     for iteration in range(_MAX_ITERATIONS):
         cepstra = transform.cepstrum(current)
         inside = np.where(taper > 0, cepstra, 0.0)
         power = np.einsum("ij,ij->i", inside, inside)
-        # All of the energy by Parseval, without the coefficients themselves; the mean goes
-        # first so that little is lost to cancellation.
-        mean = cepstra[:, 0]
-        centred = current - mean[:, None]
-        total = np.einsum("ij,ij->i", centred, centred)
-        total -= (centred[:, 0] ** 2 + centred[:, -1] ** 2) / 2
+        # The energy of the coefficients beyond, by Parseval and without computing them.
+        total = np.einsum("ij,ij->i", current, current)
+        total -= (current[:, 0] ** 2 + current[:, -1] ** 2) / 2
         last = current @ ends / (DFT // 2)
-        beyond = 4 * (total * 2 / DFT - last**2) / 2 - (power - mean**2)
+        beyond = 2 * (total * 2 / DFT - last**2) - power - cepstra[:, 0] ** 2
         beyond = np.where(order[running] < _MAX_ORDER, beyond, 0.0)
         within = np.sqrt(power)
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = (within + np.sqrt(np.maximum(beyond, 0))) / within
         state += gain[:, None] * taper * (cepstra - state)
         smooth = transform.spectrum(state)
-        done = ~((target - smooth).max(axis=1) > _STOP)
+        np.subtract(target, smooth, out=gap[: len(target)])
+        done = ~(gap[: len(target)].max(axis=1) > _STOP)
         if iteration == _MAX_ITERATIONS - 1:
             done[:] = True
         if done.any():
