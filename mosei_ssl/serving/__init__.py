@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mosei_ssl.serving.client import connect
+    from mosei_ssl.serving.evaluation import evaluate_saved_model
     from mosei_ssl.serving.exporting import export, export_model
     from mosei_ssl.serving.inputs import read_segments
     from mosei_ssl.serving.local import LocalModel
@@ -16,13 +18,24 @@ if TYPE_CHECKING:
 _HOMES = {
     "LocalModel": "mosei_ssl.serving.local",
     "Segment": "mosei_ssl.serving.schema",
+    "connect": "mosei_ssl.serving.client",
+    "evaluate_saved_model": "mosei_ssl.serving.evaluation",
     "export": "mosei_ssl.serving.exporting",
     "export_model": "mosei_ssl.serving.exporting",
     "read_segments": "mosei_ssl.serving.inputs",
     "verify": "mosei_ssl.serving.manifest",
 }
 
-__all__ = ["LocalModel", "Segment", "export", "export_model", "read_segments", "verify"]
+__all__ = [
+    "LocalModel",
+    "Segment",
+    "connect",
+    "evaluate_saved_model",
+    "export",
+    "export_model",
+    "read_segments",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

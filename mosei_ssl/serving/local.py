@@ -22,6 +22,10 @@ class LocalModel:
         max_batch: most segments run at a time.
         max_frames: most frames run at a time, padding included.
 
+    Attributes:
+        directory: the version directory.
+        has_manifest: whether it could be verified.
+
     Raises:
         UserError: it is not there, not loadable, without the signature, or was changed since it
             was exported.
@@ -33,7 +37,8 @@ class LocalModel:
 
     def __init__(self, directory: str | Path, max_batch: int = 32, max_frames: int = 48_000):
         self.directory = latest_version(directory)
-        if (self.directory / MANIFEST).is_file():
+        self.has_manifest = (self.directory / MANIFEST).is_file()
+        if self.has_manifest:
             verify(self.directory)
         else:
             _log.warning("%s has no manifest: its origin is unknown", self.directory)

@@ -1,0 +1,351 @@
+"""A stand-in for TF Serving's server, FOR TESTS ONLY: it is no server to run.
+
+TF Serving's own binary is in no package registry. This one speaks its REST and gRPC interfaces
+with its official protos, loads the SavedModel with plain TensorFlow (and nothing of mosei_ssl),
+and runs the warm-up requests first, so that clients, faults and load are tested over real sockets.
+It knows one model and its highest version, and has no batching, no version policy, no monitoring.
+
+    python standin.py saved_models/emotion [--name emotion] [--delay SECONDS] [--no-warmup]
+
+It prints one line of JSON with its ports once it is ready, and ends when its input is closed.
+"""
+
+import argparse
+import base64
+import json
+import os
+import re
+import sys
+import threading
+import time
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+
+SCHEMA_INIT = "__saved_model_init_op"
+HTTP_CODES = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+}
+
+
+class Failure(Exception):
+    """A request that cannot be answered, with its gRPC status."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+def invalid(message):
+    return Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+class Servable:
+    """The highest version of a model."""
+
+    def __init__(self, base, name, delay):
+        self.name, self.delay = name, delay
+        self.version = max(int(d.name) for d in Path(base).iterdir() if d.name.isdecimal())
+        self.directory = Path(base) / str(self.version)
+        self.loaded = tf.saved_model.load(str(self.directory))
+        meta = saved_model_pb2.SavedModel.FromString(
+            (self.directory / "saved_model.pb").read_bytes()
+        )
+        definitions = dict(meta.meta_graphs[0].signature_def)
+        definitions.pop(SCHEMA_INIT, None)
+        self.definitions = definitions
+
+    def warm_up(self):
+        file = self.directory / "assets.extra" / "tf_serving_warmup_requests"
+        if not file.exists():
+            return
+        for record in tf.data.TFRecordDataset(str(file)):
+            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+            self.predict(log.predict_log.request, warming=True)
+
+    def check(self, spec, warming=False):
+        if not warming and spec.name != self.name:
+            raise Failure(
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})"
+            )
+        if spec.HasField("version") and spec.version.value != self.version:
+            raise Failure(
+                grpc.StatusCode.NOT_FOUND,
+                f"Servable not found for request: Specific({spec.name}, {spec.version.value})",
+            )
+
+    def predict(self, request, warming=False):
+        """A PredictRequest to a PredictResponse."""
+        self.check(request.model_spec, warming)
+        signature = request.model_spec.signature_name or "serving_default"
+        try:
+            inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+        except (TypeError, ValueError, KeyError) as error:
+            raise invalid(f"tensor parsing error: {error}") from None
+        outputs = self.run(signature, inputs)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = self.name
+        response.model_spec.version.value = self.version
+        response.model_spec.signature_name = signature
+        wanted = list(request.output_filter) or list(outputs)
+        for name in wanted:
+            if name not in outputs:
+                raise invalid(f"output tensor alias not found in signature: {name}")
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+        return response
+
+    def definition(self, signature):
+        if signature not in self.definitions:
+            raise invalid(f'Serving signature name: "{signature}" not found in signature def')
+        return self.definitions[signature]
+
+    def run(self, signature, inputs):
+        """Arrays by name to arrays by name."""
+        specs = self.definition(signature).inputs
+        if set(inputs) != set(specs):
+            raise invalid(
+                f"input size does not match signature: given {sorted(inputs)}, expected "
+                f"{sorted(specs)}"
+            )
+        tensors = {}
+        for name, value in inputs.items():
+            kind = tf.as_dtype(specs[name].dtype)
+            given = tf.string if value.dtype == object else tf.as_dtype(value.dtype)
+            if given != kind:
+                raise invalid(f"Expects arg[0] to be {kind.name} but {given.name} is provided")
+            tensors[name] = tf.constant(value)
+        if self.delay:
+            time.sleep(self.delay)
+        try:
+            outputs = self.loaded.signatures[signature](**tensors)
+        except tf.errors.InvalidArgumentError as error:
+            raise invalid(error.message) from None
+        except tf.errors.ResourceExhaustedError as error:
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message) from None
+        except UnicodeDecodeError:
+            # TensorFlow's message quotes the bytes that were sent, and Python cannot show them.
+            raise invalid("Could not parse example input") from None
+        except TypeError as error:
+            raise invalid(str(error)) from None
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def metadata(self):
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = self.name
+        response.model_spec.version.value = self.version
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in self.definitions.items():
+            signatures.signature_def[name].CopyFrom(definition)
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    def status(self):
+        response = get_model_status_pb2.GetModelStatusResponse()
+        response.model_version_status.add(
+            version=self.version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        )
+        return response
+
+
+def answering(method):
+    """Failures become gRPC statuses."""
+
+    def answer(self, request, context):
+        try:
+            return method(self, request)
+        except Failure as failure:
+            context.abort(failure.code, str(failure))
+
+    return answer
+
+
+class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, servable):
+        self.servable = servable
+
+    @answering
+    def Predict(self, request):
+        return self.servable.predict(request)
+
+    @answering
+    def GetModelMetadata(self, request):
+        self.servable.check(request.model_spec)
+        return self.servable.metadata()
+
+
+class Models(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, servable):
+        self.servable = servable
+
+    @answering
+    def GetModelStatus(self, request):
+        self.servable.check(request.model_spec)
+        return self.servable.status()
+
+
+class Rest(BaseHTTPRequestHandler):
+    """/v1/models/NAME[/versions/N][/metadata], and POST ...:predict."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    servable = None
+    path_form = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.answer(self.get)
+
+    def do_POST(self):
+        self.answer(self.post)
+
+    def answer(self, method):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        try:
+            code, content = 200, method(body)
+        except Failure as failure:
+            code, content = HTTP_CODES.get(failure.code, 500), {"error": str(failure)}
+        text = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def target(self):
+        match = self.path_form.fullmatch(self.path)
+        if not match:
+            raise invalid(f"Malformed request: {self.command} {self.path}")
+        name, version, what = match.groups()
+        spec = predict_pb2.PredictRequest().model_spec
+        spec.name = name
+        if version:
+            spec.version.value = int(version)
+        self.servable.check(spec)
+        return what
+
+    def get(self, _body):
+        what = self.target()
+        if what == "/metadata":
+            message = self.servable.metadata()
+        elif what is None:
+            message = self.servable.status()
+        else:
+            raise invalid(f"Malformed request: GET {self.path}")
+        text = json_format.MessageToJson(message, preserving_proto_field_name=True)
+        return json.loads(text)
+
+    def post(self, body):
+        if self.target() != ":predict":
+            raise invalid(f"Malformed request: POST {self.path}")
+        try:
+            request = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise invalid(f"JSON Parse error: {error}") from None
+        if not isinstance(request, dict) or ("inputs" in request) == ("instances" in request):
+            raise invalid("Request must have one of the keys 'inputs' and 'instances'")
+        signature = request.get("signature_name", "serving_default")
+        specs = self.servable.definition(signature).inputs
+        rows = "instances" in request
+        try:
+            named = by_name(request["instances" if rows else "inputs"], list(specs), rows)
+            arrays = {
+                name: to_array(value, tf.as_dtype(specs[name].dtype) if name in specs else None)
+                for name, value in named.items()
+            }
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise invalid(f"JSON value cannot be made a tensor: {error}") from None
+        return encode(self.servable.run(signature, arrays), rows)
+
+
+def by_name(value, names, rows):
+    """Inputs of a request by name, in columns."""
+    if not rows:
+        return value if isinstance(value, dict) else {names[0]: value}
+    if value and isinstance(value[0], dict) and "b64" not in value[0]:
+        return {name: [row[name] for row in value] for name in value[0]}
+    return {names[0]: value}
+
+
+def to_array(value, kind):
+    if kind == tf.string:
+        return np.array([decode(item) for item in value], dtype=object)
+    return np.array(value, dtype=kind.as_numpy_dtype if kind else None)
+
+
+def decode(item):
+    return base64.b64decode(item["b64"], validate=True) if isinstance(item, dict) else item.encode()
+
+
+def encode(outputs, rows):
+    plain = {
+        name: value.astype(str).tolist() if value.dtype == object else value.tolist()
+        for name, value in outputs.items()
+    }
+    if not rows:
+        return {"outputs": plain if len(plain) > 1 else next(iter(plain.values()))}
+    if len(plain) == 1:
+        return {"predictions": next(iter(plain.values()))}
+    columns = zip(*plain.values(), strict=True)
+    return {"predictions": [dict(zip(plain, row, strict=True)) for row in columns]}
+
+
+class RestServer(ThreadingHTTPServer):
+    request_queue_size = 512
+    daemon_threads = True
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base")
+    parser.add_argument("--name", default="emotion")
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--no-warmup", action="store_true")
+    parser.add_argument("--threads", type=int, default=0, help="of TensorFlow; 0: its choice")
+    options = parser.parse_args()
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    servable = Servable(options.base, options.name, 0.0)
+    if not options.no_warmup:
+        servable.warm_up()
+    servable.delay = options.delay
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=32),
+        options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        Prediction(servable), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(servable), server)
+    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    Rest.servable = servable
+    rest = RestServer(("127.0.0.1", 0), Rest)
+    threading.Thread(target=rest.serve_forever, daemon=True).start()
+    print(json.dumps({"grpc": grpc_port, "rest": rest.server_port, "pid": os.getpid()}), flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
