@@ -6,7 +6,6 @@ import dataclasses
 import fcntl
 import json
 import logging
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -313,21 +312,3 @@ def choose_trials(config: StudyConfig, cells: Sequence[Cell], out: Path) -> dict
         chosen[arm.name] = min(scores)[1]
     write_json(out / "search.json", {"chosen": chosen, "metric": metric, "trials": table})
     return chosen
-
-
-def disk_free_mb(folder: Path) -> float:
-    """Free space where a folder is or will be.
-
-    Args:
-        folder: The folder; it need not exist yet.
-
-    Returns:
-        Megabytes.
-
-    Example:
-        >>> disk_free_mb(Path("/")) > 0
-        True
-    """
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / 1e6

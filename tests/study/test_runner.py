@@ -19,7 +19,7 @@ from mosei_ssl.study import StudyConfig
 from mosei_ssl.study.cells import CELL_FILE, Cell, Fold, grid_cells, preparation_cells
 from mosei_ssl.study.results import collect_sums, write_results
 from mosei_ssl.study.runner import _check_same, _exclusive, describe, run_cells
-from mosei_ssl.study.workers import LocalPool, Outcome, environment
+from mosei_ssl.study.workers import LocalPool, Outcome, RayPool, environment
 
 
 @pytest.fixture
@@ -244,3 +244,22 @@ def test_moving_the_data_is_no_other_study():
 def test_threads_are_fixed_for_every_library():
     found = environment(3)
     assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_results(classical_study, console):
+    pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
+    out, cells = classical_study
+    tables = []
+    for kind in (LocalPool, RayPool):
+        for cell in cells:
+            (out / cell.path / CELL_FILE).unlink(missing_ok=True)
+        pool = kind(out, 2, 1)
+        try:
+            assert run_cells(cells, out, pool, console, "x") == {}
+            bad = replace(cells[0], path="bad", options={**cells[0].options, "budget": 999})
+            assert "impossible" in run_cells([bad], out, pool, console, "x")["bad"]
+        finally:
+            pool.close()
+        tables.append(write_results(out, cells).read_bytes())
+    assert tables[0] == tables[1]
