@@ -59,6 +59,9 @@ def blackman(n: int) -> np.ndarray:
 def interpolate(knots: np.ndarray, values: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Linear interpolation, NaN outside the knots (the knots themselves are inside).
 
+    Between -inf and anything that follows the result is NaN, between a number and -inf it is
+    -inf, as the plain formula has it.
+
     Args:
         knots: Increasing positions, [K].
         values: Values at the knots, [K] or [K, D].
@@ -72,7 +75,7 @@ def interpolate(knots: np.ndarray, values: np.ndarray, query: np.ndarray) -> np.
     if len(knots) == 0:
         return np.full(query.shape + values.shape[1:], np.nan)
     if values.ndim == 1:
-        return np.interp(query, knots, values, left=np.nan, right=np.nan)
+        return interpolate(knots, values[:, None], query)[:, 0]
     right = np.clip(np.searchsorted(knots, query, side="right"), 1, max(len(knots) - 1, 1))
     left = right - 1
     right = np.minimum(right, len(knots) - 1)

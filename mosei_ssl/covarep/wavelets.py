@@ -11,21 +11,65 @@ from mosei_ssl.covarep.signal import HOP, blocks, ragged_batches, round_half_awa
 SLOPE_FRAME = 640
 _REACH = 1000
 _FFT = 8192
-_HALF = 576
-"""Half length of the widest truncated wavelet: nine standard deviations at scale 64."""
+_DEVIATIONS = 9
+"""Beyond so many standard deviations a wavelet is below 1e-17."""
+
+_VANISHING = 38.7
+"""Beyond so many it is zero in double precision."""
+
+_HALF = _DEVIATIONS * 64
+"""Half length of the widest truncated wavelet."""
 
 _BLOCK = 16
+
+
+def _kernel(octave: int, reach: int) -> np.ndarray:
+    n, scale = np.arange(-reach, reach + 1), 2.0**octave
+    return -np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2))
 
 
 @functools.cache
 def _kernels(octaves: tuple[int, ...]) -> np.ndarray:
     """Spectra of the wavelets at scales 2**i; beyond nine deviations they are below 1e-17."""
-    n = np.arange(-_HALF, _HALF + 1)
-    rows = []
-    for octave in octaves:
-        scale = 2.0**octave
-        rows.append(-np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2)))
-    return fft.rfft(np.array(rows), _FFT, axis=1)
+    rows = np.zeros((len(octaves), 2 * _HALF + 1))
+    for row, octave in zip(rows, octaves, strict=True):
+        reach = _DEVIATIONS * 2**octave
+        row[_HALF - reach : _HALF + reach + 1] = _kernel(octave, reach)
+    return fft.rfft(rows, _FFT, axis=1)
+
+
+def _correct_silence(response: np.ndarray, x: np.ndarray, octave: int, away: np.ndarray) -> None:
+    """Replaces the rounding noise of the FFT where a wavelet sees next to nothing.
+
+    In runs of exact zeros the true response fades to nothing, and its logarithm to -inf; there
+    the sum is computed as it stands.
+
+    Args:
+        response: Of one octave, [N], changed in place.
+        x: The signal, [N].
+        octave: Of the wavelet.
+        away: Distance of every sample to the nearest one that is not zero, [N].
+    """
+    scale = 2**octave
+    far = np.flatnonzero(away > _DEVIATIONS * scale)
+    if len(far) == 0:
+        return
+    reach = min(int(_VANISHING * scale), _REACH)
+    response[far] = 0
+    kernel = _kernel(octave, reach)
+    near = far[away[far] <= reach]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, reach), 2 * reach + 1)
+    for block in blocks(len(near), 256):
+        response[near[block]] = windows[near[block]] @ kernel[::-1]
+
+
+def _distance_to_sound(x: np.ndarray) -> np.ndarray:
+    """Distance of every sample to the nearest one that is not zero."""
+    index = np.arange(len(x))
+    sound = x != 0
+    before = np.maximum.accumulate(np.where(sound, index, -10 * len(x)))
+    after = np.minimum.accumulate(np.where(sound, index, 10 * len(x))[::-1])[::-1]
+    return np.minimum(index - before, after - index)
 
 
 def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
@@ -50,6 +94,10 @@ def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
         for row, kernel in zip(result, kernels, strict=True):
             row[block] = fft.irfft(spectrum * kernel, _FFT, axis=1)[:, 2 * _HALF :]
     result = result.reshape(len(octaves), -1)[:, : len(x)]
+    if not x.all():
+        clean, away = np.nan_to_num(x), _distance_to_sound(x)
+        for row, octave in zip(result, octaves, strict=True):
+            _correct_silence(row, clean, octave, away)
     missing = np.isnan(x)
     if missing.any():
         edges = np.concatenate([[0], np.cumsum(missing)])

@@ -102,7 +102,12 @@ def test_columns_agree_row_by_row(pairs, name):
 @pytest.mark.parametrize("name", SILENT)
 def test_what_is_defined_beside_digital_silence_agrees(pairs, name):
     features, _, _, stored = pairs(name)
-    error = np.abs(features - stored["features"])
+    with np.errstate(invalid="ignore"):
+        error = np.abs(features - stored["features"])
+    slope, theirs = (x[:, COLUMN["peakSlope"]] for x in (features, stored["features"]))
+    np.testing.assert_array_equal(np.isneginf(slope), np.isneginf(theirs))
+    # A row or two may hang on how numbers below 1e-308 are rounded.
+    assert (error[np.isfinite(theirs), COLUMN["peakSlope"]] > 1e-12).sum() <= 2
     for column in ("F0", "VUV", "NAQ", "QOQ", "H1H2", "PSP", "Rd", "Rd_conf"):
         assert error[:, COLUMN[column]].max() <= TOLERANCE[column], column
     assert error[:, MCEP].max() < 1e-10

@@ -38,6 +38,13 @@ def test_interpolation_of_columns_agrees_with_that_of_vectors():
         np.testing.assert_allclose(together[:, column], alone, rtol=0, atol=1e-12)
 
 
+def test_interpolation_into_minus_infinity_but_not_out_of_it():
+    got = s.interpolate(
+        np.arange(4.0), np.array([1, -np.inf, -np.inf, 2]), np.array([0.5, 1.5, 2.5])
+    )
+    np.testing.assert_array_equal(got, [-np.inf, np.nan, np.nan])
+
+
 def test_interpolation_without_knots_is_nan():
     assert np.isnan(s.interpolate(np.empty(0), np.empty(0), np.arange(3))).all()
 

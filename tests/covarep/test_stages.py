@@ -150,6 +150,20 @@ def test_wavelets_spread_nan_by_a_thousand_samples():
     assert (lost[0], lost[-1]) == (2000, 4000)
 
 
+def test_wavelets_are_exactly_zero_in_silence():
+    x = np.zeros(6000)
+    x[:1000] = np.random.default_rng(6).standard_normal(1000)
+    n = np.arange(-1000, 1001)
+    for octave, last in ((0, 1037), (3, 1308), (6, 1999)):
+        scale = 2.0**octave
+        response = wavelets.decompose(x, (octave,))[0]
+        assert np.flatnonzero(response)[-1] == pytest.approx(last, abs=2)
+        kernel = -np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2))
+        direct = np.convolve(x, kernel)[1000 : 1000 + len(x)]
+        faint = slice(1000 + 10 * 2**octave, 1000 + 30 * 2**octave if octave < 5 else 1950)
+        np.testing.assert_allclose(response[faint], direct[faint], rtol=1e-6, atol=1e-300)
+
+
 def test_peak_slope_tells_octaves_of_a_click_apart():
     x = np.zeros(3200)
     x[1600] = 1.0
