@@ -211,42 +211,69 @@ def speaker_groups(table: LabelTable, recordings: Sequence[Path]) -> list[list[P
     return sorted(members, key=lambda paths: order[paths[0]])
 
 
+def _deal(
+    units: Sequence[list[Path]], shares: Mapping[str, float], table: LabelTable, seed: int
+) -> dict[str, list[Path]]:
+    """Deals units out in random order, each to the split that lacks the most segments."""
+    order = np.random.default_rng(seed).permutation(len(units))
+    weights = [sum(len(table.segments[path]) for path in unit) for unit in units]
+    folds: dict[str, list[Path]] = {split: [] for split in shares}
+    filled = dict.fromkeys(shares, 0.0)
+    for rank, index in enumerate(order):
+        empty = [split for split in shares if not folds[split]]
+        # Whatever the weights, the last units go to splits that have none yet.
+        choices = empty if len(empty) >= len(order) - rank else list(shares)
+        split = max(choices, key=lambda name: shares[name] - filled[name] / sum(weights))
+        folds[split] += units[index]
+        filled[split] += weights[index]
+    return folds
+
+
 def speaker_disjoint_folds(
     table: LabelTable, recordings: Sequence[Path], seed: int = 0
 ) -> dict[str, list[Path]]:
     """Divides the recordings into train, validation and test with no speaker in two of them.
 
-    Groups are drawn in random order, each going to the split that lacks the most segments; about
-    60, 20 and 20 % come out.
+    About 60, 20 and 20 % of the segments come out. Two speakers are too few for that: then one is
+    for training and the recordings of the other are divided into validation and test, with a
+    warning in the log; those of a single speaker are divided into all three.
 
     Args:
         table: The labels.
-        recordings: Recordings to divide.
-        seed: Of the order.
+        recordings: Recordings to divide; those without labels are left out.
+        seed: Of the draw.
 
     Returns:
         Recordings by split.
 
     Raises:
-        UserError: Fewer than three speakers.
+        UserError: Fewer than three labelled recordings.
     """
     groups = speaker_groups(table, recordings)
-    if len(groups) < len(SPLITS):
+    labelled = sum(map(len, groups))
+    if labelled < len(SPLITS):
         raise UserError(
-            f"{table.path}: {len(groups)} group(s) of recordings with speakers of their own, at "
-            "least 3 are needed, one each for train, validation and test"
+            f"{table.path}: {labelled} labelled recording(s), at least 3 are needed, one each for "
+            "train, validation and test (cut long ones into several files)"
         )
-    order = np.random.default_rng(seed).permutation(len(groups))
-    weights = [sum(len(table.segments[path]) for path in group) for group in groups]
-    folds: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    filled = dict.fromkeys(SPLITS, 0.0)
-    for rank, index in enumerate(order):
-        empty = [split for split in SPLITS if not folds[split]]
-        # Whatever the weights, the last groups go to splits that have none yet.
-        choices = empty if len(empty) >= len(order) - rank else list(SPLITS)
-        total = sum(weights)
-        split = max(choices, key=lambda name: SPLITS[name] - filled[name] / total)
-        folds[split] += groups[index]
-        filled[split] += weights[index]
+    if len(groups) >= len(SPLITS):
+        folds = _deal(groups, SPLITS, table, seed)
+    elif len(groups) == 2:
+        logger.warning(
+            "%s: two speakers only: one is for training, the other for both validation and test",
+            table.path,
+        )
+        divided, kept = sorted(groups, key=len)
+        if len(divided) < 2:
+            divided, kept = kept, divided
+        halves = {"validation": 0.5, "test": 0.5}
+        folds = {"train": kept} | _deal([[path] for path in divided], halves, table, seed)
+    else:
+        logger.warning(
+            "%s: a single speaker: the same voice is in train, validation and test, so scores "
+            "will say nothing about other voices",
+            table.path,
+        )
+        folds = _deal([[path] for path in groups[0]], SPLITS, table, seed)
     position = {recording: index for index, recording in enumerate(recordings)}
     return {split: sorted(paths, key=position.__getitem__) for split, paths in folds.items()}

@@ -230,10 +230,39 @@ def test_speakers_stay_on_one_side(tmp_path):
     assert speaker_disjoint_folds(table, paths, 3) == speaker_disjoint_folds(table, paths, 3)
 
 
-def test_two_speakers_are_too_few(tmp_path):
-    paths = [tmp_path / f"{k}.wav" for k in range(4)]
-    rows = "\n".join(f"{k}.wav,1,s{k % 2}" for k in range(4))
-    table = read_labels(write(tmp_path, "file,sad,speaker\n" + rows), paths)
+def make_table(tmp_path, speakers):
+    paths = [tmp_path / f"{k}.wav" for k in range(len(speakers))]
+    rows = "\n".join(f"{k}.wav,1,{speaker}" for k, speaker in enumerate(speakers))
+    return read_labels(write(tmp_path, "file,sad,speaker\n" + rows), paths), paths
+
+
+def test_of_two_speakers_one_is_for_training(tmp_path, caplog):
+    table, paths = make_table(tmp_path, "aabbabab")
+    folds = speaker_disjoint_folds(table, paths)
+    sizes = {split: len(ids) for split, ids in folds.items()}
+    assert sizes == {"train": 4, "validation": 2, "test": 2}
+    trained = {next(iter(table.speakers[path])) for path in folds["train"]}
+    tested = {next(iter(table.speakers[p])) for p in folds["validation"] + folds["test"]}
+    assert (len(trained), len(trained & tested)) == (1, 0)
+    assert "two speakers" in caplog.text
+
+
+def test_a_lone_recording_of_a_second_speaker_is_for_training(tmp_path):
+    table, paths = make_table(tmp_path, "aaab")
+    folds = speaker_disjoint_folds(table, paths)
+    assert folds["train"] == [paths[3]]
+    assert sorted(folds["validation"] + folds["test"]) == paths[:3]
+
+
+def test_a_single_speaker_is_divided_with_a_warning(tmp_path, caplog):
+    table, paths = make_table(tmp_path, "aaaaa")
+    folds = speaker_disjoint_folds(table, paths)
+    assert [len(folds[name]) for name in ("train", "validation", "test")] == [3, 1, 1]
+    assert "single speaker" in caplog.text
+
+
+def test_two_recordings_are_too_few(tmp_path):
+    table, paths = make_table(tmp_path, "ab")
     with pytest.raises(UserError, match="at least 3"):
         speaker_disjoint_folds(table, paths)
 
