@@ -93,8 +93,8 @@ def analyse(
     options = options or AnalysisOptions()
     if not cells.get(options.baseline):
         raise ValueError(f"no finished cells of the baseline arm {options.baseline!r}")
-    first = next(iter(next(iter(cells.values())).values()))
-    videos = {fold: len(sums.videos) for (fold, seed), sums in sorted(first.items()) if seed == 0}
+    first = next(iter(cells[options.baseline].values()))
+    videos = {fold: len(first[fold, seed].videos) for fold, seed in sorted(first) if seed == 0}
     seeds = 1 + max(seed for _, seed in first)
     shape = {"videos": sum(videos.values()), "seeds": seeds, "folds": len(videos)}
     draw = {
@@ -111,7 +111,9 @@ def analyse(
     draws: dict[str, dict[str, _Draws]] = {}
     for arm, by_budget in cells.items():
         for budget, group in by_budget.items():
-            found = {name: resampled_scores(group, drawn) for name, drawn in resamples.items()}
+            # Sums over pairs of videos are large: hold those of one budget at a time.
+            loaded = {key: group[key] for key in group}
+            found = {name: resampled_scores(loaded, drawn) for name, drawn in resamples.items()}
             value = {metric: values[0] for metric, values in found["value"].items()}
             made = _Draws(value, found["both"], found["videos"], found["seeds"])
             draws.setdefault(arm, {})[budget] = made
@@ -146,11 +148,14 @@ def analyse(
             b: _with_holm(_table(found), options.primary) for b, found in estimates.items()
         }
         result["convergence"][arm] = {
-            metric: _convergence(pairs, estimates, shared, budgets, metric) for metric in METRICS
+            metric: _convergence(pairs, estimates, shared, budgets, metric, options.level)
+            for metric in METRICS
         }
         if len(shared) >= 2:
             result["label_savings"][arm] = {
-                metric: _savings(draws[arm], draws[options.baseline], shared, budgets, metric)
+                metric: _savings(
+                    draws[arm], draws[options.baseline], shared, budgets, metric, options.level
+                )
                 for metric in METRICS
             }
     return result
@@ -168,6 +173,10 @@ def _estimates(made: _Draws, shape: Mapping[str, int], level: float) -> dict[str
         )
         for metric in METRICS
     }
+
+
+def _tails(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]
 
 
 def _number(value: float) -> float | None:
@@ -244,6 +253,7 @@ def _convergence(
     names: Sequence[str],
     budgets: Mapping[str, float],
     metric: str,
+    level: float,
 ) -> dict[str, Any] | None:
     """Budget from which on the difference is no longer told from zero, with its interval.
 
@@ -259,7 +269,7 @@ def _convergence(
     steps: list[str | None] = [*names, None]
     found = int(converged_budget(value, half)[0])
     low, high = np.quantile(
-        converged_budget(samples, half), [0.025, 0.975], method="closest_observation"
+        converged_budget(samples, half), _tails(level), method="closest_observation"
     ).astype(int)
     return {
         "budget": steps[found],
@@ -276,6 +286,7 @@ def _savings(
     names: Sequence[str],
     budgets: Mapping[str, float],
     metric: str,
+    level: float,
 ) -> dict[str, Any] | None:
     """Labels that the baseline needs to match the arm at each budget, by fitted curves."""
     fits = {
@@ -301,7 +312,7 @@ def _savings(
         # A baseline that does not improve with labels matches with any number or with none.
         empty = {"baseline_labels": None, "low": None, "high": None}
         return {budget: {**empty, "beyond": False, "high_beyond": False} for budget in names}
-    low, high = np.quantile(needed["both"], [0.025, 0.975], axis=0)
+    low, high = np.quantile(needed["both"], _tails(level), axis=0)
     value = needed["value"][0]
     return {
         budget: {

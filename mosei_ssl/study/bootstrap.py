@@ -17,7 +17,8 @@ class Resamples:
     """Which videos and seeds each bootstrap sample holds, the same for every arm and budget.
 
     Args:
-        videos: Per fold [B, V_fold], how often each test video is in the sample.
+        videos: Per fold [B, V_fold], how often each test video is in the sample; [1, V_fold] if
+            that is the same in every sample.
         seeds: [B, M, F] number of the seed that stands for each fold, M times.
         video_count: Test videos over all folds.
         seed_count: Seeds per fold.
@@ -69,7 +70,8 @@ def draw_resamples(
     if resample_videos and total > 1:
         counts = rng.multinomial(total - 1, np.full(total, 1 / total), size=samples)
     else:
-        counts = np.ones((samples, total))
+        # One row stands for all samples: it is the same in each.
+        counts = np.ones((1, total))
     edges = np.cumsum([0, *videos.values()])
     by_fold = {
         fold: counts[:, first:last].astype(np.float64)
@@ -101,8 +103,8 @@ def resampled_scores(
         (2000, 7)
     """
     pooled: list[Sums | None] = [None] * resamples.seeds.shape[1]
-    rows = np.arange(len(resamples.seeds))
     for place, (fold, weights) in enumerate(resamples.videos.items()):
+        rows = np.arange(len(resamples.seeds)) if len(weights) > 1 else 0
         by_seed = [weighted(cells[fold, seed], weights) for seed in range(resamples.seed_count)]
         linear = np.stack([part.linear for part in by_seed])
         wins = np.stack([part.wins for part in by_seed])

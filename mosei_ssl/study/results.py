@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mosei_ssl.metrics import EMOTIONS, METRICS
 from mosei_ssl.study.cells import Cell
+from mosei_ssl.study.execute import PREDICTION_KEYS
 from mosei_ssl.study.video_sums import VideoSums, video_sums
 
 HEADER = ("arm", "labels", "budget", "fold", "seed", "metric", "emotion", "value")
@@ -59,10 +60,41 @@ def write_results(out: Path, cells: Sequence[Cell]) -> Path:
     return path
 
 
+class CellSums(Mapping[tuple[str, int], VideoSums]):
+    """Sums of one arm at one budget by (fold, number of the seed), computed when asked for.
+
+    Args:
+        files: Predictions file of each cell.
+        name: Whose predictions to take from it: "model", or a classical predictor.
+
+    Example:
+        >>> CellSums({}, "model").keys()
+        KeysView({})
+    """
+
+    def __init__(self, files: dict[tuple[str, int], Path], name: str) -> None:
+        self.files = files
+        self._name = name
+
+    def __getitem__(self, key: tuple[str, int]) -> VideoSums:
+        with np.load(self.files[key], allow_pickle=False) as file:
+            predictions = {k: file[f"{self._name}/{k}"] for k in PREDICTION_KEYS}
+            return video_sums(file["video_ids"], file["labels"], predictions)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __repr__(self) -> str:
+        return repr(self.files)
+
+
 def collect_sums(
     out: Path, cells: Sequence[Cell], seeds: Sequence[int]
-) -> tuple[dict[str, dict[str, dict[tuple[str, int], VideoSums]]], list[str]]:
-    """Reduce every finished cell's test predictions to sums per video.
+) -> tuple[dict[str, dict[str, CellSums]], list[str]]:
+    """Find every finished cell's test predictions.
 
     Budgets of an arm that lack a fold or seed are left out, so that comparisons stay paired.
 
@@ -78,30 +110,24 @@ def collect_sums(
     Example:
         >>> sums, missing = collect_sums(Path("study"), cells, [0, 1])  # doctest: +SKIP
     """
-    sums: dict[str, dict[str, dict[tuple[str, int], VideoSums]]] = {}
-    wanted = {
-        (cell.fold, seeds.index(cell.seed)) for cell in cells if cell.kind in ("train", "classical")
-    }
+    sums: dict[str, dict[str, CellSums]] = {}
+    wanted: dict[str, set[tuple[str, int]]] = {}
     for cell in cells:
+        key = (cell.fold, seeds.index(cell.seed))
+        wanted.setdefault(cell.kind, set()).add(key)
         if cell.finished(out) is None:
             continue
-        with np.load(out / cell.path / "predictions.npz", allow_pickle=False) as file:
-            arrays = dict(file)
-        names = sorted({key.split("/")[0] for key in arrays if "/" in key})
+        path = out / cell.path / "predictions.npz"
+        with np.load(path, allow_pickle=False) as file:
+            names = sorted({name.split("/")[0] for name in file.files if "/" in name})
         for name in names:
-            predictions = {
-                key.split("/")[1]: value
-                for key, value in arrays.items()
-                if key.startswith(f"{name}/")
-            }
-            place = sums.setdefault(cell.arm or name, {}).setdefault(cell.budget, {})
-            place[cell.fold, seeds.index(cell.seed)] = video_sums(
-                arrays["video_ids"], arrays["labels"], predictions
-            )
+            by_budget = sums.setdefault(cell.arm or name, {})
+            by_budget.setdefault(cell.budget, CellSums({}, name)).files[key] = path
+    complete = set().union(*wanted.values())
     missing = []
     for arm, by_budget in sums.items():
         for budget in list(by_budget):
-            if set(by_budget[budget]) != wanted:
+            if set(by_budget[budget]) != complete:
                 missing.append(f"{arm} at {budget}")
                 del by_budget[budget]
     return sums, missing

@@ -198,7 +198,8 @@ def test_where_nothing_helps_the_interval_covers_zero(planted):
 
 
 @pytest.mark.parametrize(
-    ("videos", "folds", "seeds", "noise"), [(18, 6, 2, 0.25), (60, 1, 3, 0.05)]
+    ("videos", "folds", "seeds", "noise"),
+    [(18, 6, 2, 0.25), pytest.param(60, 1, 3, 0.05, marks=pytest.mark.slow)],
 )
 def test_200_null_studies_are_covered(planted, videos, folds, seeds, noise):
     make, as_sums = planted
