@@ -79,7 +79,7 @@ def dataset_report(metadata: Mapping[str, Any]) -> Group:
     report = metadata.get("report") or {}
     splits = report.get("splits") or {}
     if splits:
-        parts.append(_split_table(splits))
+        parts.extend([_size_table(splits), _emotion_table(splits)])
     lines = [
         *_counts("segments dropped", report.get("dropped")),
         *_counts("values clipped", report.get("clipped")),
@@ -103,26 +103,30 @@ def _counts(title: str, counts: Mapping[str, int] | None) -> list[str]:
     return [f"{title}: {', '.join(found)}"] if found else []
 
 
-def _split_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
-    emotions = next(
-        (list(s["emotion_levels"]) for s in splits.values() if "emotion_levels" in s), []
-    )
-    table = Table(
-        title="splits, with the segments in which each emotion is of level 1 to 3",
-        title_justify="left",
-    )
-    for column in ("split", "videos", "segments", "hours", "median s", *emotions, "none"):
+def _size_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title="splits", title_justify="left")
+    for column in ("split", "videos", "segments", "hours", "median s", "longest s"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in splits.items():
-        levels = counts.get("emotion_levels", {})
-        present = [str(sum(levels[e][1:])) if e in levels else "-" for e in emotions]
+        seconds = counts.get("seconds", {})
         table.add_row(
             split,
             str(counts["videos"]),
             str(counts["segments"]),
             f"{counts['hours']:.2f}",
-            f"{counts['seconds']['median']:.1f}" if "seconds" in counts else "-",
-            *present,
-            str(counts.get("no_emotion", "-")),
+            *(f"{seconds[key]:.1f}" if key in seconds else "-" for key in ("median", "max")),
         )
+    return table
+
+
+def _emotion_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    labelled = {split: c for split, c in splits.items() if "emotion_levels" in c}
+    emotions = list(next(iter(labelled.values()))["emotion_levels"]) if labelled else []
+    table = Table(title="segments in which each emotion is of level 1 to 3", title_justify="left")
+    for column in ("split", *emotions, "none"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, counts in labelled.items():
+        levels = counts["emotion_levels"]
+        present = [str(sum(levels[emotion][1:])) for emotion in emotions]
+        table.add_row(split, *present, str(counts.get("no_emotion", "-")))
     return table
