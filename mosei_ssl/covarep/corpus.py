@@ -184,7 +184,7 @@ def _rows_of(count: int) -> np.ndarray:
 
 def _label_arrays(table: LabelTable, recording: Path, rows: int, report: CorpusReport) -> tuple:
     """Intervals and values of a recording's segments; those outside it are dropped."""
-    duration = rows * FRAME_PERIOD
+    duration = rows * HOP / SAMPLE_RATE
     intervals, values = [], []
     for segment in table.segments[recording]:
         if segment.start >= duration:
@@ -262,10 +262,10 @@ def extract_corpus(
     names = video_ids(recordings)
     out = Path(out)
     label_path, fold_path = out.with_name(f"{out.stem}_labels.csd"), out.with_name("folds.json")
-    table = None
+    table, folds = None, {}
     if labels is not None:
         table = read_labels(labels, recordings)
-        speaker_disjoint_folds(table, recordings, seed)
+        folds = speaker_disjoint_folds(table, recordings, seed)
     store = PartStore(
         out.with_name(f".{out.name}.parts"), Options(channel, dither, chunk_seconds, seed)
     )
@@ -276,15 +276,15 @@ def extract_corpus(
     out.parent.mkdir(parents=True, exist_ok=True)
 
     report = CorpusReport(out)
-    counts = _extract_missing(recordings, store, workers, report, show_progress)
-    good = [recording for recording in recordings if recording in counts]
-    if not good:
+    done = _extract_missing(recordings, store, workers, report, show_progress)
+    counts = {recording: done[recording] for recording in recordings if recording in done}
+    if not counts:
         first = next(iter(report.failed.values()))
         raise UserError(f"none of the {len(recordings)} recordings could be used: {first}")
-    report.rows = {names[recording]: counts[recording] for recording in good}
-    _write_features(out, good, names, store)
+    report.rows = {names[recording]: rows for recording, rows in counts.items()}
+    _write_features(out, list(counts), names, store)
     if table is not None:
-        _write_labels(label_path, fold_path, table, good, names, counts, report, seed)
+        _write_labels(label_path, fold_path, table, folds, names, counts, report, seed)
     if not report.failed:
         store.remove()
     return report
@@ -346,7 +346,7 @@ def _write_labels(
     label_path: Path,
     fold_path: Path,
     table: LabelTable,
-    good: list[Path],
+    folds: dict[str, list[Path]],
     names: dict[Path, str],
     counts: dict[Path, int],
     report: CorpusReport,
@@ -354,17 +354,20 @@ def _write_labels(
 ) -> None:
     from tfds_mosei import csd
 
-    videos = []
-    for recording in good:
+    videos, labelled = [], []
+    for recording in counts:
         if recording in table.segments:
             intervals, values = _label_arrays(table, recording, counts[recording], report)
             if len(values):
                 videos.append((names[recording], intervals, values))
+                labelled.append(recording)
     report.segments = sum(len(values) for _, _, values in videos)
     for message in report.dropped:
         logger.warning("left out: %s", message)
-    labelled = {name for name, _, _ in videos}
-    folds = speaker_disjoint_folds(table, [path for path in good if names[path] in labelled], seed)
+    folds = {split: [p for p in paths if p in labelled] for split, paths in folds.items()}
+    if not all(folds.values()):
+        # Recordings failed until a split was left with none: divide the others anew.
+        folds = speaker_disjoint_folds(table, labelled, seed)
     csd.write(
         label_path,
         "All Labels",

@@ -274,3 +274,17 @@ def test_without_speakers_every_file_counts_as_one(tmp_path, caplog):
     folds = speaker_disjoint_folds(table, paths)
     assert [len(folds[name]) for name in ("train", "validation", "test")] == [3, 1, 1]
     assert "no column 'speaker'" in caplog.text
+
+
+def test_folds_do_without_recordings_that_failed(tmp_path, recordings, labels):
+    for name in ("clip1.wav", "clip4.wav"):
+        (tmp_path / name).write_text("not audio")
+    good = [recordings / f"clip{k}.wav" for k in (0, 2, 3, 5)]
+    bad = [tmp_path / "clip1.wav", tmp_path / "clip4.wav"]
+    report = extract_corpus([*good, *bad], tmp_path / "corpus" / "speech.csd", labels)
+    folds = json.loads(report.folds.read_text())
+    assert all(folds.values())
+    assert sorted(name for ids in folds.values() for name in ids) == [
+        *("clip0", "clip2", "clip3", "clip5")
+    ]
+    assert report.segments == 5
