@@ -14,15 +14,18 @@ import contextlib
 import json
 import logging
 import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from tfds_mosei.csd_writer import write
 from tfds_mosei.errors import CorpusError
+from tfds_mosei.global_heap import read_first_text
+
+__all__ = ["MAX_COLUMNS", "MAX_METADATA", "MAX_ROWS", "ComputationalSequence", "write"]
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +34,9 @@ MAX_ROWS = 2_000_000
 
 MAX_COLUMNS = 4096
 """Columns beyond which the file is taken for damaged."""
+
+MAX_METADATA = 10_000
+"""Elements of a metadata value beyond which it is left out."""
 
 # What h5py raises for damaged files depends on where the damage sits.
 _READ_ERRORS = (
@@ -141,7 +147,7 @@ class ComputationalSequence:
             return metadata
         for key in items:
             try:
-                metadata[key] = _decode_metadata(group[key])
+                metadata[key] = _decode_metadata(self.path, group[key])
             except _READ_ERRORS as error:
                 _logger.warning("%s: metadata %r left out (%s)", self.path, key, _one_line(error))
         return metadata
@@ -248,6 +254,8 @@ class ComputationalSequence:
             dataset = self._open(video_id)[1]
             if dataset.get_type().get_class() in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
                 return _read_numbers(dataset, np.float32)
+            if _has_variable_length(dataset.get_type()):
+                raise ValueError("neither numbers nor text of one length")
             return np.asarray(h5py.Dataset(dataset)[()])
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
@@ -284,8 +292,21 @@ def _read_numbers(dataset: h5py.h5d.DatasetID, kind: type[np.floating]) -> np.nd
     return values
 
 
-def _decode_metadata(dataset: h5py.Dataset) -> Any:
-    value = dataset[()]
+def _has_variable_length(kind: h5py.h5t.TypeID) -> bool:
+    """Whether values of a type lie in the global heap, which only `global_heap` may read."""
+    if kind.get_class() == h5py.h5t.STRING:
+        return bool(kind.is_variable_str())
+    return kind.get_class() not in (h5py.h5t.FLOAT, h5py.h5t.INTEGER, h5py.h5t.ENUM)
+
+
+def _decode_metadata(path: Path, dataset: h5py.Dataset) -> Any:
+    kind = dataset.id.get_type()
+    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+        value: Any = read_first_text(path, dataset)
+    elif dataset.size > MAX_METADATA or _has_variable_length(kind):
+        raise ValueError("not a text")
+    else:
+        value = dataset[()]
     if isinstance(value, np.ndarray):
         value = value.reshape(-1)[0]
     text = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
@@ -293,109 +314,3 @@ def _decode_metadata(dataset: h5py.Dataset) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def write(
-    path: str | os.PathLike[str],
-    root: str,
-    videos: Iterable[tuple[str, np.ndarray, np.ndarray]],
-    *,
-    dimension_names: Sequence[str],
-    description: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    compression: int | None = 1,
-) -> Path:
-    """Writes a ``.csd`` file that this module and the official SDK read.
-
-    The file appears under its name only when it is complete.
-
-    Args:
-        path: file to write; its folder must exist.
-        root: root name, for example ``"COVAREP"``.
-        videos: one ``(video_id, intervals [n, 2] in seconds, features [n, d])`` at a time.
-        dimension_names: names of the d columns.
-        description: what the sequence is, in a sentence.
-        metadata: further metadata, or other values for the standard keys.
-        compression: gzip level, None for none.
-
-    Returns:
-        The path written.
-
-    Raises:
-        CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold.
-
-    Example:
-        ```python
-        write("speech.csd", "COVAREP", [("talk", intervals, features)],
-              dimension_names=tfds_mosei.FEATURE_NAMES)
-        ```
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            data = file.create_group(root).create_group("data")
-            for video_id, intervals, features in videos:
-                _write_video(data, path, video_id, intervals, features, compression)
-            _write_metadata(file[root], root, dimension_names, description, metadata or {})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
-def _write_video(
-    data: h5py.Group,
-    path: Path,
-    video_id: str,
-    intervals: np.ndarray,
-    features: np.ndarray,
-    compression: int | None,
-) -> None:
-    if not video_id or "/" in video_id or video_id == ".":
-        raise CorpusError(f"{path}: {video_id!r} cannot be the id of a video.")
-    if video_id in data:
-        raise CorpusError(f"{path}: video {video_id!r} is given twice.")
-    intervals, features = np.asarray(intervals), np.asarray(features)
-    if intervals.shape != (len(features), 2) or features.ndim != 2:
-        raise CorpusError(
-            f"{path}: video {video_id!r} has features {features.shape} and intervals "
-            f"{intervals.shape}; [n, columns] and [n, 2] are needed."
-        )
-    options: dict[str, Any] = {}
-    if compression is not None and len(features):
-        options = {"compression": "gzip", "compression_opts": compression}
-    group = data.create_group(video_id)
-    group.create_dataset("features", data=features, **options)
-    group.create_dataset("intervals", data=intervals.astype(np.float64), **options)
-
-
-def _write_metadata(
-    root_group: h5py.Group,
-    root: str,
-    dimension_names: Sequence[str],
-    description: str,
-    metadata: Mapping[str, Any],
-) -> None:
-    # The SDK refuses a file that lacks one of these keys.
-    values: dict[str, Any] = {
-        "root name": root,
-        "computational sequence description": description,
-        "dimension names": list(dimension_names),
-        "computational sequence version": "1.0",
-        "alignment compatible": True,
-        "dataset name": "",
-        "dataset version": "1.0",
-        "creator": "mosei_ssl",
-        "contact": "",
-        "featureset bib citation": "",
-        "dataset bib citation": "",
-        "md5": "",
-    }
-    values.update(metadata)
-    # Derived, not drawn: the same content gives the same file.
-    seed = json.dumps([values, sorted(root_group["data"])], sort_keys=True)
-    values.setdefault("uuid", str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))
-    group = root_group.create_group("metadata")
-    for key, value in values.items():
-        group.create_dataset(key, data=[json.dumps(value)], dtype=h5py.string_dtype())

@@ -323,15 +323,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._corpus = self._stack.enter_context(sources.Corpus(sources.find_sources(folder)))
         self._folds = self._resolve_folds(folder, dl_manager)
         plan = generation.plan_videos(self._corpus, self._folds, self._unlabelled)
+        checked = {split: self._checked(split, ids) for split, ids in plan.items()}
+        generators = {split: examples for split, examples in checked.items() if examples}
         if not self._use_beam:
-            generators = {split: self._checked(split, ids) for split, ids in plan.items()}
-            return {split: examples for split, examples in generators.items() if examples}
+            return generators
         from tfds_mosei import beam_pipeline
 
         data_dir = Path(self.data_dir)
         return {
-            split: beam_pipeline.SplitExamples(self._corpus.files, split, ids, data_dir)
-            for split, ids in plan.items()
+            split: beam_pipeline.SplitExamples(self._corpus.files, split, plan[split], data_dir)
+            for split in generators
         }
 
     def _manual_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
@@ -363,12 +364,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Examples of a split; None where an optional one is empty."""
         examples = self._generate_examples(split, video_ids)
         first = next(examples, None)
-        if first is None:
-            self._refuse_empty(split)
-            return None
-        return itertools.chain([first], examples)
-
-    def _refuse_empty(self, split: str) -> None:
+        if first is not None:
+            return itertools.chain([first], examples)
         if split in LABELLED_SPLITS:
             raise CorpusError(
                 f"The split {split!r} is empty: none of the {len(self._folds.videos[split])} "
@@ -376,6 +373,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"fit together in {self._corpus.files.folder}. Choose folds that belong to this "
                 "corpus."
             )
+        return None
 
     def _generate_examples(self, split: str, video_ids: Sequence[str]) -> generation.Examples:
         for video_id in video_ids:

@@ -1,0 +1,119 @@
+"""Writes ``.csd`` files, as the official SDK does."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfds_mosei.errors import CorpusError
+
+
+def write(
+    path: str | os.PathLike[str],
+    root: str,
+    videos: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    *,
+    dimension_names: Sequence[str],
+    description: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    compression: int | None = 1,
+) -> Path:
+    """Writes a ``.csd`` file that this module and the official SDK read.
+
+    The file appears under its name only when it is complete.
+
+    Args:
+        path: file to write; its folder must exist.
+        root: root name, for example ``"COVAREP"``.
+        videos: one ``(video_id, intervals [n, 2] in seconds, features [n, d])`` at a time.
+        dimension_names: names of the d columns.
+        description: what the sequence is, in a sentence.
+        metadata: further metadata, or other values for the standard keys.
+        compression: gzip level, None for none.
+
+    Returns:
+        The path written.
+
+    Raises:
+        CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold.
+
+    Example:
+        ```python
+        write("speech.csd", "COVAREP", [("talk", intervals, features)],
+              dimension_names=tfds_mosei.FEATURE_NAMES)
+        ```
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with h5py.File(partial, "w") as file:
+            data = file.create_group(root).create_group("data")
+            for video_id, intervals, features in videos:
+                _write_video(data, path, video_id, intervals, features, compression)
+            _write_metadata(file[root], root, dimension_names, description, metadata or {})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _write_video(
+    data: h5py.Group,
+    path: Path,
+    video_id: str,
+    intervals: np.ndarray,
+    features: np.ndarray,
+    compression: int | None,
+) -> None:
+    if not video_id or "/" in video_id or video_id == ".":
+        raise CorpusError(f"{path}: {video_id!r} cannot be the id of a video.")
+    if video_id in data:
+        raise CorpusError(f"{path}: video {video_id!r} is given twice.")
+    intervals, features = np.asarray(intervals), np.asarray(features)
+    if intervals.shape != (len(features), 2) or features.ndim != 2:
+        raise CorpusError(
+            f"{path}: video {video_id!r} has features {features.shape} and intervals "
+            f"{intervals.shape}; [n, columns] and [n, 2] are needed."
+        )
+    options: dict[str, Any] = {}
+    if compression is not None and len(features):
+        options = {"compression": "gzip", "compression_opts": compression}
+    group = data.create_group(video_id)
+    group.create_dataset("features", data=features, **options)
+    group.create_dataset("intervals", data=intervals.astype(np.float64), **options)
+
+
+def _write_metadata(
+    root_group: h5py.Group,
+    root: str,
+    dimension_names: Sequence[str],
+    description: str,
+    metadata: Mapping[str, Any],
+) -> None:
+    # The SDK refuses a file that lacks one of these keys.
+    values: dict[str, Any] = {
+        "root name": root,
+        "computational sequence description": description,
+        "dimension names": list(dimension_names),
+        "computational sequence version": "1.0",
+        "alignment compatible": True,
+        "dataset name": "",
+        "dataset version": "1.0",
+        "creator": "mosei_ssl",
+        "contact": "",
+        "featureset bib citation": "",
+        "dataset bib citation": "",
+        "md5": "",
+    }
+    values.update(metadata)
+    # Derived, not drawn: the same content gives the same file.
+    seed = json.dumps([values, sorted(root_group["data"])], sort_keys=True)
+    values.setdefault("uuid", str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))
+    group = root_group.create_group("metadata")
+    for key, value in values.items():
+        group.create_dataset(key, data=[json.dumps(value)], dtype=h5py.string_dtype())
