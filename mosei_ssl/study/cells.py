@@ -142,16 +142,17 @@ def grid_cells(
         chosen: Number of the trial that the search chose for each arm; empty without search.
 
     Returns:
-        The cells, the longest first so that workers end together.
+        The cells, seed by seed, so that a first complete answer comes early; of each seed the
+        longest first.
 
     Example:
         >>> grid_cells(StudyConfig(), [], [25, "all"], {})
         []
     """
     cells = []
-    for budget in sorted(budgets, key=_size, reverse=True):
-        for fold in folds:
-            for seed in config.seeds:
+    for seed in config.seeds:
+        for budget in sorted(budgets, key=_size, reverse=True):
+            for fold in folds:
                 for arm in config.arms:
                     trial = chosen.get(arm.name, -1)
                     cells.append(_training(config, arm, fold, budget, seed, trial, grid=True))
