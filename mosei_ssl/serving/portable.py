@@ -4,6 +4,7 @@ import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -107,11 +108,34 @@ def to_onnx(model: keras.Model) -> bytes:
         UserError: tf2onnx is not installed.
     """
     check_formats(["onnx"])
-    import tf2onnx
+    import tensorflow as tf
+    from tf2onnx import optimizer, tf_loader, tfonnx
 
-    from mosei_ssl.serving.signatures import SEGMENT_SPECS, frozen_answers
+    from mosei_ssl.serving.signatures import frozen_answers
 
-    converted, _ = tf2onnx.convert.from_function(
-        frozen_answers(model), input_signature=SEGMENT_SPECS, opset=ONNX_OPSET
-    )
-    return converted.SerializeToString()
+    function = frozen_answers(model).get_concrete_function()
+    inputs = [tensor.name for tensor in function.inputs]
+    outputs = [tensor.name for tensor in function.outputs]
+    names = ["features", "length", *sorted(function.structured_outputs)]
+    graph_def = tf_loader.from_function(function, inputs, outputs)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        converted = tfonnx.process_tf_graph(
+            graph,
+            opset=ONNX_OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            tensors_to_rename=dict(zip([*inputs, *outputs], names, strict=True)),
+            custom_op_handlers={"SelectV2": (_select, [])},
+            continue_on_error=False,
+        )
+        passes = dict(optimizer._get_optimizers())
+        # Together with another pass it loses a reshape, and batches of two fail.
+        passes.pop("reshape_optimizer", None)
+        converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
+        return converted.make_model("mosei_ssl emotion model").SerializeToString()
+
+
+def _select(_context: object, node: Any, _name: str, _args: object) -> None:
+    # tf2onnx multiplies by the condition instead, and what is not chosen comes through as NaN.
+    node.type = "Where"

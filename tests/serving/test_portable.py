@@ -1,0 +1,120 @@
+"""LiteRT and ONNX answer as the SavedModel does, each in its own runtime."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.serving.manifest import verify
+from mosei_ssl.serving.portable import FORMATS, check_formats, to_litert, to_onnx
+from mosei_ssl.serving.schema import OUTPUTS
+
+LENGTHS = (1, 9, 10, 11, 130, 650)
+SCORES = ("present", "expected")
+
+
+def segments():
+    draw = np.random.default_rng(5)
+    found = [draw.normal(scale=3.0, size=(n, 74)).astype(np.float32) for n in LENGTHS]
+    found[3][2, 7] = -np.inf
+    found[4][1, 0] = np.nan
+    return found
+
+
+@pytest.fixture(scope="module", params=["transformer", "gru"])
+def model(request):
+    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
+
+    draw = np.random.default_rng(1)
+    backbone = build_backbone(
+        BackboneConfig(request.param, hidden_dim=16, num_layers=1, num_heads=2),
+        mean=draw.normal(size=74),
+        std=draw.uniform(0.5, 2.0, size=74),
+    )
+    built = EmotionModel(backbone, HeadConfig(embedding_dim=8))
+    for variable in built.trainable_variables:
+        variable.assign(variable.numpy() + draw.normal(scale=0.2, size=variable.shape))
+    return built
+
+
+@pytest.fixture(scope="module")
+def served(model, tmp_path_factory):
+    """Answers of the exported SavedModel, one segment at a time."""
+    from mosei_ssl.serving.signatures import serving_signatures
+
+    folder = str(tmp_path_factory.mktemp("saved_model"))
+    tf.saved_model.save(tf.Module(), folder, signatures=serving_signatures(model))
+    loaded = tf.saved_model.load(folder)
+
+    def answers(rows):
+        inputs = {"features": tf.constant(rows[None]), "length": tf.constant([len(rows)])}
+        found = loaded.signatures["serving_default"](**inputs)
+        return {name: found[name].numpy() for name in OUTPUTS}
+
+    return answers
+
+
+def lite(content):
+    runtime = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed")
+    interpreter = runtime.Interpreter(model_content=content, num_threads=1)
+    return interpreter.get_signature_runner("serving_default")
+
+
+@pytest.mark.slow
+def test_litert_gives_the_same_numbers(model, served):
+    run = lite(to_litert(model))
+    for rows in segments():
+        answers, truth = run(features=rows[None]), served(rows)
+        for name in OUTPUTS:
+            np.testing.assert_allclose(answers[name], truth[name], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "tolerance"), [("float16", 2e-3), ("int8", 5e-2)])
+def test_smaller_litert_is_smaller_and_close(model, served, precision, tolerance):
+    content = to_litert(model, precision)
+    assert len(content) < len(to_litert(model))
+    run = lite(content)
+    for rows in segments():
+        answers, truth = run(features=rows[None]), served(rows)
+        for name in SCORES:
+            np.testing.assert_allclose(answers[name], truth[name], atol=tolerance)
+
+
+@pytest.mark.slow
+def test_onnx_gives_the_same_numbers_in_batches_too(model, served):
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    session = runtime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    length = np.array(LENGTHS, np.int32)
+    features = np.full((len(LENGTHS), max(LENGTHS) + 5, 74), np.nan, np.float32)
+    for row, rows in zip(features, segments(), strict=True):
+        row[: len(rows)] = rows
+    values = session.run(names, {"features": features, "length": length})
+    together = dict(zip(names, values, strict=True))
+    assert together["embedding"].shape == (len(LENGTHS), 8)
+    for index, rows in enumerate(segments()):
+        truth = served(rows)
+        for name in OUTPUTS:
+            np.testing.assert_allclose(together[name][index], truth[name][0], atol=1e-5)
+
+
+def test_formats_go_into_the_export_and_its_manifest(emotion_model, tmp_path):
+    from mosei_ssl.serving import export_model
+
+    version = export_model(emotion_model, tmp_path / "emotion", formats=["litert-float16"])
+    file = FORMATS["litert-float16"]
+    assert (version / file).is_file()
+    assert file in verify(version).manifest["files"]
+
+
+def test_unknown_formats_are_told(emotion_model, tmp_path, monkeypatch):
+    from mosei_ssl.serving import export_model
+
+    with pytest.raises(UserError, match="no export format 'tflite'; there are: litert,"):
+        export_model(emotion_model, tmp_path / "emotion", formats=["tflite"])
+    assert not (tmp_path / "emotion").exists()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs tf2onnx"):
+        check_formats(["onnx"])
