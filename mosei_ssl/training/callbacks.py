@@ -231,7 +231,7 @@ class Scalars(keras.callbacks.Callback):
             from tensorboard.plugins.hparams import api as hp
 
             with self.writers["train"].as_default():
-                hp.hparams(self.hparams, trial_id=str(self.directory))
+                hp.hparams(self.hparams, trial_id="/".join(self.directory.absolute().parts[-2:]))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         values = dict(logs or {})
