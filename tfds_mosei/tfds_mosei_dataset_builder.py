@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_mosei import folds as folds_lib
@@ -23,7 +23,11 @@ from tfds_mosei import (
     workspace,
 )
 from tfds_mosei.errors import CorpusError
-from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, NUM_FEATURES
+from tfds_mosei.example_features import example_features
+from tfds_mosei.instructions import MANUAL_DOWNLOAD_INSTRUCTIONS
+from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS
+
+_logger = logging.getLogger(__name__)
 
 FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
 
@@ -77,13 +81,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "1.1.0": "Adds the split 'unlabelled', reads .mat archives and label tables.",
         "1.0.0": "First release: annotated segments of CMU-MOSEI's COVAREP features.",
     }
-    MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-    Put two files of CMU-MOSEI into the folder, under any name:
-      * CMU_MOSEI_COVAREP.csd, the acoustic features (root name 'COVAREP');
-      * CMU_MOSEI_Labels.csd, the labels (root name 'All Labels').
-    Any other corpus in the same layout works too, with a folds.json beside it:
-    {"train": [video ids], "validation": [...], "test": [...]}.
-    """
+    MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL_DOWNLOAD_INSTRUCTIONS
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
         CorpusConfig(
             name="covarep",
@@ -217,7 +215,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if manual_dir is None or not manual_dir.is_dir() or not any(manual_dir.iterdir()):
             raise CorpusError(
                 f"{manual_dir}: no such folder, or nothing in it. It must hold the corpus.\n"
-                f"{tfds.core.utils.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS)}"
+                f"{MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return manual_dir
 
@@ -236,30 +234,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "video_id": tfds.features.Text(doc="Id of the video (YouTube id in MOSEI)."),
-                    "segment_id": tfds.features.Scalar(
-                        np.int32, doc="Row of the segment among the video's labels; -1 for none."
-                    ),
-                    "interval": tfds.features.Tensor(
-                        shape=(2,), dtype=np.float32, doc="Start and end in seconds."
-                    ),
-                    "features": tfds.features.Tensor(
-                        shape=(None, NUM_FEATURES),
-                        dtype=np.float32,
-                        # 25 times faster to write and twice as fast to read as float lists.
-                        encoding=tfds.features.Encoding.BYTES,
-                        doc="COVAREP rows every 10 ms, as published; may hold NaN and -inf.",
-                    ),
-                    "emotions": tfds.features.Tensor(
-                        shape=(len(EMOTIONS),),
-                        dtype=np.float32,
-                        doc=f"{', '.join(EMOTIONS)}: 0 to 3 each, not exclusive.",
-                    ),
-                    "sentiment": tfds.features.Scalar(np.float32, doc="-3 to 3."),
-                }
-            ),
+            features=example_features(),
             supervised_keys=("features", "emotions"),
             homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
             metadata=tfds.core.MetadataDict(),
@@ -349,6 +324,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         local = self._local_folds(folder)
         if local is not None:
             return local
+        _logger.info("Fetching the standard folds from %s", folds_lib.STANDARD_FOLDS_URL)
         try:
             path = dl_manager.download(folds_lib.STANDARD_FOLDS_URL)
         except Exception as error:
