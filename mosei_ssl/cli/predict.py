@@ -10,15 +10,16 @@ from mosei_ssl.errors import UserError
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
-        "Predict the emotions of a .csd file, of a .npy array [frames, 74] of raw COVAREP rows, or "
-        "of a split of a prepared dataset. Examples: "
+        "Predict the emotions of a recording (wav, flac, mp3, ogg), of a .csd file, of a .npy "
+        "array [frames, 74] of raw COVAREP rows, or of a split of a prepared dataset. Examples: "
+        "mosei-ssl predict talk.wav --model saved_models/emotion ; "
         "mosei-ssl predict speech.csd --segments labels.csd --model saved_models/emotion ; "
         "mosei-ssl predict rows.npy --server http://localhost:8501 --format json"
     )
     parser.add_argument(
         "input",
         type=str,
-        help="a .csd or .npy file, or the folder that datasets were prepared in (--data-dir)",
+        help="a .csd, .npy or audio file, or the folder that datasets were prepared in",
     )
     parser.add_argument(
         "--model", type=str | None, default=None, help="saved_models/NAME or NAME/VERSION"

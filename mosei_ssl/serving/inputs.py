@@ -14,6 +14,8 @@ from mosei_ssl.serving.schema import FRAME_PERIOD, MAX_FRAMES, NUM_FEATURES, Seg
 _log = logging.getLogger(__name__)
 
 LABEL_ROOT = "All Labels"
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
+"""File name endings taken for recordings."""
 
 
 def read_segments(
@@ -22,14 +24,16 @@ def read_segments(
     window: float = 15.0,
     hop: float | None = None,
 ) -> Iterator[Segment]:
-    """Read the segments of a feature file, one after the other.
+    """Read the segments of a file, one after the other.
 
     Args:
-        source: a `.csd` file with raw COVAREP rows, or a `.npy` file with one recording,
-            float [T, 74], a row every 10 ms.
-        intervals: which stretches to judge (`.csd` only): a `.csd` label file, whose intervals
+        source: a `.csd` file with raw COVAREP rows; a `.npy` file with those of one recording,
+            float [T, 74], a row every 10 ms; or a recording (wav, flac, mp3, ogg), whose features
+            are computed.
+        intervals: which stretches to judge (not of `.npy`): a `.csd` label file, whose intervals
             are taken and whose labels are not, or a CSV file with the columns id, start, end in
-            seconds. None takes whole recordings.
+            seconds; the id of a recording is its file name without the ending. None takes whole
+            recordings.
         window: without `intervals`: recordings longer than so many seconds are cut into windows
             of this length; 0 never cuts.
         hop: seconds from one window to the next; None puts them side by side.
@@ -56,6 +60,8 @@ def read_segments(
                 "array instead, or use a .csd file."
             )
         yield from windows(source.stem, read_array(source), 0.0, window, hop)
+    elif source.suffix.lower() in AUDIO_SUFFIXES:
+        yield from _read_audio(source, intervals, window, hop)
     else:
         yield from _read_csd(source, intervals, window, hop)
 
@@ -126,6 +132,28 @@ def windows(
         yield Segment(name, begin, begin + len(part) * FRAME_PERIOD, part)
 
 
+def _read_audio(
+    source: Path, intervals: str | Path | None, window: float, hop: float | None
+) -> Iterator[Segment]:
+    from mosei_ssl.covarep import extract_file
+
+    chosen = None if intervals is None else read_intervals(intervals)
+    if chosen is not None and source.stem not in chosen:
+        raise UserError(
+            f"{intervals} says nothing about {source.stem!r}: its ids are "
+            f"{', '.join(list(chosen)[:3]) or 'none'}, and that of a recording is its file name "
+            "without the ending."
+        )
+    features, starts = extract_file(source)
+    rows = features.astype(np.float32)
+    if chosen is None:
+        begin = float(starts[0]) if len(starts) else 0.0
+        yield from windows(source.stem, rows, begin, window, hop)
+        return
+    times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
+    yield from _stretches(source.stem, times, rows, chosen[source.stem], source)
+
+
 def _read_csd(
     source: Path, intervals: str | Path | None, window: float, hop: float | None
 ) -> Iterator[Segment]:
@@ -134,7 +162,7 @@ def _read_csd(
     if source.suffix.lower() not in (".csd", ".h5", ".hdf5"):
         raise UserError(
             f"{source}: this kind of file is not read. Give a .csd file, a .npy array of "
-            f"[frames, {NUM_FEATURES}], or a recording that `mosei-ssl extract` reads."
+            f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
         )
     with ComputationalSequence(source) as sequence:
         _check_features(sequence)
@@ -211,8 +239,6 @@ def _intervals_from_csv(file: Path) -> dict[str, np.ndarray]:
 
 
 def _cut(sequence, intervals: dict[str, np.ndarray], file: Path) -> Iterator[Segment]:
-    from tfds_mosei.alignment import FrameIndex
-
     known = [video for video in intervals if video in sequence]
     if not known:
         raise UserError(
@@ -227,15 +253,24 @@ def _cut(sequence, intervals: dict[str, np.ndarray], file: Path) -> Iterator[Seg
             file,
             sequence.path,
         )
-    empty = 0
     for video in known:
         times, rows = sequence.read(video)
-        index = FrameIndex(times)
-        for start, end in intervals[video]:
-            part = rows[index.rows(float(start), float(end))]
-            if len(part):
-                yield Segment(video, float(start), float(end), part)
-            else:
-                empty += 1
+        yield from _stretches(video, times, rows, intervals[video], sequence.path)
+
+
+def _stretches(
+    name: str, times: np.ndarray, rows: np.ndarray, intervals: np.ndarray, file: Path
+) -> Iterator[Segment]:
+    """The rows within each interval, as the dataset has them."""
+    from tfds_mosei.alignment import FrameIndex
+
+    index = FrameIndex(times)
+    empty = 0
+    for start, end in intervals:
+        part = rows[index.rows(float(start), float(end))]
+        if len(part):
+            yield Segment(name, float(start), float(end), part)
+        else:
+            empty += 1
     if empty:
-        _log.warning("%d segments of %s have no rows in %s: left out", empty, file, sequence.path)
+        _log.warning("%d segments of %r have no rows in %s: left out", empty, name, file)

@@ -34,9 +34,9 @@ def collect_segments(
     """Gather the segments that an input holds.
 
     Args:
-        source: a `.csd` or `.npy` file (see `read_segments`), or a folder that datasets were
-            prepared in, of which a split is taken.
-        intervals: which stretches of a `.csd` file to judge.
+        source: a `.csd`, `.npy` or audio file (see `read_segments`), or a folder that datasets
+            were prepared in, of which a split is taken.
+        intervals: which stretches of it to judge.
         window: longest window in seconds where there are no intervals; 0 takes recordings whole.
         hop: seconds from one window to the next.
         limit: at most so many segments, the first ones.

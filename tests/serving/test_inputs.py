@@ -69,7 +69,7 @@ def test_label_file_gives_the_segments(speech, labels, caplog):
     assert found[0].features[5, 0] == pytest.approx(105, abs=1)
     assert found[2].features[5, 0] == pytest.approx(1025, abs=1)
     assert "1 of 3 recordings" in caplog.text
-    assert "1 segments of" in caplog.text
+    assert "1 segments of 'b'" in caplog.text
 
 
 def test_csv_gives_the_segments(speech, tmp_path):
@@ -179,3 +179,20 @@ def test_too_long_a_segment_is_told(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((12_001, 74), np.float32))
     with pytest.raises(UserError, match="12001 frames, and models answer at most 12000"):
         collect_segments(tmp_path / "x.npy", window=0)
+
+
+def test_recording_becomes_features(shared, tmp_path):
+    pytest.importorskip("soundfile", reason="mosei_ssl[audio] is not installed")
+    recording = shared / "audio" / "ravdess" / "03-01-01-01-01-01-01.wav"
+    [whole] = read_segments(recording)
+    assert whole.name == recording.stem
+    assert whole.features.shape[1] == 74
+    assert whole.features.dtype == np.float32
+    assert abs((whole.end - whole.start) - len(whole.features) / 100) < 0.02
+    cuts = tmp_path / "cuts.csv"
+    cuts.write_text(f"id,start,end\n{recording.stem},0.305,0.595\n")
+    [part] = read_segments(recording, cuts)
+    np.testing.assert_array_equal(part.features, whole.features[30:60])
+    cuts.write_text("id,start,end\nother,0.3,0.6\n")
+    with pytest.raises(UserError, match="says nothing about '03-01"):
+        list(read_segments(recording, cuts))
