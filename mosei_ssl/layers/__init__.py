@@ -10,10 +10,12 @@ from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
+from mosei_ssl.layers.split_crop import SplitCrop
 from mosei_ssl.layers.temporal_pooling import TemporalPooling
 from mosei_ssl.layers.timestep_masking import TimestepMasking
 from mosei_ssl.layers.transformer_block import TransformerBlock
 from mosei_ssl.layers.transformer_encoder import TransformerEncoder
+from mosei_ssl.layers.utterance_summary import UtteranceSummary
 
 __all__ = [
     "DistributionHead",
@@ -25,9 +27,11 @@ __all__ = [
     "MaskedStatisticsPooling",
     "RandomCrop",
     "SinusoidalPositions",
+    "SplitCrop",
     "TemporalPooling",
     "TimestepMasking",
     "TransformerBlock",
     "TransformerEncoder",
+    "UtteranceSummary",
     "derive_seed",
 ]

@@ -24,6 +24,7 @@ class DistributionHead(keras.layers.Layer):
         num_emotions: int.
         num_levels: int. Levels 0 .. num_levels - 1.
         kind: ``"categorical"`` or ``"ordinal"``.
+        weight_penalty: float. Squared weights times this are added to the loss.
         seed: int. Seed of the initial weights.
 
     Call arguments:
@@ -49,6 +50,7 @@ class DistributionHead(keras.layers.Layer):
         num_emotions: int = 6,
         num_levels: int = 4,
         kind: str = "ordinal",
+        weight_penalty: float = 0.0,
         seed: int = 0,
         **kwargs,
     ):
@@ -59,6 +61,7 @@ class DistributionHead(keras.layers.Layer):
         self.num_emotions = num_emotions
         self.num_levels = num_levels
         self.kind = kind
+        self.weight_penalty = weight_penalty
         self.seed = seed
         self.units = num_levels if kind == "categorical" else num_levels - 1
         self.dense = keras.layers.Dense(
@@ -66,6 +69,7 @@ class DistributionHead(keras.layers.Layer):
             kernel_initializer=keras.initializers.RandomNormal(
                 stddev=0.01, seed=derive_seed(seed, "dense")
             ),
+            kernel_regularizer=keras.regularizers.L2(weight_penalty) if weight_penalty else None,
             dtype="float32",
             name="dense",
         )
@@ -94,6 +98,7 @@ class DistributionHead(keras.layers.Layer):
             num_emotions=self.num_emotions,
             num_levels=self.num_levels,
             kind=self.kind,
+            weight_penalty=self.weight_penalty,
             seed=self.seed,
         )
         return config

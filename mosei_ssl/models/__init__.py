@@ -19,6 +19,7 @@ from mosei_ssl.models.pretraining_task_config import (
 from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
 from mosei_ssl.models.transformer_backbone import TransformerBackbone
 from mosei_ssl.models.two_crop_contrastive_model import TwoCropContrastiveModel
+from mosei_ssl.models.two_crop_whitening_model import TwoCropWhiteningModel
 
 __all__ = [
     "PRETRAINING_TASKS",
@@ -37,6 +38,7 @@ __all__ = [
     "SoftTargetCrossentropy",
     "TransformerBackbone",
     "TwoCropContrastiveModel",
+    "TwoCropWhiteningModel",
     "build_backbone",
     "build_pretraining_model",
     "emotion_predictions",

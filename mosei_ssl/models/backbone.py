@@ -1,14 +1,17 @@
 """What every backbone has in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
+import numpy as np
+from keras import ops
 
 from mosei_ssl.layers.feature_frontend import FeatureFrontend
+from mosei_ssl.layers.utterance_summary import UtteranceSummary
 
 
 class Backbone(keras.Model):
-    """Raw feature rows to a sequence of hidden states: a frontend and an encoder.
+    """Raw feature rows to hidden states: a frontend, an encoder and an utterance summary.
 
     Subclasses give the encoder: a layer that is called with ``(frames, padding_mask, positions,
     training)``, returns float32 [B, T', hidden_dim], and lists its layers by depth in ``stages``.
@@ -29,7 +32,8 @@ class Backbone(keras.Model):
 
     Returns:
         Dict of `sequence` float32 [B, T', hidden_dim], `frames` float32 [B, T', F'] (what the
-        encoder saw) and `padding_mask` bool [B, T'], with T' = ceil(T / pooling_factor).
+        encoder saw), `padding_mask` bool [B, T'], with T' = ceil(T / pooling_factor), and
+        `summary` float32 [B, 2F'], statistics of the whole segment, see `UtteranceSummary`.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Backbone(keras.Model):
             mean, std, pooling_factor, epsilon=epsilon, clip=clip, name="frontend"
         )
         self.encoder = encoder
+        self.summary = UtteranceSummary(name="summary")
 
         # === Config ===
         self.pooling_factor = pooling_factor
@@ -62,12 +67,36 @@ class Backbone(keras.Model):
     def build(self, inputs_shape=None):
         if not self.encoder.built:
             self.encoder.build((None, None, self.frontend.output_dim))
+        if not self.summary.built:
+            self.summary.build((None, None, self.frontend.output_dim))
         self.built = True
 
     def call(self, inputs, training=False):
         frames, padding_mask = self.frontend(inputs["features"], inputs["padding_mask"])
         sequence = self.encoder(frames, padding_mask, training=training)
-        return {"sequence": sequence, "frames": frames, "padding_mask": padding_mask}
+        return {
+            "sequence": sequence,
+            "frames": frames,
+            "padding_mask": padding_mask,
+            "summary": self.summary(frames, padding_mask),
+        }
+
+    def adapt(self, batches: Iterable[dict]) -> None:
+        """Sets how the summary's statistics are standardised; needs no labels.
+
+        Without it a head learns next to nothing from few labels: the spread of a window's
+        standard deviation is a tenth of that of its mean.
+
+        Args:
+            batches: inputs as for a call, from the training split.
+        """
+        pooled = [
+            ops.convert_to_numpy(
+                self.summary.pooling(*self.frontend(inputs["features"], inputs["padding_mask"]))
+            )
+            for inputs in batches
+        ]
+        self.summary.adapt(np.concatenate(pooled))
 
     @property
     def output_dim(self) -> int:

@@ -1,15 +1,14 @@
 """Emotion intensities from a backbone."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import keras
-import numpy as np
 from keras import ops
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.layers.distribution_head import DistributionHead
 from mosei_ssl.layers.feature_dropout import FeatureDropout
-from mosei_ssl.layers.feature_standardization import FeatureStandardization
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
@@ -29,8 +28,12 @@ class HeadConfig:
         embedding_dim: width of the hidden layer between pooling and distribution; 0 for none.
         dropout: dropout on the pooled statistics and on the embedding.
         encoder_statistics: pool the encoder's states (mean and standard deviation).
-        raw_statistics: pool the encoder's input too, so that the encoder has to add to what
+        summary: use the backbone's utterance summary too, so that the encoder has to add to what
             classical statistics know instead of finding it again.
+        tune_summary: let fine-tuning change the summary's matrix, which has more weights than few
+            labels can settle.
+        weight_penalty: squared weights of the distribution's dense layer times this are added to
+            the loss. With few labels and many statistics it decides more than any other option.
         label_smoothing: share of each target spread over all levels.
         min_crop: in training, segments are cropped to a random share of at least this, see
             `RandomCrop`; 1 never crops.
@@ -41,7 +44,9 @@ class HeadConfig:
     embedding_dim: int = 128
     dropout: float = 0.5
     encoder_statistics: bool = True
-    raw_statistics: bool = True
+    summary: bool = True
+    tune_summary: bool = False
+    weight_penalty: float = 0.05
     label_smoothing: float = 0.0
     min_crop: float = 1.0
     feature_dropout: float = 0.0
@@ -83,10 +88,8 @@ class EmotionModel(keras.Model):
     ):
         super().__init__(autocast=False, **kwargs)
         head = HeadConfig(**head) if isinstance(head, dict) else (head or HeadConfig())
-        if not (head.encoder_statistics or head.raw_statistics):
-            raise UserError(
-                "head.encoder_statistics and head.raw_statistics are both off; turn one on"
-            )
+        if not (head.encoder_statistics or head.summary):
+            raise UserError("head.encoder_statistics and head.summary are both off; turn one on")
         if head.kind not in ("ordinal", "categorical"):
             raise UserError(f"head.kind is {head.kind!r}; choose 'ordinal' or 'categorical'")
 
@@ -97,11 +100,14 @@ class EmotionModel(keras.Model):
             head.feature_dropout, seed=derive_seed(seed, "feature dropout"), dtype="float32"
         )
         self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
-        self.raw_pooling = MaskedStatisticsPooling(name="raw_pooling")
-        # Pooled statistics differ in spread by orders of magnitude; see `adapt`.
-        width = 2 * backbone.frontend.output_dim
-        self.raw_standardize = FeatureStandardization(
-            [0.0] * width, [1.0] * width, epsilon=1e-4, clip=5.0, name="raw_standardize"
+        # Pooled states get the spread of the summary's columns, whatever the encoder gives them.
+        self.encoder_standardize = keras.layers.BatchNormalization(
+            momentum=0.95,
+            epsilon=1e-5,
+            center=False,
+            scale=False,
+            dtype="float32",
+            name="encoder_standardize",
         )
         self.pooled_dropout = keras.layers.Dropout(
             head.dropout, seed=derive_seed(seed, "pooled dropout"), dtype="float32"
@@ -121,7 +127,8 @@ class EmotionModel(keras.Model):
             NUM_EMOTIONS,
             NUM_LEVELS,
             head.kind,
-            derive_seed(seed, "distribution"),
+            seed=derive_seed(seed, "distribution"),
+            weight_penalty=head.weight_penalty,
             name="distribution",
         )
 
@@ -133,8 +140,8 @@ class EmotionModel(keras.Model):
         self.build()
 
     def build(self, inputs_shape=None):
-        self.raw_standardize.build((None, 2 * self.backbone.frontend.output_dim))
         width = self.pooled_dim
+        self.encoder_standardize.build((None, 2 * self.backbone.output_dim))
         if self.hidden is not None:
             self.hidden.build((None, width))
             width = self.head.embedding_dim
@@ -145,7 +152,7 @@ class EmotionModel(keras.Model):
     def pooled_dim(self) -> int:
         """Width of the pooled statistics."""
         width = 2 * self.backbone.output_dim if self.head.encoder_statistics else 0
-        return width + (2 * self.backbone.frontend.output_dim if self.head.raw_statistics else 0)
+        return width + (2 * self.backbone.frontend.output_dim if self.head.summary else 0)
 
     @property
     def embedding_dim(self) -> int:
@@ -181,23 +188,13 @@ class EmotionModel(keras.Model):
         """
         return self._embed(*self._timesteps(inputs), training)
 
-    def adapt(self, batches) -> None:
-        """Sets how the pooled raw statistics are standardised; needs no labels.
-
-        Without it they go into the head as they are, and the head learns next to nothing from
-        few labels: the spread of a window's standard deviation is a tenth of that of its mean.
+    def adapt(self, batches: Iterable[dict]) -> None:
+        """Standardises the backbone's summary, see `Backbone.adapt`; needs no labels.
 
         Args:
-            batches: iterable of inputs as for a call, from the training split.
+            batches: inputs as for a call, from the training split.
         """
-        if not self.head.raw_statistics:
-            return
-        pooled = [
-            ops.convert_to_numpy(self.raw_pooling(*self._timesteps(inputs))) for inputs in batches
-        ]
-        statistics = np.concatenate(pooled)
-        self.raw_standardize.center.assign(statistics.mean(axis=0))
-        self.raw_standardize.scale.assign(statistics.std(axis=0))
+        self.backbone.adapt(batches)
 
     def _timesteps(self, inputs):
         return self.backbone.frontend(inputs["features"], inputs["padding_mask"])
@@ -209,9 +206,11 @@ class EmotionModel(keras.Model):
         pooled = []
         if self.head.encoder_statistics:
             sequence = self.backbone.encoder(frames, padding_mask, training=training)
-            pooled.append(self.encoder_pooling(sequence, padding_mask))
-        if self.head.raw_statistics:
-            pooled.append(self.raw_standardize(self.raw_pooling(frames, padding_mask)))
+            states = self.encoder_pooling(sequence, padding_mask)
+            pooled.append(self.encoder_standardize(states, training=training))
+        if self.head.summary:
+            summary = self.backbone.summary
+            pooled.append(summary(frames, padding_mask, frozen=not self.head.tune_summary))
         x = self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
         if self.hidden is None:
             return x

@@ -72,7 +72,8 @@ class LatentPredictionModel(PretrainingModel):
 
         self.masking.build((None, None, width))
         for own, source in self._pairs():
-            own.assign(source)
+            # Through numpy: on JAX the two would share a buffer, which a training step gives away.
+            own.assign(ops.convert_to_numpy(source))
         self.built = True
 
     def _pairs(self):

@@ -1,5 +1,7 @@
 """What every pretraining task has in common."""
 
+from collections.abc import Iterable
+
 import keras
 from keras import ops
 
@@ -44,6 +46,14 @@ class PretrainingModel(keras.Model):
             Dict of tensors, as documented by the task.
         """
         raise TypeError(f"{type(self).__name__} gives no forward pass")
+
+    def adapt(self, batches: Iterable[dict]) -> None:
+        """Standardises the backbone's summary, see `Backbone.adapt`; once, before fitting.
+
+        Args:
+            batches: inputs as for a call.
+        """
+        self.backbone.adapt(batches)
 
     def objective(self, outputs: dict) -> tuple:
         """Gives the loss of what `forward` returned.

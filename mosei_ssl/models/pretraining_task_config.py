@@ -10,6 +10,7 @@ from mosei_ssl.models.masked_autoencoder_model import MaskedAutoencoderModel
 from mosei_ssl.models.masked_timestep_model import MaskedTimestepModel
 from mosei_ssl.models.pretraining_model import PretrainingModel
 from mosei_ssl.models.two_crop_contrastive_model import TwoCropContrastiveModel
+from mosei_ssl.models.two_crop_whitening_model import TwoCropWhiteningModel
 
 PRETRAINING_TASKS: dict[str, type[PretrainingModel]] = {
     "masked_timestep": MaskedTimestepModel,
@@ -17,6 +18,7 @@ PRETRAINING_TASKS: dict[str, type[PretrainingModel]] = {
     "masked_autoencoder": MaskedAutoencoderModel,
     "latent_prediction": LatentPredictionModel,
     "two_crop_contrastive": TwoCropContrastiveModel,
+    "two_crop_whitening": TwoCropWhiteningModel,
 }
 
 
@@ -29,9 +31,9 @@ class PretrainingTaskConfig:
 
     Attributes:
         name: which task, a key of `PRETRAINING_TASKS`: ``"masked_timestep"`` (the paper's),
-            ``"alteration"`` (TERA), ``"masked_autoencoder"``, ``"latent_prediction"`` (data2vec)
-            or ``"two_crop_contrastive"``.
-        mask_ratio: share of hidden timesteps (all but two_crop_contrastive).
+            ``"alteration"`` (TERA), ``"masked_autoencoder"``, ``"latent_prediction"`` (data2vec),
+            ``"two_crop_contrastive"`` or ``"two_crop_whitening"``.
+        mask_ratio: share of hidden timesteps (tasks that hide timesteps).
         mask_span: length of a hidden span in pooled timesteps (likewise).
         loss: reconstruction error, ``"l1"`` or ``"huber"`` (tasks that reconstruct).
         column_rate: share of hidden columns (alteration).
@@ -39,12 +41,14 @@ class PretrainingTaskConfig:
         noise_scale: standard deviation of that noise (alteration).
         decoder_dim: width of the decoder (masked_autoencoder).
         momentum: share of the teacher that stays in every step (latent_prediction).
-        min_crop: smallest share of a segment in a crop (two_crop_contrastive).
+        min_crop: smallest share of a segment in a crop (two_crop tasks).
         max_crop: largest share (two_crop_contrastive).
         feature_dropout: share of feature columns dropped (two_crop_contrastive).
         temperature: of the comparison between crops (two_crop_contrastive).
         projection_dim: width of the space of comparison (two_crop_contrastive).
         within_group: share of the loss within speakers (two_crop_contrastive).
+        strength: weight of differences within segments (two_crop_whitening).
+        min_part: smallest share of a segment in one of its two parts (two_crop_whitening).
     """
 
     name: str = "masked_timestep"
@@ -62,6 +66,8 @@ class PretrainingTaskConfig:
     temperature: float | None = None
     projection_dim: int | None = None
     within_group: float | None = None
+    strength: float | None = None
+    min_part: float | None = None
 
 
 def build_pretraining_model(

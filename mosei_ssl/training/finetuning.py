@@ -21,12 +21,10 @@ from mosei_ssl.models import BackboneConfig, EmotionModel, emotion_predictions
 from mosei_ssl.training.callbacks import BestWeights, Validation
 from mosei_ssl.training.config import FinetuneConfig
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
-from mosei_ssl.training.pretraining import backbone_for, describe_dataset, save_model
+from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, save_model
 from mosei_ssl.training.run_directory import RunDirectory, write_text
 
 _log = logging.getLogger(__name__)
-
-_ADAPT_SEGMENTS = 2000
 
 
 def finetune(config: FinetuneConfig) -> RunDirectory:
@@ -75,7 +73,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
 
     prepare(config.precision, config.seed)
     model = _build(config, segments)
-    _adapt(model, segments, config)
+    adapt(model, segments, config.data, config.seed)
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
     model.backbone.trainable = not config.freeze_backbone
@@ -126,14 +124,6 @@ def _open_pretrained(path: str) -> RunDirectory:
 def _build(config: FinetuneConfig, segments: Segments) -> EmotionModel:
     backbone = backbone_for(config.backbone, segments, config.seed)
     return EmotionModel(backbone, asdict(config.head), config.seed)
-
-
-def _adapt(model: EmotionModel, segments: Segments, config: FinetuneConfig) -> None:
-    """Standardise the head's statistics on the train split, labels unused; a sample will do."""
-    rng = np.random.default_rng([0x61646170, config.seed])
-    sample = rng.permutation(len(segments))[:_ADAPT_SEGMENTS]
-    sample = sample[np.argsort(segments.lengths[sample], kind="stable")]
-    model.adapt(make_evaluation_dataset(segments, config.data, indices=sample, with_labels=False))
 
 
 def _batches(labelled: Segments, config: FinetuneConfig, epoch: int, step: int):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from mosei_ssl.data import (
     DataConfig,
@@ -15,13 +16,22 @@ from mosei_ssl.data import (
     make_training_dataset,
 )
 from mosei_ssl.errors import UserError
-from mosei_ssl.models import Backbone, BackboneConfig, build_backbone, build_pretraining_model
+from mosei_ssl.models import (
+    Backbone,
+    BackboneConfig,
+    EmotionModel,
+    PretrainingModel,
+    build_backbone,
+    build_pretraining_model,
+)
 from mosei_ssl.training.callbacks import Validation
 from mosei_ssl.training.config import PretrainConfig
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
+
+_ADAPT_SEGMENTS = 2000
 
 
 def pretrain(config: PretrainConfig) -> RunDirectory:
@@ -61,6 +71,7 @@ def pretrain(config: PretrainConfig) -> RunDirectory:
     prepare(config.precision, config.seed)
     backbone = backbone_for(config.backbone, segments, config.seed)
     model = build_pretraining_model(config.task, backbone, config.seed)
+    adapt(model, segments, config.data, config.seed)
     first = make_training_dataset(segments, config.data, seed=config.seed, with_labels=False)
     steps = first.steps_per_epoch * config.epochs
     model.compile(optimizer=make_optimizer(config.optimizer, steps))
@@ -114,6 +125,16 @@ def _validation_score(model: keras.Model, config: DataConfig):
         return {name: float(value) for name, value in results.items()}
 
     return score
+
+
+def adapt(
+    model: PretrainingModel | EmotionModel, segments: Segments, config: DataConfig, seed: int
+) -> None:
+    """Standardise a model's utterance statistics on segments, labels unused; a sample will do."""
+    rng = np.random.default_rng([0x61646170, seed])
+    sample = rng.permutation(len(segments))[:_ADAPT_SEGMENTS]
+    sample = sample[np.argsort(segments.lengths[sample], kind="stable")]
+    model.adapt(make_evaluation_dataset(segments, config, indices=sample, with_labels=False))
 
 
 def describe_dataset(segments: Segments) -> dict[str, object]:

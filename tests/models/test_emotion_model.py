@@ -21,7 +21,7 @@ from mosei_ssl.models import (
 
 HEADS = {
     "default": HeadConfig(embedding_dim=8),
-    "encoder only": HeadConfig(embedding_dim=0, raw_statistics=False, kind="categorical"),
+    "encoder only": HeadConfig(embedding_dim=0, summary=False, kind="categorical"),
     "raw only": HeadConfig(embedding_dim=8, encoder_statistics=False),
 }
 
@@ -205,7 +205,7 @@ def test_the_longest_segments_pass(model):
 
 def test_a_head_without_anything_to_pool_is_refused(backbone):
     with pytest.raises(UserError, match="both off"):
-        EmotionModel(backbone, HeadConfig(encoder_statistics=False, raw_statistics=False))
+        EmotionModel(backbone, HeadConfig(encoder_statistics=False, summary=False))
     with pytest.raises(UserError, match=r"head\.kind"):
         EmotionModel(backbone, HeadConfig(kind="nominal"))
 
@@ -220,9 +220,14 @@ def test_adapt_standardises_the_pooled_statistics_of_the_split(backbone):
     ]
     model = EmotionModel(backbone, HeadConfig(embedding_dim=0))
     model.adapt(batches)
-    pooled = [
-        model.raw_pooling(*backbone.frontend(b["features"], b["padding_mask"])) for b in batches
-    ]
-    scaled = keras.ops.convert_to_numpy(model.raw_standardize(keras.ops.concatenate(pooled)))
+    scaled = np.concatenate([numpy_tree(backbone(batch)["summary"]) for batch in batches])
     np.testing.assert_allclose(scaled.mean(axis=0), 0.0, atol=0.05)
     np.testing.assert_allclose(scaled.std(axis=0), 1.0, atol=0.05)
+
+
+def test_fine_tuning_leaves_the_summary_matrix_alone_unless_asked(backbone):
+    for tuned in (False, True):
+        model = EmotionModel(backbone, HeadConfig(embedding_dim=4, tune_summary=tuned), seed=2)
+        model.compile(keras.optimizers.Adam(1e-2), loss=model.loss_function)
+        model.fit(make_batch([20] * 4), np.eye(4, 6), verbose=0)
+        assert numpy_tree(backbone.summary.scale_matrix).any() == tuned

@@ -139,6 +139,25 @@ def test_contrast_by_hand(backbone):
     np.testing.assert_allclose(float(model.objective(together)[0]), everyone, rtol=1e-5)
 
 
+def test_whitening_finds_the_direction_that_is_noise_and_spares_the_other():
+    config = BackboneConfig(hidden_dim=16, num_layers=1, num_heads=2, pooling_factor=1)
+    backbone = build_backbone(config, [0.0, 0.0], [1.0, 1.0], seed=1)
+    rng = np.random.default_rng(0)
+    # Column 0 is one number for the whole segment, column 1 another one in each half.
+    features = np.repeat(rng.normal(size=(256, 2, 2)), 10, axis=1)
+    features[:, :, 0] = features[:, :1, 0]
+    batch = {"features": features.astype("float32"), "padding_mask": np.ones((256, 20), bool)}
+    model = build("two_crop_whitening", backbone, strength=20.0, min_part=0.5)
+    model.adapt([batch])
+    model.compile(keras.optimizers.Adam(2e-2))
+    model.fit(batch, epochs=60, batch_size=256, verbose=0)
+    matrix = np.eye(4) + keras.ops.convert_to_numpy(backbone.summary.scale_matrix)
+    # The mean of column 1 has unit variance over segments; half the difference of the halves has
+    # the same variance. (1 + 20) ** -0.5 = 0.22.
+    np.testing.assert_allclose(matrix[0, 0], 1.0, atol=0.05)
+    np.testing.assert_allclose(matrix[1, 1], 0.22, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
@@ -155,6 +174,8 @@ def test_contrast_by_hand(backbone):
         ("two_crop_contrastive", {"temperature": 0.0}, "temperature"),
         ("two_crop_contrastive", {"min_crop": 0.9, "max_crop": 0.5}, "crop"),
         ("two_crop_contrastive", {"within_group": 2.0}, "within_group"),
+        ("two_crop_whitening", {"strength": 0.0}, "strength"),
+        ("two_crop_whitening", {"min_part": 0.7}, "share"),
     ],
 )
 def test_options_out_of_range_are_told_in_one_message(backbone, task, options, message):

@@ -1,0 +1,80 @@
+"""Statistics of a whole utterance, in a metric that pretraining can learn."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from mosei_ssl.layers.feature_standardization import FeatureStandardization
+from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class UtteranceSummary(keras.layers.Layer):
+    """Mean and deviation of every column over the utterance, standardised, times a square matrix.
+
+    The matrix starts as the identity: without pretraining the summary is the plain standardised
+    statistics, which classical predictors use. Pretraining turns it into a metric in which what
+    changes from one part of an utterance to another counts less.
+
+    The standardisation is set by `adapt` on unlabelled segments, the matrix by gradients. Always
+    computes in float32.
+
+    Call arguments:
+        inputs: float32 [B, T, F]. Standardised timesteps.
+        padding_mask: bool [B, T]. True for real timesteps.
+        frozen: bool. Whether gradients leave the matrix alone.
+
+    Returns:
+        float32 [B, 2F].
+
+    Example:
+        >>> UtteranceSummary()(np.zeros((2, 5, 148)), np.ones((2, 5), bool)).shape
+        (2, 296)
+
+    References:
+        Hatch, Kajarekar and Stolcke, Within-class covariance normalization, Interspeech 2006.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.pooling = MaskedStatisticsPooling(name="pooling")
+
+    def build(self, inputs_shape, padding_mask_shape=None):
+        width = 2 * inputs_shape[-1]
+        # Pooled statistics differ in spread by orders of magnitude; see `adapt`.
+        self.standardize = FeatureStandardization(
+            [0.0] * width, [1.0] * width, epsilon=1e-4, clip=5.0, name="standardize"
+        )
+        self.standardize.build((None, width))
+        # The difference to the identity, so that no training is no change.
+        self.scale_matrix = self.add_weight(
+            shape=(width, width), initializer="zeros", name="scale_matrix"
+        )
+
+    def call(self, inputs, padding_mask, frozen=False):
+        return self.transform(self.statistics(inputs, padding_mask), frozen)
+
+    def statistics(self, inputs, padding_mask):
+        """The standardised statistics, float32 [B, 2F], before the matrix."""
+        return self.standardize(self.pooling(inputs, padding_mask))
+
+    def transform(self, statistics, frozen: bool = False):
+        """Multiplies float32 [B, 2F] by the matrix."""
+        matrix = ops.convert_to_tensor(self.scale_matrix)
+        if frozen:
+            # A gradient of zero, not of nothing, which Keras would warn of.
+            matrix = ops.stop_gradient(matrix) + 0.0 * matrix
+        return statistics + ops.matmul(statistics, matrix)
+
+    def adapt(self, statistics: np.ndarray) -> None:
+        """Sets the standardisation.
+
+        Args:
+            statistics: float [N, 2F]. Output of `pooling` for segments of the training split.
+        """
+        self.standardize.center.assign(statistics.mean(axis=0))
+        self.standardize.scale.assign(statistics.std(axis=0))
+
+    def compute_output_spec(self, inputs, padding_mask, frozen=False):
+        return keras.KerasTensor((inputs.shape[0], 2 * inputs.shape[-1]), dtype="float32")
