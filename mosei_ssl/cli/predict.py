@@ -63,6 +63,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out", type=str | None, default=None, help="file to write instead of the screen"
     )
     parser.add_argument(
+        "--plot",
+        type=str | None,
+        default=None,
+        help="of a recording: also draw waveform, F0 and emotions along time into this file",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="accepted by every verb; predicting draws nothing"
     )
 
@@ -70,8 +76,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     if (options.model is None) == (options.server is None):
         raise UserError("give either --model DIRECTORY or --server URL.")
+    from mosei_ssl.serving.plotting import check_plot, write_plot
     from mosei_ssl.serving.predicting import collect_segments
 
+    if options.plot is not None:
+        check_plot(options.input, options.plot)
     segments = collect_segments(
         options.input,
         options.segments,
@@ -95,6 +104,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             progress=lambda done: progress.advance(task, done),
         )
     _write(as_records(segments, predictions), options)
+    if options.plot is not None:
+        write_plot(options.input, segments, predictions, options.plot)
     return 0
 
 

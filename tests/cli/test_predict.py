@@ -92,7 +92,26 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     assert "no such file" in message(corpus / "nowhere.csd", *model)
     assert "It is a label file" in message(corpus / "labels.csd", *model)
     assert "--segments does not apply" in message(corpus / "rows.npy", "--segments", "x", *model)
+    assert "is none: leave it out" in message(speech, *model, "--plot", corpus / "x.png")
     assert "cannot write to" in message(speech, *model, "--out", corpus / "no" / "out.txt")
     whole = speech.read_bytes()
     speech.write_bytes(whole[: len(whole) // 2])
     assert "speech.csd" in message(speech, *model)
+
+
+def test_recording_is_judged_in_windows_and_drawn(shared, saved_model, tmp_path, capsys):
+    pytest.importorskip("soundfile", reason="mosei_ssl[audio] is not installed")
+    recording = shared / "audio" / "ravdess" / "03-01-03-02-01-01-01.wav"
+    picture = tmp_path / "talk.png"
+    assert (
+        predict(
+            *(recording, "--model", saved_model, "--format", "json"),
+            *("--window", 1, "--hop", 0.5, "--plot", picture),
+        )
+        == 0
+    )
+    records = json.loads(capsys.readouterr().out)
+    assert len(records) >= 2
+    assert {record["name"] for record in records} == {recording.stem}
+    assert all(record["end"] - record["start"] == pytest.approx(1.0) for record in records)
+    assert picture.read_bytes().startswith(b"\x89PNG")
