@@ -29,6 +29,7 @@ from mosei_ssl.study.cells import FORMAT, Cell, Fold, grid_cells, preparation_ce
 from mosei_ssl.study.config import StudyConfig, check
 from mosei_ssl.study.estimate import estimate_table
 from mosei_ssl.study.folds import prepare_folds, resolve_budgets
+from mosei_ssl.study.projector import write_projector
 from mosei_ssl.study.report import write_report
 from mosei_ssl.study.results import write_results
 from mosei_ssl.study.workers import LocalPool, Outcome, Pool, RayPool
@@ -124,6 +125,7 @@ def run_study(
         cells = [*preparation, *grid]
         write_results(out, grid)
         report = write_report(out, config, folds, budgets, cells, chosen, failed)
+        write_projector(out, grid)
     finished = sum(cell.finished(out) is not None for cell in cells)
     return StudyResult(out, finished, failed, report)
 
