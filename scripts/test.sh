@@ -9,6 +9,9 @@ source scripts/venv.sh dev
 ruff check .
 ruff format --check .
 mypy
-python -m pytest "$@"
+# One process per core, one thread each; a file's tests stay together, they share fixtures.
+export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+parallel=(--numprocesses "${PYTEST_WORKERS:-auto}" --dist loadfile)
+python -m pytest "${parallel[@]}" "$@"
 # The models are backend-agnostic: the same tests under JAX.
-KERAS_BACKEND=jax python -m pytest tests/layers tests/models "$@"
+KERAS_BACKEND=jax python -m pytest "${parallel[@]}" tests/layers tests/models "$@"
