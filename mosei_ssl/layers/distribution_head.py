@@ -1,6 +1,7 @@
 """A distribution over intensity levels for every emotion."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from mosei_ssl.layers.seeding import derive_seed
@@ -86,6 +87,24 @@ class DistributionHead(keras.layers.Layer):
         reach = ops.concatenate([ops.zeros_like(units[..., :1]), go_on], axis=-1)
         stop = ops.concatenate([ops.log_sigmoid(-units), ops.zeros_like(units[..., :1])], axis=-1)
         return reach + stop
+
+    def set_prior(self, distribution: np.ndarray) -> None:
+        """Starts from the levels' shares instead of from an even split.
+
+        Rare emotions need strongly negative biases, which a short training with small steps would
+        not reach.
+
+        Args:
+            distribution: float [num_emotions, num_levels]. Shares above zero.
+        """
+        shares = np.asarray(distribution, dtype="float64")
+        if self.kind == "categorical":
+            bias = np.log(shares)
+            bias -= bias.mean(axis=-1, keepdims=True)
+        else:
+            beyond = shares[:, ::-1].cumsum(axis=-1)[:, ::-1][:, 1:]
+            bias = np.log(beyond) - np.log(shares[:, :-1])
+        self.dense.bias.assign(bias.reshape(-1).astype("float32"))
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(

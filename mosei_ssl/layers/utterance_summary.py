@@ -16,8 +16,8 @@ class UtteranceSummary(keras.layers.Layer):
     statistics, which classical predictors use. Pretraining turns it into a metric in which what
     changes from one part of an utterance to another counts less.
 
-    The standardisation is set by `adapt` on unlabelled segments, the matrix by gradients. Always
-    computes in float32.
+    The standardisation and a gain are set by `adapt` on unlabelled segments, the matrix by
+    gradients. Always computes in float32.
 
     Call arguments:
         inputs: float32 [B, T, F]. Standardised timesteps.
@@ -47,6 +47,7 @@ class UtteranceSummary(keras.layers.Layer):
             [0.0] * width, [1.0] * width, epsilon=1e-4, clip=5.0, name="standardize"
         )
         self.standardize.build((None, width))
+        self.gain = self.add_weight(shape=(), initializer="ones", trainable=False, name="gain")
         # The difference to the identity, so that no training is no change.
         self.scale_matrix = self.add_weight(
             shape=(width, width), initializer="zeros", name="scale_matrix"
@@ -65,16 +66,22 @@ class UtteranceSummary(keras.layers.Layer):
         if frozen:
             # A gradient of zero, not of nothing, which Keras would warn of.
             matrix = ops.stop_gradient(matrix) + 0.0 * matrix
-        return statistics + ops.matmul(statistics, matrix)
+        return self.gain * (statistics + ops.matmul(statistics, matrix))
 
     def adapt(self, statistics: np.ndarray) -> None:
-        """Sets the standardisation.
+        """Sets the standardisation, and the gain that gives the summary's columns unit power.
+
+        A matrix that turns directions down must not thereby turn down what a head with a weight
+        penalty can make of the rest.
 
         Args:
             statistics: float [N, 2F]. Output of `pooling` for segments of the training split.
         """
         self.standardize.center.assign(statistics.mean(axis=0))
         self.standardize.scale.assign(statistics.std(axis=0))
+        self.gain.assign(1.0)
+        summary = ops.convert_to_numpy(self.transform(self.standardize(statistics)))
+        self.gain.assign(1.0 / max(1e-6, float(np.sqrt(np.mean(np.square(summary))))))
 
     def compute_output_spec(self, inputs, padding_mask, frozen=False):
         return keras.KerasTensor((inputs.shape[0], 2 * inputs.shape[-1]), dtype="float32")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import keras
+import numpy as np
 from keras import ops
 
 from mosei_ssl.errors import UserError
@@ -41,12 +42,12 @@ class HeadConfig:
     """
 
     kind: str = "ordinal"
-    embedding_dim: int = 128
-    dropout: float = 0.5
+    embedding_dim: int = 0
+    dropout: float = 0.2
     encoder_statistics: bool = True
     summary: bool = True
     tune_summary: bool = False
-    weight_penalty: float = 0.05
+    weight_penalty: float = 0.1
     label_smoothing: float = 0.0
     min_crop: float = 1.0
     feature_dropout: float = 0.0
@@ -195,6 +196,21 @@ class EmotionModel(keras.Model):
             batches: inputs as for a call, from the training split.
         """
         self.backbone.adapt(batches)
+
+    def set_prior(self, labels: np.ndarray) -> None:
+        """Starts the head from how often each level occurs among the labelled segments.
+
+        Args:
+            labels: float [N, 6]. Emotions of the labelled subset; NaN does not count.
+        """
+        labels = np.asarray(labels, dtype="float32")
+        targets = ops.convert_to_numpy(
+            SoftTargetCrossentropy.soft_target(np.nan_to_num(labels), NUM_LEVELS)
+        )
+        counts = (targets * np.isfinite(labels)[..., None]).sum(axis=0)
+        # A quarter of a segment for every level: what was not seen is rare, not impossible.
+        counts = counts + 0.25
+        self.distribution.set_prior(counts / counts.sum(axis=-1, keepdims=True))
 
     def _timesteps(self, inputs):
         return self.backbone.frontend(inputs["features"], inputs["padding_mask"])

@@ -73,8 +73,9 @@ class TwoCropWhiteningModel(TwoCropContrastiveModel):
         parts, parts_mask = self.split(frames, padding_mask)
         parts = summary(parts, parts_mask)
         size = ops.shape(frames)[0]
-        outputs["difference"] = 0.5 * (parts[:size] - parts[size:])
-        outputs["summary"] = summary(frames, padding_mask)
+        # The gain is no part of the matrix that is learned.
+        outputs["difference"] = 0.5 * (parts[:size] - parts[size:]) / summary.gain
+        outputs["summary"] = summary(frames, padding_mask) / summary.gain
         matrix = ops.convert_to_tensor(summary.scale_matrix)
         outputs["matrix"] = matrix + ops.eye(matrix.shape[0])
         return outputs

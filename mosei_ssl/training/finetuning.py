@@ -73,9 +73,10 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
 
     prepare(config.precision, config.seed)
     model = _build(config, segments)
-    adapt(model, segments, config.data, config.seed)
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
+    adapt(model, segments, config.data, config.seed)
+    model.set_prior(labelled.emotions)
     model.backbone.trainable = not config.freeze_backbone
     first = _batches(labelled, config, 0, 0)
     steps = first.steps_per_epoch * config.epochs

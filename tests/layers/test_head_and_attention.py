@@ -32,6 +32,16 @@ def test_ordinal_head_is_a_continuation_ratio_model():
 
 
 @pytest.mark.parametrize("kind", ["ordinal", "categorical"])
+def test_prior_is_what_the_head_answers_to_nothing(kind):
+    head = DistributionHead(num_emotions=2, kind=kind)
+    head.build((None, 5))
+    prior = np.array([[0.7, 0.1, 0.15, 0.05], [0.97, 0.01, 0.01, 0.01]])
+    head.set_prior(prior)
+    answer = softmax(to_numpy(head(np.zeros((1, 5), "float32"))))
+    np.testing.assert_allclose(answer, prior[None], rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["ordinal", "categorical"])
 def test_head_gives_finite_float32_logits_for_extreme_inputs(kind):
     head = DistributionHead(kind=kind, seed=1)
     logits = to_numpy(head(np.full((2, 8), 1e6, "float32")))

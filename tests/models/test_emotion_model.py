@@ -231,3 +231,14 @@ def test_fine_tuning_leaves_the_summary_matrix_alone_unless_asked(backbone):
         model.compile(keras.optimizers.Adam(1e-2), loss=model.loss_function)
         model.fit(make_batch([20] * 4), np.eye(4, 6), verbose=0)
         assert numpy_tree(backbone.summary.scale_matrix).any() == tuned
+
+
+def test_prior_counts_the_labels(backbone):
+    model = EmotionModel(backbone, HeadConfig(embedding_dim=0), seed=2)
+    labels = np.full((4, 6), np.nan)
+    labels[:, 1] = [0.0, 0.0, 0.0, 0.5]
+    model.set_prior(labels)
+    logits = numpy_tree(model.distribution(np.zeros((1, model.pooled_dim), "float32")))[0]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(shares[0], [0.25] * 4, rtol=1e-4)
+    np.testing.assert_allclose(shares[1], [0.75, 0.15, 0.05, 0.05], rtol=1e-4)
