@@ -26,12 +26,9 @@ class _ReadVideo(beam.DoFn):
         self._split = split
         self._corpus: Corpus | None = None
 
-    def setup(self) -> None:
-        self._corpus = Corpus(self._files)
-
     def process(self, element: str, *_: Any, **__: Any) -> Iterator[Any]:
         if self._corpus is None:
-            self.setup()
+            self._corpus = Corpus(self._files)
         examples, summary = video_examples(self._corpus, self._split, element)
         yield from examples
         yield beam.pvalue.TaggedOutput(_SUMMARIES, json.dumps(summary.to_json()))

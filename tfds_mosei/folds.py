@@ -6,6 +6,7 @@ the SDK's ``cmu_mosei_std_folds.py``, which is parsed and never executed.
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -70,10 +71,11 @@ class Folds:
         Returns:
             Name of its split, None where no fold has it.
         """
-        if not hasattr(self, "_by_id"):
-            by_id = {video: split for split, ids in self.videos.items() for video in ids}
-            object.__setattr__(self, "_by_id", by_id)
         return self._by_id.get(video_id)
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, str]:
+        return {video: split for split, ids in self.videos.items() for video in ids}
 
     @property
     def digest(self) -> str:

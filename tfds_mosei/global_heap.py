@@ -8,6 +8,7 @@ is the only such text a corpus has, and its layout is simple enough to be read s
 import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 
@@ -49,7 +50,7 @@ def read_first_text(path: str | os.PathLike[str], dataset: h5py.Dataset) -> byte
     return _find(collection, number)[:length]
 
 
-def _read(file: object, place: int, size: int) -> bytes:
+def _read(file: BinaryIO, place: int, size: int) -> bytes:
     if place >= 2**62:
         raise ValueError("damaged text")
     file.seek(place)

@@ -117,8 +117,8 @@ def labels_from_csv(path: str | Path) -> dict[str, VideoLabels]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path}: the label file cannot be read ({error}).") from error
     table = {}
-    for video_id, numbers in rows.items():
-        array = np.array(numbers, dtype=np.float64)
+    for video_id, lines in rows.items():
+        array = np.array(lines, dtype=np.float64)
         table[video_id] = VideoLabels(array[:, :2], array[:, 2:].astype(np.float32))
     return table
 

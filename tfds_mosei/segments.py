@@ -91,7 +91,7 @@ class VideoSummary:
         Returns:
             The summary.
         """
-        moments = {
+        moments: dict[str, Any] = {
             name: np.array(value) if isinstance(value, list) else value
             for name, value in plain["moments"].items()
         }

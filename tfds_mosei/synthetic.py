@@ -287,7 +287,7 @@ def _columns(rng: np.random.Generator, movement: np.ndarray, voiced: np.ndarray)
     rows[:, _F0] = np.clip(rows[:, _F0], 50.0, 500.0)
     rows[:, _CREAK] = 1.0 / (1.0 + np.exp(3.0 - standard[:, _CREAK]))
     # Voice-source columns hold zeros where the voice is off.
-    rows[np.ix_(~voiced, _GLOTTAL)] = 0.0
+    rows[:, _GLOTTAL] *= voiced[:, None]
     rows[rng.random(frames) < 1e-4, _PEAK_SLOPE] = -np.inf
     return rows.astype(np.float32)
 

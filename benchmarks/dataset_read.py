@@ -1,0 +1,177 @@
+"""Reading the prepared dataset: rows per second of every way, and of the step that consumes them.
+
+Every way reads the same split from the page cache, in turn, several times.
+
+Example:
+    python benchmarks/dataset_read.py --tfrecord data/tfds_mosei/covarep-1a2b3c4d5e/1.1.0 \
+        --array-record records/tfds_mosei/covarep-1a2b3c4d5e/1.1.0
+"""
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+SPLIT = "train"
+BATCH = 32
+
+
+def read_tfds(directory: Path) -> int:
+    """Examples one by one, as `tfds.load` gives them.
+
+    Args:
+        directory: a dataset of TFRecords.
+
+    Returns:
+        Rows read.
+    """
+    config = tfds.ReadConfig(try_autocache=False)
+    builder = tfds.builder_from_directory(directory)
+    lengths = builder.as_dataset(split=SPLIT, read_config=config).map(
+        lambda item: tf.shape(item["features"])[0]
+    )
+    return int(sum(lengths.as_numpy_iterator()))
+
+
+def read_tfds_batches(directory: Path) -> int:
+    """Padded batches straight from TFDS, in file order.
+
+    Args:
+        directory: a dataset of TFRecords.
+
+    Returns:
+        Rows read, without padding.
+    """
+    config = tfds.ReadConfig(try_autocache=False)
+    builder = tfds.builder_from_directory(directory)
+    batches = (
+        builder.as_dataset(split=SPLIT, read_config=config)
+        .map(lambda item: (item["features"], tf.shape(item["features"])[0]))
+        .padded_batch(BATCH)
+        .prefetch(2)
+    )
+    return sum(int(tf.reduce_sum(lengths)) for _, lengths in batches)
+
+
+def read_data_source(directory: Path) -> int:
+    """Examples one by one from ArrayRecord, without TensorFlow.
+
+    Args:
+        directory: a dataset of ArrayRecords.
+
+    Returns:
+        Rows read.
+    """
+    source = tfds.builder_from_directory(directory).as_data_source(split=SPLIT)
+    return sum(len(item["features"]) for item in source)
+
+
+def training_reader(directory: Path, cache: str) -> Callable[[Path], int]:
+    """The reader that training uses: shuffled, bucketed, padded batches.
+
+    Args:
+        directory: a dataset of TFRecords.
+        cache: ``"memory"`` or ``"disk"``.
+
+    Returns:
+        A function that reads one epoch and gives the rows read, without padding.
+    """
+    from mosei_ssl.data import DataConfig, make_training_dataset
+    from mosei_ssl.data.loading import load_prepared
+
+    folder = tempfile.mkdtemp(prefix="cache", dir=directory.parents[2])
+    config = DataConfig(cache=cache, cache_dir=folder, batch_size=BATCH)
+    segments = load_prepared(directory, SPLIT, config)
+    epoch = itertools.count()
+
+    def read(_: Path) -> int:
+        number = next(epoch)
+        data = make_training_dataset(
+            segments, config, seed=0, start_epoch=number, epochs=number + 1, with_labels=False
+        )
+        return sum(int(np.count_nonzero(x["padding_mask"])) for x in data.dataset)
+
+    return read
+
+
+def pretraining_speed(directory: Path, steps: int) -> float:
+    """Rows per second that the default pretraining step takes in.
+
+    Args:
+        directory: a dataset of TFRecords.
+        steps: measured steps, after two for warming up.
+
+    Returns:
+        Rows per second, without padding.
+    """
+    from mosei_ssl.data import DataConfig, make_training_dataset
+    from mosei_ssl.data.loading import load_prepared
+    from mosei_ssl.models import build_pretraining_model
+    from mosei_ssl.training.config import PretrainConfig
+    from mosei_ssl.training.pretraining import backbone_for
+
+    config = PretrainConfig(run="unused", data=DataConfig(batch_size=BATCH))
+    segments = load_prepared(directory, SPLIT, config.data)
+    backbone = backbone_for(config.backbone, segments, config.seed)
+    model = build_pretraining_model(config.task, backbone, config.seed)
+    model.compile(optimizer="adam")
+    data = make_training_dataset(segments, config.data, seed=0, with_labels=False)
+    batches = [x for x, _ in zip(data.dataset, range(steps + 2), strict=False)]
+    for batch in batches[:2]:
+        model.train_on_batch(batch)
+    start = time.perf_counter()
+    for batch in batches[2:]:
+        model.train_on_batch(batch)
+    seconds = time.perf_counter() - start
+    return sum(int(np.count_nonzero(x["padding_mask"])) for x in batches[2:]) / seconds
+
+
+def main() -> None:
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tfrecord", type=Path, required=True, help="directory of a dataset")
+    parser.add_argument("--array-record", type=Path, help="the same dataset as ArrayRecord")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8, help="pretraining steps to measure")
+    args = parser.parse_args()
+    ways: dict[str, tuple[Callable[[Path], int], Path]] = {
+        "tfds, one by one": (read_tfds, args.tfrecord),
+        "tfds, padded batches": (read_tfds_batches, args.tfrecord),
+    }
+    if args.array_record:
+        ways["data_source, one by one"] = (read_data_source, args.array_record)
+    for cache in ("memory", "disk"):
+        reader = training_reader(args.tfrecord, cache)
+        ways[f"training reader, cache in {cache}"] = (reader, args.tfrecord)
+    print("| way | rows | s (median, min-max) | rows/s | MB/s |")
+    print("|---|---|---|---|---|")
+    slowest = np.inf
+    for name, (read, directory) in ways.items():
+        read(directory)
+        seconds = []
+        for _ in range(args.repeats):
+            start = time.perf_counter()
+            rows = read(directory)
+            seconds.append(time.perf_counter() - start)
+        middle = statistics.median(seconds)
+        if name.startswith("training"):
+            slowest = min(slowest, rows / middle)
+        print(
+            f"| {name} | {rows:,} | {middle:.2f} ({min(seconds):.2f}-{max(seconds):.2f}) "
+            f"| {rows / middle:,.0f} | {rows * 296 / 1e6 / middle:,.0f} |",
+            flush=True,
+        )
+    consumed = pretraining_speed(args.tfrecord, args.steps)
+    print(f"default pretraining step: {consumed:,.0f} rows/s")
+    print(f"training reader / pretraining step: {slowest / consumed:.1f}")
+
+
+if __name__ == "__main__":
+    main()
