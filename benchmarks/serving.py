@@ -1,0 +1,395 @@
+"""What an export costs: beside bare Keras and other runtimes, through sockets, and made smaller.
+
+    python benchmarks/serving.py [--run RUN] [--data-dir DIR] [--out benchmarks/results] [--quick]
+
+Without ``--run`` a model of the default size with random weights is measured; with it, that run's
+model, and with ``--data-dir`` also what the smaller formats cost in scores. Runtimes are measured
+in turn, request by request, on one core and with one thread each, by the processor time of a
+request: on a core of one's own that is its latency, and unlike the clock it does not count what
+else the machine does. Sockets are those of the tests' stand-in server: its absolute numbers say
+nothing of TF Serving's. Exits with 1 if a bar is missed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STANDIN = Path(__file__).parents[1] / "tests" / "serving" / "standin.py"
+LENGTHS = (100, 650, 1660)
+BATCHES = (1, 8, 32)
+SEGMENT = 650
+BARS = {"bare Keras": 1.3, "ONNX Runtime": 1.5}
+FIRST_REQUEST_BAR = 3.0
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """p50, p95 and p99 in milliseconds."""
+    values = np.percentile(np.array(seconds) * 1e3, [50, 95, 99])
+    return dict(zip(("p50", "p95", "p99"), map(float, values), strict=True))
+
+
+def build_model(run: str | None):
+    """The run's emotion model, or one of the default size with random weights."""
+    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
+    from mosei_ssl.serving.exporting import load_emotion_model
+
+    if run:
+        return load_emotion_model(Path(run) / "model.keras")
+    draw = np.random.default_rng(0)
+    backbone = build_backbone(BackboneConfig(), draw.normal(size=74), draw.uniform(0.5, 2, 74))
+    return EmotionModel(backbone, HeadConfig())
+
+
+def take_turns(
+    calls: dict[str, Callable[[], Any]], repeats: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Processor and clock seconds of each call, one after the other in every round."""
+    for call in calls.values():
+        for _ in range(20):
+            call()
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            clock, processor_time = time.perf_counter(), time.process_time()
+            call()
+            seconds[name][0].append(time.process_time() - processor_time)
+            seconds[name][1].append(time.perf_counter() - clock)
+    return seconds
+
+
+def compare_runtimes(
+    model, exported: Path, frames: int, repeats: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """One segment in this process: the export, bare Keras, ONNX Runtime, OpenVINO."""
+    import onnxruntime
+    import openvino
+    import tensorflow as tf
+
+    from mosei_ssl.serving.portable import to_onnx
+    from mosei_ssl.serving.schema import OUTPUTS
+
+    rows = np.random.default_rng(1).normal(size=(1, frames, 74)).astype(np.float32)
+    length = np.array([frames], np.int32)
+    loaded = tf.saved_model.load(str(exported))
+    served = loaded.signatures["serving_default"]
+    predictor = model.to_predictor()
+    forward = tf.function(lambda x: predictor(x))
+    inputs = {"features": tf.constant(rows), "padding_mask": tf.ones([1, frames], tf.bool)}
+    tensors = {"features": tf.constant(rows), "length": tf.constant(length)}
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        to_onnx(model), settings, providers=["CPUExecutionProvider"]
+    )
+    core = openvino.Core()
+    whole = core.read_model(str(exported))
+    numbers = [r for r in whole.get_results() if r.output(0).get_any_name() in OUTPUTS]
+    compiled = core.compile_model(
+        openvino.Model(numbers, whole.get_parameters(), "emotion"),
+        "CPU",
+        {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"},
+    )
+    arrays = {"features": rows, "length": length}
+    return take_turns(
+        {
+            "serving_default": lambda: served(**tensors)["intensity"].numpy(),
+            "bare Keras": lambda: forward(inputs)["intensity"].numpy(),
+            "ONNX Runtime": lambda: session.run(list(OUTPUTS), arrays),
+            "OpenVINO": lambda: compiled(arrays),
+        },
+        repeats,
+    )
+
+
+class Server:
+    """The tests' stand-in server in a process of its own."""
+
+    def __init__(self, base: Path, *options: str):
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = subprocess.Popen(
+            [sys.executable, STANDIN, base, "--threads", "1", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        ports = json.loads(self.process.stdout.readline())
+        self.urls = {
+            "REST": f"http://127.0.0.1:{ports['rest']}",
+            "gRPC": f"grpc://127.0.0.1:{ports['grpc']}",
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+def speech(count: int, frames: int) -> list[np.ndarray]:
+    """Segments of one length."""
+    draw = np.random.default_rng(2)
+    return [draw.normal(size=(frames, 74)).astype(np.float32) for _ in range(count)]
+
+
+def ask_repeatedly(client, segments: list[np.ndarray], repeats: int) -> list[float]:
+    """Seconds of each of so many requests."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        client.predict(segments)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def first_requests(base: Path, repeats: int, options: tuple[str, ...]) -> tuple[float, float]:
+    """Seconds of a server's first answer, and the median of those after it."""
+    from mosei_ssl.serving.client import connect
+
+    with Server(base, *options) as server, connect(server.urls["gRPC"]) as client:
+        client.status()  # The connection is not what is measured.
+        seconds = ask_repeatedly(client, speech(1, SEGMENT), repeats)
+    return seconds[0], float(np.median(seconds[1:]))
+
+
+def load(base: Path, repeats: int) -> tuple[list[dict], list[dict]]:
+    """Latency by protocol, batch size and length; throughput by number of clients."""
+    from mosei_ssl.serving.client import connect
+
+    shapes, crowds = [], []
+    with Server(base) as server:
+        for protocol, url in server.urls.items():
+            with connect(url, max_batch=64, max_frames=10**6) as client:
+                for batch in BATCHES:
+                    for frames in LENGTHS:
+                        segments = speech(batch, frames)
+                        ask_repeatedly(client, segments, 3)
+                        seconds = ask_repeatedly(client, segments, max(repeats // batch, 10))
+                        shapes.append(
+                            {
+                                "protocol": protocol,
+                                "batch": batch,
+                                "frames": frames,
+                                **percentiles(seconds),
+                                "segments_per_second": batch / float(np.mean(seconds)),
+                            }
+                        )
+            for clients in (1, 4, 16):
+                crowds.append({"protocol": protocol, **crowd(url, clients, repeats)})
+    return shapes, crowds
+
+
+def crowd(url: str, clients: int, repeats: int) -> dict[str, float]:
+    """Several clients at once, a segment per request."""
+    from mosei_ssl.serving.client import connect
+
+    seconds: list[float] = []
+    each = max(repeats // clients, 5)
+
+    def ask() -> None:
+        with connect(url, timeout=120) as client:
+            seconds.extend(ask_repeatedly(client, speech(1, SEGMENT), each))
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rate = len(seconds) / (time.perf_counter() - start)
+    return {"clients": clients, **percentiles(seconds), "segments_per_second": rate}
+
+
+def formats(model, data_dir: str | None, dataset: str | None) -> list[dict]:
+    """Size of every format, and the scores it gives on the test split."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    from mosei_ssl.metrics import evaluate_predictions
+    from mosei_ssl.serving.portable import to_litert, to_onnx
+    from mosei_ssl.serving.schema import OUTPUTS
+
+    segments = labels = None
+    if data_dir:
+        from mosei_ssl.data import DataConfig, load_segments
+
+        split = load_segments(DataConfig(data_dir=data_dir, dataset=dataset), "test").labelled()
+        segments, labels = list(split), split.emotions
+    rows = []
+    truth = None
+    for precision in ("", "float16", "int8"):
+        content = to_litert(model, precision)
+        row: dict[str, Any] = {
+            "format": f"LiteRT {precision or 'float32'}",
+            "kilobytes": len(content) / 1e3,
+        }
+        if segments is not None:
+            run = Interpreter(model_content=content, num_threads=1).get_signature_runner()
+            answers = [run(features=np.ascontiguousarray(s)[None]) for s in segments]
+            found = {name: np.concatenate([a[name] for a in answers]) for name in OUTPUTS}
+            truth = truth or found
+            row["max_difference_present"] = float(np.abs(found["present"] - truth["present"]).max())
+            row.update(evaluate_predictions(labels, found)["overall"])
+        rows.append(row)
+    rows.append({"format": "ONNX float32", "kilobytes": len(to_onnx(model)) / 1e3})
+    return rows
+
+
+def plot(shapes: list[dict], file: Path) -> None:
+    """Latency and throughput against batch size, a line per length."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(9, 7), sharex=True, layout="constrained")
+    for column, protocol in enumerate(("gRPC", "REST")):
+        for frames in LENGTHS:
+            rows = [s for s in shapes if (s["protocol"], s["frames"]) == (protocol, frames)]
+            batch = [row["batch"] for row in rows]
+            [line] = axes[0, column].plot(
+                batch, [row["p50"] for row in rows], "o-", label=f"{frames / 100:g} s of speech"
+            )
+            axes[0, column].fill_between(
+                batch,
+                [row["p50"] for row in rows],
+                [row["p99"] for row in rows],
+                color=line.get_color(),
+                alpha=0.2,
+            )
+            rates = [row["segments_per_second"] for row in rows]
+            axes[1, column].plot(batch, rates, "o-", color=line.get_color())
+        axes[0, column].set(title=protocol, yscale="log", xscale="log", ylabel="ms (p50 to p99)")
+        axes[1, column].set(xlabel="segments per request", ylabel="segments per second")
+        axes[1, column].set_xticks(BATCHES, [str(b) for b in BATCHES])
+        axes[1, column].set_ylim(bottom=0)
+    axes[0, 0].legend()
+    figure.savefig(file, dpi=120)
+
+
+def processor() -> str:
+    """Name of the processor, as the system tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), "unknown")
+
+
+def table(header: list[str], rows: list[list[Any]]) -> str:
+    """A table in Markdown."""
+    cells = [[f"{c:.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    lines = [header, ["---"] * len(header), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", help="a finished fine-tuning run")
+    parser.add_argument("--data-dir", help="prepared datasets, to score the smaller formats on")
+    parser.add_argument("--dataset", help="which of them")
+    parser.add_argument("--out", default="benchmarks/results")
+    parser.add_argument("--quick", action="store_true", help="few repeats, to see that it works")
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    from mosei_ssl.serving import export_model
+
+    repeats = 20 if options.quick else 200
+    model = build_model(options.run)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export_model(model, Path(folder) / "emotion")
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(cores)})
+        runtimes = {n: compare_runtimes(model, exported, n, repeats) for n in LENGTHS}
+        os.sched_setaffinity(0, cores)
+        warm = [first_requests(exported.parent, 30, ()) for _ in range(1 if options.quick else 3)]
+        cold = first_requests(exported.parent, 30, ("--no-warmup",))
+        shapes, crowds = load(exported.parent, 20 if options.quick else 60)
+    sizes = formats(model, options.data_dir, options.dataset)
+    plot(shapes, out / "serving.png")
+
+    p50, clock = (
+        {n: {k: percentiles(v[i])["p50"] for k, v in r.items()} for n, r in runtimes.items()}
+        for i in (0, 1)
+    )
+    ratios = {name: p50[SEGMENT]["serving_default"] / p50[SEGMENT][name] for name in BARS}
+    first = float(np.median([a / b for a, b in warm]))
+    missed = [name for name, bar in BARS.items() if ratios[name] > bar]
+    missed += ["warm-up"] if first >= FIRST_REQUEST_BAR else []
+    packages = ("tensorflow", "keras", "onnxruntime", "openvino", "ai-edge-litert")
+    command = " ".join(["python benchmarks/serving.py", *(["--run RUN"] if options.run else [])])
+    parts = [
+        "# Serving\n",
+        f"{date.today()}, {processor()}, {len(cores)} cores shared with others, Python "
+        f"{platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in packages)
+        + f".\nModel: {type(model.backbone).__name__}, {model.count_params():,} weights"
+        + ("" if options.run else ", random")
+        + f". Command: `{command}`.\n",
+        "## In one process, one core, one thread each, in turn: ms per segment (p50)\n",
+        table(
+            ["frames", "time", *p50[SEGMENT]],
+            [
+                [n, kind, *times[n].values()]
+                for n in p50
+                for kind, times in (("processor", p50), ("clock", clock))
+            ],
+        ),
+        "For 650 frames (6.5 s) `serving_default` takes, in processor time, "
+        + " and ".join(
+            f"{ratios[name]:.2f} times {name} (bar: {bar})" for name, bar in BARS.items()
+        )
+        + ". Bare Keras is the same model as a compiled function.\n",
+        "## First request, 650 frames over gRPC, to the stand-in server\n",
+        f"After warm-up {first:.2f} times the median of those that follow (median of {len(warm)} "
+        f"starts; bar: {FIRST_REQUEST_BAR:g}); without warm-up {cold[0] / cold[1]:.1f} times.\n",
+        "## Through sockets, to the stand-in server (which is not TF Serving), one client\n",
+        table(
+            ["protocol", "segments", "frames", "p50 ms", "p95 ms", "p99 ms", "segments/s"],
+            [list(row.values()) for row in shapes],
+        ),
+        "![latency and throughput](serving.png)\n",
+        "Several clients at once, one segment of 650 frames a request:\n",
+        table(
+            ["protocol", "clients", "p50 ms", "p95 ms", "p99 ms", "segments/s"],
+            [list(row.values()) for row in crowds],
+        ),
+        "## Other formats\n",
+        table(
+            list(sizes[0]),
+            [
+                [
+                    f"{row[k]:.4f}"
+                    if isinstance(row.get(k), float) and k != "kilobytes"
+                    else row.get(k, "")
+                    for k in sizes[0]
+                ]
+                for row in sizes
+            ],
+        ),
+        f"Bars missed: {', '.join(missed) or 'none'}.\n",
+    ]
+    (out / "serving.md").write_text("\n".join(parts), encoding="utf-8")
+    print("\n".join(parts))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
