@@ -114,8 +114,9 @@ def main() -> None:
             rows = sum(done["rows"].values())
             print(
                 f"| {corpus.name} | {sum(done['examples'].values()):,} | {rows:,} "
-                f"| {done['seconds']:.1f} | {done['cpu_seconds']:.1f} | {rows / done['seconds']:,.0f} "
-                f"| {done['peak_mb']:,.0f} | {done['dataset_gb']:.2f} | {done['disk_gb']:.2f} |",
+                f"| {done['seconds']:.1f} | {done['cpu_seconds']:.1f} "
+                f"| {rows / done['seconds']:,.0f} | {done['peak_mb']:,.0f} "
+                f"| {done['dataset_gb']:.2f} | {done['disk_gb']:.2f} |",
                 flush=True,
             )
     print(json.dumps(done["examples"]))
