@@ -1,12 +1,12 @@
 """The 36 acoustic measures from which creaky voice is estimated, every 10 ms."""
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft, ndimage
 from scipy import signal as sps
 
-from mosei_ssl.covarep.pitch import Pitch
 from mosei_ssl.covarep.signal import (
     HOP,
     SAMPLE_RATE,
@@ -86,7 +86,9 @@ def _log_energy(x: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(energy, 2.0**-32))
 
 
-def _peak_prominence(wide: np.ndarray, energy: np.ndarray, typical_f0: float) -> tuple:
+def _peak_prominence(
+    wide: np.ndarray, energy: np.ndarray, typical_f0: float, offset: int, length: int
+) -> tuple:
     """How far each residual peak stands out of its surroundings; values and positions."""
     n = len(wide)
     if typical_f0 > 100:
@@ -115,9 +117,10 @@ def _peak_prominence(wide: np.ndarray, energy: np.ndarray, typical_f0: float) ->
         segment[:, reach[0] - 1 : reach[1]] = 0
         rest = np.maximum(segment, 0).max(axis=1)
         # Quiet places have no pulses worth the name.
-        slots = max(len(energy), 1)
-        place = (start[inside] + top) * (slots - 1) / max(n - 1, 1)
-        slot = np.clip(round_half_away(place).astype(int), 0, slots - 1)
+        frames_in_all = max((length - _SHORT - 1) // 80, 1)
+        place = (offset + start[inside] + top) * (frames_in_all / max(length - 1, 1))
+        slot = round_half_away(place).astype(int) - offset // 80
+        slot = np.clip(slot, 0, max(len(energy) - 1, 0))
         loudest = ndimage.maximum_filter1d(energy, 161, mode="constant", cval=-np.inf)
         with np.errstate(invalid="ignore"):
             loud = energy[slot] >= loudest[slot] - 4
@@ -246,22 +249,57 @@ def loudest(x: np.ndarray) -> tuple[float, float]:
     )
 
 
-def creak_inputs(
-    x: np.ndarray,
-    residual: np.ndarray,
-    pitch: Pitch,
-    typical: float,
-    references: tuple[float, float],
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Facts:
+    """What the measures need to know of the whole recording.
+
+    Attributes:
+        length: Samples.
+        f0: F0 of all pitch frames, limits 20 and 500 Hz, [F].
+        typical: Median F0 of the voiced ones, Hz; NaN if nothing is voiced.
+        references: Largest values of :func:`loudest`.
+    """
+
+    length: int
+    f0: np.ndarray
+    typical: float
+    references: tuple[float, float]
+
+
+def _spread(values, step: int, size: int, query, offset: int, length: int) -> np.ndarray:
+    """Reads values of frames that the reference spreads evenly over the whole recording.
+
+    Args:
+        values: Per frame of ``size`` samples every ``step``, of a stretch.
+        step: Hop of these frames.
+        size: Their length plus what keeps them from the end.
+        query: Positions in the stretch.
+        offset: Where the stretch begins in the recording.
+        length: Samples of the recording.
+    """
+    if len(values) == 0:
+        return np.full(len(query), np.nan)
+    frames = max((length - size) // step, 1)
+    knots = (offset // step + np.arange(len(values))) * ((length - 1) / frames) - offset
+    return np.interp(query, knots, values)
+
+
+def _placed(values: np.ndarray, positions: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Reads values that stand at given positions, 0 outside them."""
+    if len(values) == 0:
+        return np.zeros(len(query))
+    return np.interp(query, positions, values, left=0.0, right=0.0)
+
+
+def creak_inputs(x: np.ndarray, residual: np.ndarray, facts: Facts, offset: int = 0) -> np.ndarray:
     """Measures the acoustic correlates of creaky voice.
 
     Args:
-        x: Speech at 16 kHz, float64 [N].
+        x: Speech at 16 kHz, float64 [N], a recording or a stretch of it.
         residual: LP residual of order 18, [N]; NaN counts as zero here, so that a stretch of
             digital silence does not silence the recursive resonators for good.
-        pitch: Track with limits 20 and 500 Hz.
-        typical: Median F0 of the recording between these limits, Hz (NaN if unvoiced).
-        references: From :func:`loudest` over the whole recording.
+        facts: About the whole recording.
+        offset: Where the stretch begins in the recording, a multiple of 320.
 
     Returns:
         float64 [J, 36], J = N // 160, row j at array index ``160 (j + 1) - 1``: the twelve
@@ -276,47 +314,41 @@ def creak_inputs(
         Kane, J., Drugman, T. and Gobl, C. (2013). Improved automatic detection of creak.
         Computer Speech and Language 27(4).
     """
-    n = len(x)
-    rows = n // HOP
+    rows = len(x) // HOP
     query = HOP * np.arange(1, rows + 1) - 1
-    even = round_half_away(np.linspace(1, n, rows)).astype(int) - 1
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        if len(values) == 0:
-            return np.full(rows, np.nan)
-        return np.interp(query, np.linspace(0, n - 1, len(values)), values)
-
-    def placed(values: np.ndarray, positions: np.ndarray, where: np.ndarray) -> np.ndarray:
-        if len(values) == 0:
-            return np.zeros(rows)
-        return np.interp(where, positions, values, left=0.0, right=0.0)
+    all_rows = facts.length // HOP
+    number = offset // HOP + np.arange(rows)
+    # Some measures are read at points spread evenly over the recording.
+    ratio = number / max(all_rows - 1, 1)
+    even = round_half_away(1 + ratio * (facts.length - 1)).astype(int) - 1 - offset
+    f0 = np.full(rows, np.nan)
+    if len(facts.f0):
+        f0 = np.interp(ratio * (len(facts.f0) - 1), np.arange(len(facts.f0)), facts.f0)
 
     residual = np.nan_to_num(residual)
-    centre = typical if np.isfinite(typical) else 100.0
+    centre = facts.typical if np.isfinite(facts.typical) else 100.0
     wide, narrow = _resonate(residual, centre, 0.8), _resonate(residual, centre, 0.97)
     balance, resonance = _harmonic_balance(wide, narrow)
     energy = _log_energy(x)
     y = zero_phase(*_band(), x)
-    smooth_resonance = moving_average(median_filter(resonance, 7), 10)
+    resonance = moving_average(median_filter(resonance, 7), 10)
+    where = (query, offset, facts.length)
     measures = [
-        spread(moving_average(balance, 10)),
-        placed(*_peak_prominence(wide, energy, typical), query),
-        placed(*_zero_crossings(x), query),
-        placed(*_periodicity(y), even),
-        *_pulses(y, even, references[1]),
-        np.interp(np.linspace(0, 1, rows), np.linspace(0, 1, len(pitch.f0)), pitch.f0)
-        if len(pitch.f0)
-        else np.full(rows, np.nan),
-        np.full(rows, typical),
-        spread(energy - references[0]),
-        spread(_power_deviation(x)),
-        spread(smooth_resonance),
+        _spread(moving_average(balance, 10), HOP, _LONG + 1, *where),
+        _placed(*_peak_prominence(wide, energy, facts.typical, offset, facts.length), query),
+        _placed(*_zero_crossings(x), query),
+        _placed(*_periodicity(y), even),
+        *_pulses(y, even, facts.references[1]),
+        f0,
+        np.full(rows, facts.typical),
+        _spread(energy - facts.references[0], 80, _SHORT + 1, *where),
+        _spread(_power_deviation(x), 32, 64, *where),
+        _spread(resonance, HOP, _LONG + 1, *where),
     ]
     with np.errstate(invalid="ignore"):
         static = np.stack(measures, axis=1)
         first = np.diff(static, axis=0, prepend=static[:1])
         second = np.diff(first, axis=0, prepend=first[:1])
-    second[:1] = 0
     result = np.concatenate([static, first, second], axis=1)
     result[~np.isfinite(result)] = np.nan
     return result

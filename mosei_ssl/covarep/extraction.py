@@ -11,7 +11,7 @@ from mosei_ssl.covarep.creak import creak_posterior
 from mosei_ssl.covarep.creak_inputs import creak_inputs
 from mosei_ssl.covarep.glottal import glottal_parameters
 from mosei_ssl.covarep.iaif import glottal_flow
-from mosei_ssl.covarep.pitch import FIRST_CENTRE, Pitch
+from mosei_ssl.covarep.pitch import FIRST_CENTRE
 from mosei_ssl.covarep.rd import RD_START, glottal_shape
 from mosei_ssl.covarep.recording import Chunk, Recording, Survey, survey
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, interpolate, ragged_batches
@@ -115,10 +115,7 @@ def _chunk_stages(
     found["frames"] = kept[own] + chunk.first_frame
 
     with watch("creak"):
-        whole = facts.creak_pitch
-        pitch = Pitch(whole.f0[local], whole.voiced[local], whole.criterion[local])
-        typical = whole.median(20, 500)
-        measures = creak_inputs(x, residual, pitch, typical, facts.references)
+        measures = creak_inputs(x, residual, facts.creak, chunk.start)
         positions = HOP * np.arange(1, len(measures) + 1) - 1
         found["creak_inputs"] = measures[mine(positions)]
         found["creak"] = creak_posterior(found["creak_inputs"])

@@ -106,18 +106,16 @@ class Survey:
     Attributes:
         polarity: +1, -1, or 0 for silence.
         pitch: F0 and voicing of all frames, limits 50 and 500 Hz.
-        creak_pitch: The same with limits 20 and 500 Hz.
         f0_median: Median F0 of voiced speech, Hz; NaN without any.
         instants: Glottal closure instants G of the recording, int64 [C].
-        references: Loudness references of the creak measures.
+        creak: What the creak measures need.
     """
 
     polarity: int
     pitch: Pitch
-    creak_pitch: Pitch
     f0_median: float
     instants: np.ndarray
-    references: tuple[float, float]
+    creak: creak_inputs.Facts
 
 
 def _tracks(recording: Recording, first: list[tuple], limits: list[tuple]) -> list[Pitch]:
@@ -197,4 +195,7 @@ def survey(recording: Recording, watch: Stopwatch) -> Survey:
     typical = tracks[0].median(*limits[0])
     with watch("closure instants"):
         instants = _instants(recording, sign, tracks[0], typical, peak)
-    return Survey(sign, tracks[0], tracks[1], typical, instants, references)
+    creak = creak_inputs.Facts(
+        recording.length, tracks[1].f0, tracks[1].median(*CREAK_F0), references
+    )
+    return Survey(sign, tracks[0], typical, instants, creak)
