@@ -254,7 +254,8 @@ def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) 
         with open(temporary / "frames.f32", "wb") as file:
             for example in _examples(builder, split):
                 file.write(np.ascontiguousarray(table.add(example)).data)
-        np.savez(temporary / "segments.npz", **table.columns())
+        columns: dict[str, Any] = table.columns()
+        np.savez(temporary / "segments.npz", **columns)
         (temporary / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def _dataset(
 ) -> tf.data.Dataset:
     import tensorflow as tf
 
-    def plan() -> Iterator[tuple[np.ndarray, ...]]:
+    def plan() -> Iterator[tuple[Any, ...]]:
         for spec in specs():
             yield spec.indices, spec.starts, spec.lengths, np.int64(spec.padded_length)
 

@@ -152,7 +152,7 @@ def evaluate_predictions(
     labels: np.ndarray,
     predictions: Mapping[str, np.ndarray],
     emotions: Sequence[str] = EMOTIONS,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Score predictions, overall and per emotion.
 
     Scores are `mae` (of ``intensity``), `accuracy` and `balanced_accuracy` (four classes, of

@@ -67,6 +67,7 @@ def draw_resamples(
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007.
     """
     total = sum(videos.values())
+    counts: np.ndarray
     if resample_videos and total > 1:
         counts = rng.multinomial(total - 1, np.full(total, 1 / total), size=samples)
     else:

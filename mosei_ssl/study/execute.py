@@ -158,7 +158,7 @@ def _features(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.data import DataConfig, load_segments
 
     config = _typed(DataConfig, {**cell.options["data"], "dataset": cell.options["dataset"]})
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "test"):
         segments = load_segments(config, split).labelled()
         arrays[f"{split}_features"] = pooled_features(iter(segments), segments.statistics["mean"])
@@ -201,7 +201,7 @@ def _save_predictions(
     labels: np.ndarray,
     predictions: dict[str, dict[str, np.ndarray]],
 ) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}/{key}": np.asarray(values[key], dtype=np.float32)
         for name, values in predictions.items()
         for key in PREDICTION_KEYS

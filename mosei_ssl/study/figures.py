@@ -334,7 +334,7 @@ def reconstruction_figure(
     seen = np.where(hidden[:, None], np.nan, target)
     with mpl.rc_context(_SETTINGS):
         figure, axes = _new(3, 1, 11.0, 3.6, stamp)
-        image = None
+        image: Any = None
         titles = ("segment", "what the encoder saw", "with reconstructed timesteps")
         for axis, values, title in zip(axes.flat, (target, seen, filled), titles, strict=True):
             image = axis.imshow(

@@ -34,10 +34,10 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
     """
     from mosei_ssl.data import find_dataset, load_segments
 
-    names = _built(config) if config.manual_dir else list(config.datasets) or [None]
+    names: list[str | None] = [*(_built(config) if config.manual_dir else config.datasets)]
     folds: list[Fold] = []
     seen: dict[str, str] = {}
-    for number, name in enumerate(names, start=1):
+    for number, name in enumerate(names or [None], start=1):
         # The full name, so that a dataset prepared later cannot change what is meant.
         dataset = find_dataset(config.data.data_dir, name).parent.name
         data = dataclasses.replace(config.data, dataset=dataset)
@@ -77,7 +77,8 @@ def _built(config: StudyConfig) -> list[str]:
     assert config.manual_dir is not None
     manual = Path(config.manual_dir)
     names = []
-    for folds in config.folds or [None]:
+    files: list[str | None] = [*config.folds]
+    for folds in files or [None]:
         path = None if folds is None else str(manual / folds)
         logger.info("dataset of %s", folds or "the folder's own folds")
         builder = tfds_mosei.build(

@@ -49,13 +49,13 @@ def write_results(out: Path, cells: Sequence[Cell]) -> Path:
                     place = (arm, result["labels"], cell.budget, cell.fold, cell.seed)
                     rows.append((*place, metric, emotion, text))
     rows.sort()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(rows)
     path = out / "results.csv"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
+    temporary.write_text(table.getvalue(), encoding="utf-8")
     os.replace(temporary, path)
     return path
 

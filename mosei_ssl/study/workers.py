@@ -249,7 +249,9 @@ class RayPool:
         self._study = str(Path(study).resolve())
         self._size = workers
         try:
-            local = {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
+            local: dict[str, Any] = (
+                {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
+            )
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, **local)
         except (ConnectionError, RuntimeError) as error:
             raise UserError(f"cannot reach the Ray cluster {address}: {error}") from None
