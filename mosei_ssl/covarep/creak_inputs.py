@@ -88,7 +88,7 @@ def _log_energy(x: np.ndarray) -> np.ndarray:
 
 def _peak_prominence(
     wide: np.ndarray, energy: np.ndarray, typical_f0: float, offset: int, length: int
-) -> tuple:
+) -> tuple[np.ndarray, np.ndarray]:
     """How far each residual peak stands out of its surroundings; values and positions."""
     n = len(wide)
     if typical_f0 > 100:

@@ -1,6 +1,7 @@
 """From a recording to its 74 features."""
 
 import logging
+from typing import Literal, overload
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from mosei_ssl.covarep.glottal import glottal_parameters
 from mosei_ssl.covarep.iaif import glottal_flow
 from mosei_ssl.covarep.pitch import FIRST_CENTRE
 from mosei_ssl.covarep.rd import RD_START, glottal_shape
-from mosei_ssl.covarep.recording import Chunk, Recording, Survey, survey
+from mosei_ssl.covarep.recording import Chunk, Recording, Samples, Survey, survey
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, interpolate, ragged_batches
 from mosei_ssl.covarep.stages import Stages, Stopwatch
 from mosei_ssl.covarep.wavelets import SLOPE_FRAME, dispersion_quotient, peak_slope
@@ -176,6 +177,32 @@ def _assemble(length: int, facts: Survey, found: dict[str, np.ndarray]) -> np.nd
     return features
 
 
+@overload
+def extract(
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    channel: int | None = None,
+    dither: float = 0.0,
+    chunk_seconds: float | None = 300.0,
+    seed: int = 0,
+    return_stages: Literal[False] = False,
+) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@overload
+def extract(
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    channel: int | None = None,
+    dither: float = 0.0,
+    chunk_seconds: float | None = 300.0,
+    seed: int = 0,
+    return_stages: Literal[True],
+) -> tuple[np.ndarray, np.ndarray, Stages]: ...
+
+
 def extract(
     audio: np.ndarray,
     sample_rate: int,
@@ -228,33 +255,36 @@ def extract(
     samples = prepare(audio, sample_rate, channel)
     if dither > 0:
         samples = samples + dither * np.random.default_rng(seed).standard_normal(len(samples))
-    return extract_prepared(samples, None if return_stages else chunk_seconds, seed, return_stages)
+    if not return_stages:
+        return extract_prepared(samples, chunk_seconds, seed)
+    features, times, stages = _extract(samples, None, seed, keep_signals=True)
+    return features, times, stages
 
 
 def extract_prepared(
-    samples: np.ndarray,
-    chunk_seconds: float | None = 300.0,
-    seed: int = 0,
-    return_stages: bool = False,
-) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, Stages]:
+    samples: Samples, chunk_seconds: float | None = 300.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """:func:`extract` for samples that are one finite channel at 16 kHz, such as a memory map.
 
     Args:
         samples: Float [N], at least 0.1 s.
         chunk_seconds: As in :func:`extract`.
         seed: As in :func:`extract`.
-        return_stages: As in :func:`extract`; meaningful only for a whole recording.
 
     Returns:
-        As :func:`extract`.
+        Features float64 [T, 74] and times float64 [T] in seconds.
     """
-    # Digital silence goes through the stages as NaN and infinities, on purpose; they become
-    # zeros in the end.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        return _extract(samples, chunk_seconds, seed, return_stages)
+    features, times, _ = _extract(samples, chunk_seconds, seed, keep_signals=False)
+    return features, times
 
 
-def _extract(samples, chunk_seconds, seed: int, return_stages: bool) -> tuple:
+# Digital silence goes through the stages as NaN and infinities, on purpose; they become zeros in
+# the end.
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def _extract(
+    samples: Samples, chunk_seconds: float | None, seed: int, keep_signals: bool
+) -> tuple[np.ndarray, np.ndarray, Stages]:
+    """Features, times and stages; the latter's signals are empty unless they are to be kept."""
     watch = Stopwatch()
     recording = Recording(samples, chunk_seconds)
     facts = survey(recording, watch)
@@ -263,7 +293,7 @@ def _extract(samples, chunk_seconds, seed: int, return_stages: bool) -> tuple:
     for number, chunk in enumerate(recording.chunks()):
         generator = np.random.default_rng([seed, number])
         for name, values in _chunk_stages(chunk, facts, watch, generator).items():
-            if return_stages or name not in signals:
+            if keep_signals or name not in signals:
                 parts.setdefault(name, []).append(values)
     found = {name: np.concatenate(values) for name, values in parts.items()}
     with watch("rows"):
@@ -272,9 +302,7 @@ def _extract(samples, chunk_seconds, seed: int, return_stages: bool) -> tuple:
     status = _remarks(facts, found)
     for remark in status:
         logger.warning("%s", remark)
-    if not return_stages:
-        return features, times
-    residual = found["residual"]
+    residual, flow, derivative = (found.get(name, np.empty(0)) for name in signals)
     peak = np.abs(np.nan_to_num(residual)).max(initial=0.0)
     stages = Stages(
         polarity=facts.polarity,
@@ -282,8 +310,8 @@ def _extract(samples, chunk_seconds, seed: int, return_stages: bool) -> tuple:
         pitch=facts.pitch,
         f0_median=facts.f0_median,
         instants=facts.instants,
-        flow=found["flow"],
-        flow_derivative=found["derivative"],
+        flow=flow,
+        flow_derivative=derivative,
         cycles={name: found[name] for name in ("NAQ", "QOQ", "H1H2", "PSP", "MDQ")},
         peak_slope=found["peakSlope"],
         frames=found["frames"],

@@ -16,12 +16,12 @@ _DEGREE = 60
 class _Shape:
     """Timing of the pulse relative to a period of one."""
 
-    te: np.ndarray
-    ta: np.ndarray
-    omega: np.ndarray
+    te: np.ndarray | np.float64
+    ta: np.ndarray | np.float64
+    omega: np.ndarray | np.float64
 
     @classmethod
-    def of(cls, rd: np.ndarray) -> "_Shape":
+    def of(cls, rd: np.ndarray | np.float64) -> "_Shape":
         ra = (-1 + 4.8 * rd) / 100
         rk = (22.4 + 11.8 * rd) / 100
         rg = 1 / (4 * ((0.11 * rd / (0.5 + 1.2 * rk)) - ra) / rk)
@@ -85,8 +85,8 @@ def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
         Acta Acustica 92.
     """
     alpha, epsilon = chebyshev.chebval(2 * (rd - RD_MIN) / (RD_MAX - RD_MIN) - 1, _rates())
-    shape = _Shape.of(rd)
-    te, ta, omega = shape.te[:, None], shape.ta[:, None], shape.omega[:, None]
+    shape = _Shape.of(rd[:, None])
+    te, ta, omega = shape.te, shape.ta, shape.omega
     alpha, epsilon = alpha[:, None], epsilon[:, None]
     v = 2j * np.pi * np.arange(1, harmonics + 1)
     delay = np.exp(-v * te)

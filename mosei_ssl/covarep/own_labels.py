@@ -199,16 +199,15 @@ def speaker_groups(table: LabelTable, recordings: Sequence[Path]) -> list[list[P
         if recording not in table.segments:
             continue
         speakers = set(table.speakers[recording])
-        together, apart = [], []
-        for group in groups:
-            (together if group[0] & speakers else apart).append(group)
+        together = [group for group in groups if group[0] & speakers]
+        apart = [group for group in groups if not group[0] & speakers]
         for other, _ in together:
             speakers |= other
         members = [path for _, paths in together for path in paths] + [recording]
         groups = [*apart, (speakers, members)]
     order = {recording: index for index, recording in enumerate(recordings)}
-    members = [sorted(paths, key=order.__getitem__) for _, paths in groups]
-    return sorted(members, key=lambda paths: order[paths[0]])
+    ordered = [sorted(paths, key=order.__getitem__) for _, paths in groups]
+    return sorted(ordered, key=lambda paths: order[paths[0]])
 
 
 def _deal(

@@ -9,6 +9,7 @@ A short recording is one chunk.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +19,15 @@ from mosei_ssl.covarep.pitch import FIRST_CENTRE, Pitch
 from mosei_ssl.covarep.polarity import polarity, power_sums, rough_residual
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE
 from mosei_ssl.covarep.stages import Stopwatch
+
+
+class Samples(Protocol):
+    """Anything that has a length and gives samples when sliced: an array, a memory map."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, span: slice, /) -> np.ndarray: ...
+
 
 HALO = 10 * SAMPLE_RATE
 """Samples of context on either side of a chunk."""
@@ -34,7 +44,7 @@ class Chunk:
         core: Samples of the recording this chunk answers for, half open.
     """
 
-    def __init__(self, source: np.ndarray, core: tuple[int, int]):
+    def __init__(self, source: Samples, core: tuple[int, int]):
         self.start = max(core[0] - HALO, 0)
         self.core = core
         self._source = source
@@ -79,7 +89,7 @@ class Recording:
         chunk_seconds: Length of a chunk; None keeps the recording whole.
     """
 
-    def __init__(self, source: np.ndarray, chunk_seconds: float | None):
+    def __init__(self, source: Samples, chunk_seconds: float | None):
         self.length = len(source)
         self._source = source
         step = self.length
