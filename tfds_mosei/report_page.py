@@ -131,7 +131,7 @@ def _plot_sentiment(splits: Mapping[str, Any]) -> str:
         counts = np.array(part["sentiment_histogram"])
         place = np.arange(bins) + (number - (len(labelled) - 1) / 2) * width
         axis.bar(place, counts / max(counts.sum(), 1), width, color=_COLOURS[number], label=split)
-    axis.set_xticks(range(bins), [f"{value:+d}" for value in range(-3, 4)])
+    axis.set_xticks(range(bins), ["-3", "-2", "-1", "0", "+1", "+2", "+3"])
     axis.set_ylabel("share of the split")
     if labelled:
         axis.legend(frameon=False)
