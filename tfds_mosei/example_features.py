@@ -25,7 +25,7 @@ def example_features() -> tfds.features.FeaturesDict:
             "features": tfds.features.Tensor(
                 shape=(None, NUM_FEATURES),
                 dtype=np.float32,
-                # Many times faster to write and to read than lists of floats.
+                # Many times faster to write than lists of floats, and as fast to read.
                 encoding=tfds.features.Encoding.BYTES,
                 doc="COVAREP rows every 10 ms, as published; may hold NaN and -inf.",
             ),
