@@ -337,8 +337,8 @@ def main() -> int:
     command = " ".join(["python benchmarks/serving.py", *(["--run RUN"] if options.run else [])])
     parts = [
         "# Serving\n",
-        f"{date.today()}, {processor()}, {len(cores)} cores shared with others, Python "
-        f"{platform.python_version()}, "
+        f"{date.today()}, {processor()}, {len(cores)} cores (load average "
+        f"{os.getloadavg()[0]:.0f} at the end), Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in packages)
         + f".\nModel: {type(model.backbone).__name__}, {model.count_params():,} weights"
         + ("" if options.run else ", random")

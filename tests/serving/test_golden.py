@@ -1,0 +1,50 @@
+"""Fixed inputs give the predictions on file: from Keras, the export, its reload, LiteRT, ONNX."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mosei_ssl.serving import LocalModel, export_model
+from mosei_ssl.serving.portable import FORMATS
+from mosei_ssl.serving.schema import OUTPUTS
+
+sys.path.insert(0, str(Path(__file__).parent))
+import golden
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return {name: np.array(v) for name, v in json.loads(golden.FILE.read_text()).items()}
+
+
+def check(found, truth):
+    for name in OUTPUTS:
+        np.testing.assert_allclose(found[name], truth[name], atol=1e-5, err_msg=name)
+
+
+def test_keras_still_says_what_is_on_file(truth):
+    check(golden.predictions(), truth)
+
+
+@pytest.mark.slow
+def test_every_way_out_says_what_is_on_file(truth, tmp_path):
+    pytest.importorskip("tf2onnx", reason="mosei_ssl[portable] is not installed")
+    onnx = pytest.importorskip("onnxruntime", reason="mosei_ssl[portable] is not installed")
+    lite = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed")
+    version = export_model(golden.model(), tmp_path / "golden", formats=["litert", "onnx"])
+    check(LocalModel(version).predict(golden.segments()), truth)
+
+    interpreter = lite.Interpreter(str(version / FORMATS["litert"]), num_threads=1)
+    run = interpreter.get_signature_runner()
+    answers = [run(features=rows[None]) for rows in golden.segments()]
+    check({n: np.concatenate([a[n] for a in answers]) for n in OUTPUTS}, truth)
+
+    session = onnx.InferenceSession(version / FORMATS["onnx"], providers=["CPUExecutionProvider"])
+    answers = []
+    for rows in golden.segments():
+        inputs = {"features": rows[None], "length": np.array([len(rows)], np.int32)}
+        answers.append(dict(zip(OUTPUTS, session.run(list(OUTPUTS), inputs), strict=True)))
+    check({n: np.concatenate([a[n] for a in answers]) for n in OUTPUTS}, truth)
