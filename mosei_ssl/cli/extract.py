@@ -60,8 +60,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             f"{report.labels}: {report.segments} labelled segments; folds in {report.folds}",
             highlight=False,
         )
-    for path, reason in report.failed.items():
-        sys.stderr.write(f"mosei-ssl extract: left out {path}: {reason}\n")
+    for reason in report.failed.values():
+        sys.stderr.write(f"mosei-ssl extract: left out {reason}\n")
     for message in report.dropped:
         sys.stderr.write(f"mosei-ssl extract: left out {message}\n")
     return 0

@@ -313,7 +313,7 @@ def _extract_missing(
                 counts[recording] = outcome.rows
             else:
                 report.failed[str(recording)] = outcome.error
-                logger.warning("left out: %s", outcome.error)
+                logger.info("left out: %s", outcome.error)
             progress.advance(task)
     return counts
 
@@ -363,7 +363,7 @@ def _write_labels(
                 labelled.append(recording)
     report.segments = sum(len(values) for _, _, values in videos)
     for message in report.dropped:
-        logger.warning("left out: %s", message)
+        logger.info("left out: %s", message)
     folds = {split: [p for p in paths if p in labelled] for split, paths in folds.items()}
     if not all(folds.values()):
         # Recordings failed until a split was left with none: divide the others anew.

@@ -70,7 +70,7 @@ def test_dataset_can_be_built_from_it(tmp_path, recordings, labels):
     assert sum(counts[name] for name in ("train", "validation", "test")) == 7
 
 
-def test_bad_recordings_stop_nothing(tmp_path, recordings, caplog):
+def test_bad_recordings_stop_nothing(tmp_path, recordings):
     broken = tmp_path / "broken.wav"
     broken.write_text("not audio")
     report = extract_corpus(
