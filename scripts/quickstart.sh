@@ -12,4 +12,5 @@ cd "$here/.."
 source scripts/venv.sh "${MOSEI_SSL_EXTRAS:-audio}"
 repository="$PWD"
 cd "$caller"
-exec bash "$here/walk.sh" --out "$repository/quickstart" --saved-models "$repository/saved_models" "$@"
+exec bash "$here/walk.sh" --configs "$repository/configs/small" \
+  --out "$repository/quickstart" --saved-models "$repository/saved_models" "$@"

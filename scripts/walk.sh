@@ -6,13 +6,14 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: quickstart.sh [--manual-dir PATH] [--folds FILE] [--labels N] [--epochs N]
-                     [--configs DIR] [--out DIR] [--saved-models DIR] [--seed N]
+                     [--configs PREFIX] [--out DIR] [--saved-models DIR] [--seed N]
 
   --manual-dir PATH   folder with the .csd files; without it a small SYNTHETIC corpus is made
   --folds FILE        folds instead of the folder's own folds.json
   --labels N          label budget of both arms (default 200)
   --epochs N          pretraining epochs (default: the configuration's)
-  --configs DIR       pretrain.yaml and finetune.yaml to use (default: the package's own options)
+  --configs PREFIX    use PREFIX_pretrain.yaml and PREFIX_finetune.yaml (default: the options'
+                      own defaults; from a checkout, configs/small)
   --out DIR           where data and runs go (default ./quickstart)
   --saved-models DIR  where the export goes (default ./saved_models)
 TEXT
@@ -51,8 +52,8 @@ common=(--seed "$seed" --data.data_dir "$place/data")
 pretraining=("${common[@]}")
 finetuning=("${common[@]}")
 if [ -n "$configs" ]; then
-  pretraining=(--config "$configs/pretrain.yaml" "${common[@]}")
-  finetuning=(--config "$configs/finetune.yaml" "${common[@]}")
+  pretraining=(--config "${configs}_pretrain.yaml" "${common[@]}")
+  finetuning=(--config "${configs}_finetune.yaml" "${common[@]}")
 fi
 [ -z "$epochs" ] || pretraining+=(--epochs "$epochs")
 

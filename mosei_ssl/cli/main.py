@@ -122,11 +122,11 @@ def _set_up_logging(debug: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING if debug else logging.ERROR)
 
 
-def console_script() -> int:
+def console_script(argv: Sequence[str] | None = None) -> int:
     """`main` as a process of its own, whose stderr is this program's alone."""
     if "--debug" not in sys.argv:
         quiet_native_notes()
-    return main()
+    return main(argv)
 
 
 if __name__ == "__main__":
