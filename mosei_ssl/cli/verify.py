@@ -31,7 +31,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         f"{found.directory}: {found.files} files, {found.size:,} bytes, as exported",
         f"  exported  {found.manifest.get('created', 'unknown')}",
         f"  run       {run_.get('name', 'unknown')}, seed {run_.get('seed', 'unknown')}",
-        f"  dataset   {dataset.get('name', 'unknown')}, fingerprint "
+        f"  dataset   {str(dataset.get('name', 'unknown')).split('/')[0]}, fingerprint "
         f"{dataset.get('fingerprint', 'unknown')}",
         f"  manifest  sha256 {found.manifest_sha256}",
     ]

@@ -1,6 +1,7 @@
 """Clients of a TF Serving server that holds an export."""
 
 import abc
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -96,7 +97,7 @@ class Client(abc.ABC):
         answers["class"] = answers["class"].astype(np.int32)
         for batch in plan_batches([len(r) for r in rows], self.max_batch, self.max_frames):
             part = [rows[index] for index in batch]
-            outputs = self._with_retries(lambda left, part=part: self._send(part, left))
+            outputs = self._with_retries(functools.partial(self._send, part))
             for name, values in answers.items():
                 values[batch] = _checked(outputs, name, len(batch), self.address)
             if progress:

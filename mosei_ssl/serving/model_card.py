@@ -61,7 +61,7 @@ def write_model_card(
         created=manifest["created"],
         run=run.get("name", "unknown"),
         seed=run.get("seed", "unknown"),
-        dataset=dataset.get("name", "unknown"),
+        dataset=str(dataset.get("name", "unknown")).split("/")[0],
         fingerprint=dataset.get("fingerprint", "unknown"),
         licence=licence or UNKNOWN_LICENCE,
         resamples=RESAMPLES,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS, Segment
@@ -72,11 +73,14 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
         title="intensity 0 to 3, and the probability that the emotion is there at all",
         title_style="dim",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("segment", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
+    # On a narrow terminal a long name is folded, and no number is cut.
+    table.add_column("segment", overflow="fold")
+    table.add_column("seconds", justify="right", no_wrap=True, min_width=13)
     for emotion in EMOTIONS:
-        table.add_column(emotion, justify="right", no_wrap=True)
+        table.add_column(emotion, justify="right", no_wrap=True, min_width=max(6, len(emotion)))
     for record in records:
         answers = [record["emotions"][emotion] for emotion in EMOTIONS]
         table.add_row(

@@ -78,6 +78,22 @@ def test_csv_and_table_hold_the_same(corpus, saved_model, capsys):
     assert f"{sad['intensity']:g} {sad['present']:.0%}" in table
 
 
+def test_numbers_are_never_cut_on_a_narrow_terminal():
+    from rich.console import Console
+
+    from mosei_ssl.serving.output import to_table
+
+    answer = {"intensity": 3.0, "class": 3, "present": 1.0, "expected": 2.9}
+    record = {"name": "a-very-long-name-of-a-recording", "start": 100.0, "end": 115.25}
+    record["emotions"] = dict.fromkeys(EMOTIONS, answer)
+    console = Console(width=80, file=io.StringIO())
+    console.print(to_table([record]))
+    text = console.file.getvalue()
+    assert text.count("3 100%") == 6
+    assert "100.00-115.25" in text
+    assert all(emotion in text for emotion in EMOTIONS)
+
+
 def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     def message(*arguments):
         assert predict(*arguments) == 2
