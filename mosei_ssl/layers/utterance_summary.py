@@ -13,16 +13,15 @@ class UtteranceSummary(keras.layers.Layer):
     """Mean and deviation of every column over the utterance, standardised, times a square matrix.
 
     The matrix starts as the identity: without pretraining the summary is the plain standardised
-    statistics, which classical predictors use. Pretraining turns it into a metric in which what
+    statistics, which classical predictors use. Pretraining can set it to a metric in which what
     changes from one part of an utterance to another counts less.
 
-    The standardisation and a gain are set by `adapt` on unlabelled segments, the matrix by
-    gradients. Always computes in float32.
+    Nothing here is trained by gradients: `adapt` estimates the standardisation and a gain from
+    unlabelled segments, and `whiten` the matrix. Always computes in float32.
 
     Call arguments:
         inputs: float32 [B, T, F]. Standardised timesteps.
         padding_mask: bool [B, T]. True for real timesteps.
-        frozen: bool. Whether gradients leave the matrix alone.
 
     Returns:
         float32 [B, 2F].
@@ -48,25 +47,21 @@ class UtteranceSummary(keras.layers.Layer):
         )
         self.standardize.build((None, width))
         self.gain = self.add_weight(shape=(), initializer="ones", trainable=False, name="gain")
-        # The difference to the identity, so that no training is no change.
+        # The difference to the identity, so that no pretraining is no change.
         self.scale_matrix = self.add_weight(
-            shape=(width, width), initializer="zeros", name="scale_matrix"
+            shape=(width, width), initializer="zeros", trainable=False, name="scale_matrix"
         )
 
-    def call(self, inputs, padding_mask, frozen=False):
-        return self.transform(self.statistics(inputs, padding_mask), frozen)
+    def call(self, inputs, padding_mask):
+        return self.transform(self.statistics(inputs, padding_mask))
 
     def statistics(self, inputs, padding_mask):
-        """The standardised statistics, float32 [B, 2F], before the matrix."""
+        """The standardised statistics, float32 [B, 2F], before matrix and gain."""
         return self.standardize(self.pooling(inputs, padding_mask))
 
-    def transform(self, statistics, frozen: bool = False):
-        """Multiplies float32 [B, 2F] by the matrix."""
-        matrix = ops.convert_to_tensor(self.scale_matrix)
-        if frozen:
-            # A gradient of zero, not of nothing, which Keras would warn of.
-            matrix = ops.stop_gradient(matrix) + 0.0 * matrix
-        return self.gain * (statistics + ops.matmul(statistics, matrix))
+    def transform(self, statistics):
+        """Multiplies float32 [B, 2F] by matrix and gain."""
+        return self.gain * (statistics + ops.matmul(statistics, self.scale_matrix))
 
     def adapt(self, statistics: np.ndarray) -> None:
         """Sets the standardisation, and the gain that gives the summary's columns unit power.
@@ -83,5 +78,17 @@ class UtteranceSummary(keras.layers.Layer):
         summary = ops.convert_to_numpy(self.transform(self.standardize(statistics)))
         self.gain.assign(1.0 / max(1e-6, float(np.sqrt(np.mean(np.square(summary))))))
 
-    def compute_output_spec(self, inputs, padding_mask, frozen=False):
+    def whiten(self, covariance: np.ndarray, strength: float) -> None:
+        """Sets the matrix to ``(I + strength * covariance) ** -0.5``; call `adapt` afterwards.
+
+        Args:
+            covariance: float [2F, 2F]. Covariance of what is noise in the standardised statistics.
+            strength: float >= 0. How much of it is taken out; 0 for none.
+        """
+        variance, directions = np.linalg.eigh(np.asarray(covariance, dtype="float64"))
+        scale = (1.0 + strength * np.maximum(variance, 0.0)) ** -0.5
+        matrix = (directions * scale) @ directions.T
+        self.scale_matrix.assign((matrix - np.eye(len(matrix))).astype("float32"))
+
+    def compute_output_spec(self, inputs, padding_mask):
         return keras.KerasTensor((inputs.shape[0], 2 * inputs.shape[-1]), dtype="float32")

@@ -8,6 +8,7 @@ from mosei_ssl.models.emotion_predictions import emotion_predictions
 from mosei_ssl.models.emotion_predictor import EmotionPredictor
 from mosei_ssl.models.gru_backbone import GRUBackbone
 from mosei_ssl.models.latent_prediction_model import LatentPredictionModel
+from mosei_ssl.models.layerwise_adamw import LayerwiseAdamW, learning_rate_multipliers
 from mosei_ssl.models.masked_autoencoder_model import MaskedAutoencoderModel
 from mosei_ssl.models.masked_timestep_model import MaskedTimestepModel
 from mosei_ssl.models.pretraining_model import PretrainingModel
@@ -31,6 +32,7 @@ __all__ = [
     "GRUBackbone",
     "HeadConfig",
     "LatentPredictionModel",
+    "LayerwiseAdamW",
     "MaskedAutoencoderModel",
     "MaskedTimestepModel",
     "PretrainingModel",
@@ -42,4 +44,5 @@ __all__ = [
     "build_backbone",
     "build_pretraining_model",
     "emotion_predictions",
+    "learning_rate_multipliers",
 ]

@@ -99,6 +99,14 @@ class Backbone(keras.Model):
         self.summary.adapt(np.concatenate(pooled))
 
     @property
+    def learned_variables(self) -> list[keras.Variable]:
+        """What pretraining hands on: encoder and summary matrix.
+
+        Not the standardisations, which belong to the dataset at hand.
+        """
+        return [*self.encoder.trainable_variables, self.summary.scale_matrix]
+
+    @property
     def output_dim(self) -> int:
         """Width of the hidden states."""
         return self.encoder.hidden_dim

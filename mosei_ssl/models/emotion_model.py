@@ -31,8 +31,6 @@ class HeadConfig:
         encoder_statistics: pool the encoder's states (mean and standard deviation).
         summary: use the backbone's utterance summary too, so that the encoder has to add to what
             classical statistics know instead of finding it again.
-        tune_summary: let fine-tuning change the summary's matrix, which has more weights than few
-            labels can settle.
         weight_penalty: squared weights of the distribution's dense layer times this are added to
             the loss. With few labels and many statistics it decides more than any other option.
         label_smoothing: share of each target spread over all levels.
@@ -46,7 +44,6 @@ class HeadConfig:
     dropout: float = 0.2
     encoder_statistics: bool = True
     summary: bool = True
-    tune_summary: bool = False
     weight_penalty: float = 0.1
     label_smoothing: float = 0.0
     min_crop: float = 1.0
@@ -225,8 +222,7 @@ class EmotionModel(keras.Model):
             states = self.encoder_pooling(sequence, padding_mask)
             pooled.append(self.encoder_standardize(states, training=training))
         if self.head.summary:
-            summary = self.backbone.summary
-            pooled.append(summary(frames, padding_mask, frozen=not self.head.tune_summary))
+            pooled.append(self.backbone.summary(frames, padding_mask))
         x = self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
         if self.hidden is None:
             return x

@@ -49,6 +49,7 @@ class PretrainingTaskConfig:
         within_group: share of the loss within speakers (two_crop_contrastive).
         strength: weight of differences within segments (two_crop_whitening).
         min_part: smallest share of a segment in one of its two parts (two_crop_whitening).
+        splits: random splits of each segment (two_crop_whitening).
     """
 
     name: str = "masked_timestep"
@@ -68,6 +69,7 @@ class PretrainingTaskConfig:
     within_group: float | None = None
     strength: float | None = None
     min_part: float | None = None
+    splits: int | None = None
 
 
 def build_pretraining_model(

@@ -21,12 +21,15 @@ class OptimizerConfig:
         weight_decay: decoupled weight decay.
         warmup_fraction: share of all steps spent warming up, 0 to 1.
         clip_norm: global gradient norm above which gradients are scaled down.
+        layer_decay: fine-tuning only: each stage of the encoder, from the head down, learns with
+            this share of the rate of the one above it, see `learning_rate_multipliers`.
     """
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     clip_norm: float = 1.0
+    layer_decay: float = 1.0
 
 
 @dataclass

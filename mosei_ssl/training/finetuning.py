@@ -17,7 +17,12 @@ from mosei_ssl.data import (
 )
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import evaluate_predictions
-from mosei_ssl.models import BackboneConfig, EmotionModel, emotion_predictions
+from mosei_ssl.models import (
+    BackboneConfig,
+    EmotionModel,
+    emotion_predictions,
+    learning_rate_multipliers,
+)
 from mosei_ssl.training.callbacks import BestWeights, Validation
 from mosei_ssl.training.config import FinetuneConfig
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
@@ -80,7 +85,10 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
     model.backbone.trainable = not config.freeze_backbone
     first = _batches(labelled, config, 0, 0)
     steps = first.steps_per_epoch * config.epochs
-    model.compile(optimizer=make_optimizer(config.optimizer, steps), loss=model.loss_function)
+    multipliers = _multipliers(model, config)
+    model.compile(
+        optimizer=make_optimizer(config.optimizer, steps, multipliers), loss=model.loss_function
+    )
     best = BestWeights(run.checkpoints / "best.npz", config.monitor, config.patience)
     keepers = {"best": best} if config.keep_best else {}
     train(
@@ -127,6 +135,13 @@ def _build(config: FinetuneConfig, segments: Segments) -> EmotionModel:
     return EmotionModel(backbone, asdict(config.head), config.seed)
 
 
+def _multipliers(model: EmotionModel, config: FinetuneConfig) -> dict[str, float]:
+    try:
+        return learning_rate_multipliers(model, config.optimizer.layer_decay)
+    except ValueError as error:
+        raise UserError(f"optimizer.{error}") from error
+
+
 def _batches(labelled: Segments, config: FinetuneConfig, epoch: int, step: int):
     return make_training_dataset(
         labelled,
@@ -161,8 +176,8 @@ def load_model(path: Path) -> keras.Model:
 
 def _take_over(path: Path, model: EmotionModel) -> None:
     """Copy what was learned; standardisation stays that of the dataset at hand."""
-    source = load_model(path).trainable_variables
-    for target, value in zip(model.backbone.trainable_variables, source, strict=True):
+    source = load_model(path).learned_variables
+    for target, value in zip(model.backbone.learned_variables, source, strict=True):
         target.assign(value)
 
 

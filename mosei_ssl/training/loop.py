@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training.callbacks import History, ProgressLine, Scalars, StopOnNaN
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.config import OptimizerConfig, Precision
@@ -48,8 +49,15 @@ def prepare(precision: Precision, seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(
+    config: OptimizerConfig, steps: int, multipliers: dict[str, float] | None = None
+) -> keras.optimizers.Optimizer:
     """AdamW with linear warm-up and cosine decay to zero over `steps` steps.
+
+    Args:
+        config: peak learning rate, warm-up and the rest.
+        steps: steps in all.
+        multipliers: of the learning rate, by variable path.
 
     References:
         Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
@@ -61,7 +69,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> keras.optimizers.Opti
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
+    optimizer = LayerwiseAdamW(
+        multipliers,
         learning_rate=schedule,
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm,

@@ -1,0 +1,71 @@
+"""AdamW with smaller steps for deeper layers."""
+
+import keras
+
+from mosei_ssl.models.emotion_model import EmotionModel
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class LayerwiseAdamW(keras.optimizers.AdamW):
+    """AdamW whose learning rate is multiplied by a number of its own for some variables.
+
+    Args:
+        multipliers: numbers by variable path; 1 where there is none.
+        **kwargs: as for `keras.optimizers.AdamW`.
+
+    Example:
+        >>> multipliers = learning_rate_multipliers(model, layer_decay=0.5)
+        >>> optimizer = LayerwiseAdamW(multipliers, learning_rate=1e-3)
+
+    References:
+        Howard and Ruder, Universal Language Model Fine-tuning, ACL 2018
+        (https://arxiv.org/abs/1801.06146).
+    """
+
+    def __init__(self, multipliers: dict[str, float] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.multipliers = dict(multipliers or {})
+        self._multiplier_by_index: list[float] = []
+
+    def build(self, variables):
+        super().build(variables)
+        self._multiplier_by_index = [self.multipliers.get(v.path, 1.0) for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        # By index: the TensorFlow backend hands over its own variables, which have no path.
+        multiplier = self._multiplier_by_index[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * multiplier)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(multipliers=self.multipliers)
+        return config
+
+
+def learning_rate_multipliers(model: EmotionModel, layer_decay: float) -> dict[str, float]:
+    """Smaller steps the farther a layer is from the head.
+
+    Args:
+        model: the emotion model.
+        layer_decay: float in [0, 1]. The encoder's last stage gets this share of the head's
+            learning rate, the one before it this share of that, and so on. 1 treats all alike, 0
+            leaves the encoder as it is.
+
+    Returns:
+        Multipliers by variable path, of the encoder's trainable variables.
+
+    Raises:
+        ValueError: If `layer_decay` is out of range.
+
+    Example:
+        >>> learning_rate_multipliers(model, 0.5)  # doctest: +SKIP
+        {'backbone/encoder/projection/kernel': 0.25, ...}
+    """
+    if not 0.0 <= layer_decay <= 1.0:
+        raise ValueError(f"layer_decay must lie in [0, 1], not {layer_decay}")
+    multipliers, multiplier = {}, 1.0
+    for stage in reversed(model.backbone.encoder.stages):
+        multiplier *= layer_decay
+        for layer in stage:
+            multipliers.update({v.path: multiplier for v in layer.trainable_variables})
+    return multipliers

@@ -1,0 +1,55 @@
+"""Smaller steps for deeper layers."""
+
+import keras
+import numpy as np
+import pytest
+from model_testing import make_batch
+
+from mosei_ssl.models import (
+    EmotionModel,
+    HeadConfig,
+    LayerwiseAdamW,
+    learning_rate_multipliers,
+)
+
+
+def test_multipliers_fall_from_the_head_to_the_input(backbone):
+    model = EmotionModel(backbone, HeadConfig(), seed=1)
+    multipliers = learning_rate_multipliers(model, 0.5)
+    stages = backbone.encoder.stages
+    assert multipliers[stages[-1][0].trainable_variables[0].path] == 0.5
+    assert multipliers[stages[0][0].kernel.path] == 0.5 ** len(stages)
+    assert set(multipliers) == {v.path for v in backbone.encoder.trainable_variables}
+    with pytest.raises(ValueError, match="layer_decay"):
+        learning_rate_multipliers(model, 1.5)
+
+
+def test_first_step_is_the_learning_rate_times_the_multiplier():
+    fast, slow = (keras.Variable([1.0], name=name) for name in ("fast", "slow"))
+    optimizer = LayerwiseAdamW({slow.path: 0.1}, learning_rate=0.01, weight_decay=0.0)
+    optimizer.build([fast, slow])
+    one = keras.ops.ones((1,))
+    optimizer.apply([one, one], [fast, slow])
+    # Adam's first step is the learning rate, whatever the gradient.
+    steps = [1.0 - float(keras.ops.convert_to_numpy(v)[0]) for v in (fast, slow)]
+    np.testing.assert_allclose(steps, [0.01, 0.001], rtol=1e-3)
+
+
+def test_a_decay_of_zero_leaves_the_encoder_alone(backbone):
+    model = EmotionModel(backbone, HeadConfig(embedding_dim=4), seed=1)
+    before = backbone.encoder.get_weights()
+    optimizer = LayerwiseAdamW(
+        learning_rate_multipliers(model, 0.0), learning_rate=1e-2, weight_decay=0.0
+    )
+    model.compile(optimizer, loss=model.loss_function)
+    model.fit(make_batch([20] * 4), np.eye(4, 6), verbose=0)
+    trained = {v.path for v in backbone.encoder.trainable_variables}
+    for variable, old in zip(backbone.encoder.weights, before, strict=True):
+        if variable.path in trained:
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), old)
+
+
+def test_optimizer_is_serialised():
+    optimizer = LayerwiseAdamW({"a/kernel": 0.25}, learning_rate=0.01)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert copy.multipliers == {"a/kernel": 0.25}
