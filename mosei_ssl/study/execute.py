@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import json
 import logging
 import resource
 import shutil
@@ -83,12 +84,24 @@ def _locked(study: Path, cell: Cell) -> Iterator[None]:
         yield
 
 
-def _run_directory(folder: Path) -> str:
-    """The cell's run directory; one that was cut off before its first file is cleared."""
-    run = folder / "run"
-    if run.exists() and not (run / "run.json").exists():
-        shutil.rmtree(run)
-    return str(run)
+def _run_directory(cell: Cell, study: Path) -> str:
+    """The cell's run directory, cleared if what lies there cannot be gone on with.
+
+    That is a run cut off before its first file, one of other options, and one of a study that has
+    been moved since: a run remembers where its pretraining was.
+    """
+    folder = study / cell.path
+    run, mark = folder / "run", folder / "started.json"
+    ours = {"key": cell.key, "study": str(study.resolve())}
+    try:
+        same = json.loads(mark.read_text(encoding="utf-8")) == ours
+    except (OSError, ValueError):
+        same = False
+    if not same or not (run / "run.json").exists():
+        shutil.rmtree(run, ignore_errors=True)
+    if not same:
+        write_json(mark, ours)
+    return str(run.resolve())
 
 
 def _typed(kind: type, options: dict[str, Any], **fixed: Any) -> Any:
@@ -100,7 +113,7 @@ def _typed(kind: type, options: dict[str, Any], **fixed: Any) -> Any:
 def _pretrain(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.training import PretrainConfig, pretrain
 
-    config = _typed(PretrainConfig, cell.options["run"], run=_run_directory(folder))
+    config = _typed(PretrainConfig, cell.options["run"], run=_run_directory(cell, study))
     run = pretrain(config)
     _save_example(run / "task.keras", config.data, folder / "example.npz")
     return {"disk_mb": _disk_mb(run.path)}
@@ -138,9 +151,9 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
 
     pretrained = None
     if "pretraining" in cell.options:
-        pretrained = str(study / cell.options["pretraining"]["path"] / "run")
+        pretrained = str(study.resolve() / cell.options["pretraining"]["path"] / "run")
     config = _typed(
-        FinetuneConfig, cell.options["run"], run=_run_directory(folder), pretrained=pretrained
+        FinetuneConfig, cell.options["run"], run=_run_directory(cell, study), pretrained=pretrained
     )
     run = finetune(config)
     segments = load_segments(config.data, cell.options["split"]).labelled()
