@@ -104,6 +104,7 @@ def test_onnx_gives_the_same_numbers_in_batches_too(model, served):
             np.testing.assert_allclose(together[name][index], truth[name][0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_formats_go_into_the_export_and_its_manifest(emotion_model, tmp_path):
     from mosei_ssl.serving import export_model
 

@@ -122,6 +122,7 @@ def run_c(program, saved_model, features, length):
     )
 
 
+@pytest.mark.slow
 def test_c_program_gives_the_same_numbers(c_program, saved_model):
     features, length = batch(40, 7)
     found = run_c(c_program, saved_model, features, length)
@@ -131,6 +132,7 @@ def test_c_program_gives_the_same_numbers(c_program, saved_model):
     np.testing.assert_allclose(answers, truth["present"], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "length", "message"),
     [
