@@ -241,9 +241,10 @@ def pretrain_options(
     """
     from mosei_ssl.training.config import PretrainConfig
 
-    fixed = {"run": "", "data": _data(config, dataset), "seed": seed}
     values = merge(config.pretrain, arm.pretrain)
     where = f"{where}.pretrain" if arm.pretrain and where else "pretrain"
+    data = _data(config, dataset, values.pop("data", {}), where)
+    fixed = {"run": "", "data": data, "seed": seed}
     return _resolve(PretrainConfig, values, merge(config.backbone, arm.backbone), where, fixed)
 
 
@@ -279,24 +280,28 @@ def finetune_options(
     """
     from mosei_ssl.training.config import FinetuneConfig
 
+    values = merge(config.finetune, arm.finetune, nested(trial or {}))
+    where = f"{where}.finetune" if arm.finetune and where else "finetune"
     fixed = {
         "run": "",
-        "data": _data(config, dataset),
+        "data": _data(config, dataset, values.pop("data", {}), where),
         "labels": labels,
         "pretrained": None,
         "from_scratch": not arm.pretrained,
         "seed": seed,
         "keep_best": arm.early_stopping,
     }
-    values = merge(config.finetune, arm.finetune, nested(trial or {}))
     if not arm.early_stopping:
         values["patience"] = 0
-    where = f"{where}.finetune" if arm.finetune and where else "finetune"
     return _resolve(FinetuneConfig, values, merge(config.backbone, arm.backbone), where, fixed)
 
 
-def _data(config: StudyConfig, dataset: str) -> DataConfig:
-    return dataclasses.replace(config.data, dataset=dataset)
+def _data(config: StudyConfig, dataset: str, own: dict[str, Any], where: str) -> DataConfig:
+    """The study's data options with a stage's own laid over them; the dataset is the fold's."""
+    shared = dataclasses.asdict(config.data)
+    fixed = {"data_dir": shared.pop("data_dir"), "dataset": dataset}
+    shared.pop("dataset")
+    return build(DataConfig, merge(shared, own), f"{where}.data", fixed=fixed)
 
 
 def _resolve(

@@ -157,3 +157,15 @@ def test_the_papers_study_is_valid():
     assert config.budgets == [25, 50, 100, 200, 400, 800, 1600, "all"]
     assert len(config.seeds) >= 3
     assert {arm.name for arm in config.arms} >= {"ssl", "baseline"}
+
+
+def test_shipped_studies_are_valid_and_pretraining_may_have_batches_of_its_own():
+    folder = Path(__file__).parents[2] / "configs"
+    for name in ("small_study.yaml", "mosei_paper.yaml"):
+        config = load_study_config(folder / name)
+        for arm in config.arms:
+            assert pretrain_options(config, arm, "covarep-1", 0)["data"]["dataset"] == "covarep-1"
+            assert finetune_options(config, arm, "covarep-1", 25, 0)["labels"] == 25
+    small = load_study_config(folder / "small_study.yaml")
+    assert pretrain_options(small, small.arms[0], "covarep-1", 0)["data"]["batch_size"] == 128
+    assert finetune_options(small, small.arms[0], "covarep-1", 25, 0)["data"]["batch_size"] == 32
