@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.models.backbone import Backbone
@@ -57,7 +58,7 @@ def build_backbone(
     Example:
         >>> backbone = build_backbone(BackboneConfig(kind="gru"), [0.0] * 74, [1.0] * 74)
     """
-    options = {
+    options: dict[str, Any] = {
         "hidden_dim": config.hidden_dim,
         "num_layers": config.num_layers,
         "dropout": config.dropout,

@@ -47,8 +47,8 @@ class TwoCropContrastiveModel(PretrainingModel):
         ICASSP 2021 (https://arxiv.org/abs/2010.10915).
     """
 
-    METRICS = ("retrieval_accuracy",)
-    OPTIONS = (
+    METRICS: tuple[str, ...] = ("retrieval_accuracy",)
+    OPTIONS: tuple[str, ...] = (
         "min_crop",
         "max_crop",
         "feature_dropout",

@@ -67,13 +67,13 @@ def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
             for name, values in predictors.items()
         },
     }
-    np.savez(
-        directory / f"predictions-{split}.npz",
-        video_ids=segments.video_ids,
-        segment_ids=segments.segment_ids,
-        labels=segments.emotions,
+    kept: dict[str, Any] = {
+        "video_ids": segments.video_ids,
+        "segment_ids": segments.segment_ids,
+        "labels": segments.emotions,
         **predictions,
-    )
+    }
+    np.savez(directory / f"predictions-{split}.npz", **kept)
     _add_to_metrics(directory, split, result)
     return result
 
