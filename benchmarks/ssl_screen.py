@@ -5,7 +5,7 @@ weights differ. Every number is a score on the validation split; the test split 
 that have finished are kept, so the same command goes on where it was interrupted.
 
 Example:
-    mosei-ssl build --manual-dir DIR --folds folds_cv1.json --data-dir data    # prints the name
+    mosei-ssl build --manual-dir DIR --folds DIR/folds_cv1.json --data-dir data   # prints a name
     python benchmarks/ssl_screen.py --data-dir data --datasets NAME1 NAME4 \
         --pretrain configs/small_pretrain.yaml --finetune configs/small_finetune.yaml \
         --labels 50 100 --seeds 0 1 2 --out screens/whitening
