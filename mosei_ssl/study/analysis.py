@@ -288,30 +288,20 @@ def _savings(
     metric: str,
     level: float,
 ) -> dict[str, Any] | None:
-    """Labels that the baseline needs to match the arm at each budget, by fitted curves."""
-    fits = {
-        (who, what): _fit(draws, names, budgets, metric, what)
-        for who, draws in (("arm", arm), ("baseline", baseline))
-        for what in ("value", "both")
-    }
-    if any(fitted is None for fitted in fits.values()):
-        return None
+    """Labels that the baseline needs to match the arm at each budget."""
     labels = np.array([budgets[b] for b in names], dtype=np.float64)
     smallest, largest = float(labels[0]), float(labels[-1])
-    needed = {
-        what: equal_labels(
-            fits["arm", what],  # type: ignore[arg-type]
-            fits["baseline", what],  # type: ignore[arg-type]
-            labels,
-            smallest=smallest,
-            largest=largest,
-        )
-        for what in ("value", "both")
-    }
-    if fits["baseline", "value"].gain[0] == 0:  # type: ignore[union-attr]
-        # A baseline that does not improve with labels matches with any number or with none.
-        empty = {"baseline_labels": None, "low": None, "high": None}
-        return {budget: {**empty, "beyond": False, "high_beyond": False} for budget in names}
+    needed = {}
+    for what in ("value", "both"):
+        fitted = _fit(baseline, names, budgets, metric, what)
+        difference = _overall(arm, names, metric, what) - _overall(baseline, names, metric, what)
+        if fitted is None or not np.isfinite(difference).all():
+            return None
+        if what == "value" and fitted.gain[0] == 0:
+            # A baseline that does not improve with labels matches with any number or with none.
+            empty = {"baseline_labels": None, "low": None, "high": None}
+            return {budget: {**empty, "beyond": False, "high_beyond": False} for budget in names}
+        needed[what] = equal_labels(difference, fitted, labels, smallest=smallest, largest=largest)
     low, high = np.quantile(needed["both"], _tails(level), axis=0)
     value = needed["value"][0]
     return {

@@ -61,8 +61,9 @@ class Curves:
 def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool) -> Curves:
     """Fit power laws by least squares, many at once.
 
-    Exponents are searched on a grid; limit and gain then have a closed form. A fit by which
-    more labels would hurt is replaced by a flat line.
+    Exponents are searched on a grid; limit and gain then have a closed form. Fits whose limit is
+    impossible (an error below 0, a score above 1) do not count. A fit by which more labels would
+    hurt is replaced by a flat line.
 
     Args:
         labels: [K] numbers of labels, ascending.
@@ -100,7 +101,8 @@ def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool)
         slope = ((x - x_mean) * (scores - centre[:, None])).sum(axis=1) / ((x - x_mean) ** 2).sum()
         level = centre - slope * x_mean
         error = np.mean((scores - level[:, None] - slope[:, None] * x) ** 2, axis=1)
-        better = (error < best - 1e-15) & (slope * sign > 0)
+        possible = (level >= 0.0) if lower_is_better else (level <= 1.0)
+        better = (error < best - 1e-15) & (slope * sign > 0) & possible
         best = np.where(better, error, best)
         limit, gain = np.where(better, level, limit), np.where(better, slope, gain)
         exponent = np.where(better, power, exponent)
@@ -129,14 +131,22 @@ def converged_budget(difference: np.ndarray, half_width: np.ndarray) -> np.ndarr
 
 
 def equal_labels(
-    arm: Curves, baseline: Curves, labels: np.ndarray, *, smallest: float, largest: float
+    difference: np.ndarray,
+    baseline: Curves,
+    labels: np.ndarray,
+    *,
+    smallest: float,
+    largest: float,
 ) -> np.ndarray:
     """How many labels the baseline needs to match an arm at each budget.
 
+    The arm's score is taken to be the baseline's curve plus the measured difference, so that no
+    difference saves no labels however well the curve fits.
+
     Args:
-        arm: [R] curves of the arm.
+        difference: [R, K] arm minus baseline at each budget.
         baseline: [R] curves of the baseline.
-        labels: [K] budgets of the arm.
+        labels: [K] budgets.
         smallest: Answers below this budget are not seen by the study and are set to it.
         largest: Answers above, infinity included, are set to it.
 
@@ -146,10 +156,10 @@ def equal_labels(
     Example:
         >>> n = np.array([25.0, 100.0, 400.0])
         >>> base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
-        >>> arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
-        >>> equal_labels(arm, base, n, smallest=25, largest=400).round().tolist()
+        >>> found = equal_labels((-0.5 * n**-0.5)[None], base, n, smallest=25, largest=400)
+        >>> found.round().tolist()
         [[100.0, 400.0, 400.0]]
     """
-    wanted = arm.at(np.asarray(labels, dtype=np.float64))
+    wanted = baseline.at(np.asarray(labels, dtype=np.float64)) + difference
     needed = np.stack([baseline.labels_for(wanted[:, k]) for k in range(wanted.shape[1])], axis=1)
     return np.clip(needed, smallest, largest)

@@ -338,7 +338,13 @@ def reconstruction_figure(
         titles = ("segment", "what the encoder saw", "with reconstructed timesteps")
         for axis, values, title in zip(axes.flat, (target, seen, filled), titles, strict=True):
             image = axis.imshow(
-                values.T, aspect="auto", cmap="cividis", vmin=-2.5, vmax=2.5, origin="lower"
+                values.T,
+                aspect="auto",
+                cmap="cividis",
+                vmin=-2.5,
+                vmax=2.5,
+                origin="lower",
+                interpolation="nearest",
             )
             axis.set_title(title, fontsize=10)
             axis.set_xlabel("timestep")

@@ -195,8 +195,8 @@ def _convergence_blocks(result: dict[str, Any], compared: Sequence[str], stamp: 
         "Curves are power laws, score = limit + gain * labels ** -exponent. The budget of "
         "convergence is the smallest from which on, at it and all larger ones, the difference "
         "cannot be told from zero; its interval repeats that decision on every bootstrap sample. "
-        "Labels needed are read off the fitted curves and end at the study's smallest and largest "
-        "budget.",
+        "Labels needed are those at which the baseline's curve has changed by the measured "
+        "difference; they end at the study's smallest and largest budget.",
         Figure(
             "savings",
             figures.savings_figure(result, ["mae", "accuracy", "pearson_r"], stamp=stamp),
@@ -266,12 +266,13 @@ def _design_blocks(
     rows = []
     for arm in config.arms:
         trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
+        differs = {**arm.backbone, **arm.pretrain, **arm.finetune}
         rows.append(
             [
                 arm.name + (" (baseline)" if arm.name == config.baseline else ""),
                 "yes" if arm.pretrained else "no",
                 "yes" if arm.early_stopping else "no",
-                json.dumps({**arm.backbone, **arm.pretrain, **arm.finetune}) or "-",
+                json.dumps(differs) if differs else "-",
                 json.dumps(trial) if trial else "-",
             ]
         )

@@ -81,15 +81,19 @@ def sentences(result: Mapping[str, Any], arm: str, metric: str) -> list[str]:
     found = result["differences"].get(arm)
     if not found:
         return [f"{arm}: no complete budget to compare with {result['baseline']}."]
-    better, worse, open_ = [], [], []
+    # "all" alone reads like "every".
+    names = {b: f"all {count:.0f}" if b == "all" else b for b, count in result["budgets"].items()}
+    better: list[str] = []
+    worse: list[str] = []
+    open_: list[str] = []
     for budget, by_metric in found.items():
         point = by_metric[metric]["overall"]
         if point["low"] is None or point["low"] <= 0 <= point["high"]:
-            open_.append(budget)
+            open_.append(names[budget])
         elif (point["value"] < 0) == (metric in LOWER_IS_BETTER):
-            better.append(budget)
+            better.append(names[budget])
         else:
-            worse.append(budget)
+            worse.append(names[budget])
     label = METRIC_LABELS[metric]
     said = [
         f"{arm} is {word} than {result['baseline']} in {label} at {', '.join(budgets)} labels"
@@ -99,7 +103,7 @@ def sentences(result: Mapping[str, Any], arm: str, metric: str) -> list[str]:
     if open_:
         said.append(f"No difference in {label} can be told at {', '.join(open_)} labels")
     values = "; ".join(
-        f"{budget}: {with_interval(by_metric[metric]['overall'], signed=True)}"
+        f"{names[budget]}: {with_interval(by_metric[metric]['overall'], signed=True)}"
         for budget, by_metric in found.items()
     )
     return [f"{'. '.join(said)}. Difference in {label} by budget: {values}."]

@@ -57,7 +57,7 @@ def test_the_report_holds_what_was_planted(study):
     path = report.write_report(out, config, folds, [25, "all"], cells, {}, {})
     html = path.read_text()
     assert "ssl is better than baseline in MAE at 25 labels" in html
-    assert "No difference in MAE can be told at all labels" in html
+    assert "No difference in MAE can be told at all 400 labels" in html
     assert "Planted &lt;study&gt;" in html
     # Self-contained: nothing is fetched from anywhere.
     assert not re.search(r"<(script|link|img|iframe)\b", html)

@@ -151,12 +151,29 @@ def test_a_curve_that_gets_worse_is_flat():
 def test_labels_saved_by_hand():
     n = np.array([25.0, 100.0, 400.0, 1600.0])
     base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
-    arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
-    found = equal_labels(arm, base, n, smallest=25, largest=1600)
+    found = equal_labels((-0.5 * n**-0.5)[None], base, n, smallest=25, largest=1600)
     # Half the error at the same number needs four times the labels.
     assert found[0] == pytest.approx([100, 400, 1600, 1600], rel=1e-3)
-    worse = equal_labels(base, arm, n, smallest=25, largest=1600)
+    arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
+    worse = equal_labels((0.5 * n**-0.5)[None], arm, n, smallest=25, largest=1600)
     assert worse[0] == pytest.approx([25, 25, 100, 400], rel=1e-3)
+
+
+def test_no_difference_saves_no_labels_however_badly_the_curve_fits():
+    n = np.array([25.0, 100.0, 400.0])
+    base = fit_curves(n, np.array([[0.333, 0.348, 0.306]]), lower_is_better=True)
+    found = equal_labels(np.zeros((1, 3)), base, n, smallest=25, largest=400)
+    assert found[0] == pytest.approx(n)
+
+
+def test_curves_do_not_promise_the_impossible():
+    n = np.array([25.0, 100.0, 400.0])
+    straight = np.log(n) / np.log(400) * 0.4
+    rising = fit_curves(n, straight[None], lower_is_better=False)
+    falling = fit_curves(n, (0.4 - straight + 0.02)[None], lower_is_better=True)
+    assert rising.limit[0] <= 1
+    assert falling.limit[0] >= 0
+    assert rising.gain[0] < 0 < falling.gain[0]
 
 
 def test_convergence_by_hand():
