@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from scipy import fft
 
 from mosei_ssl.covarep.harmonics import DFT
 from mosei_ssl.covarep.signal import SAMPLE_RATE, blocks, round_half_away
@@ -13,6 +14,8 @@ _MAX_ORDER = DFT // 2 - 1
 _MAX_ITERATIONS = 200
 _STOP = np.log(10) / 10
 _BLOCK = 48
+_MANY = 256
+"""Cepstral coefficients from which FFTs are quicker than matrix products."""
 
 
 class _CosineTransform:
@@ -59,15 +62,31 @@ class _CosineTransform:
         return result
 
 
+class _FourierTransform:
+    """The same by FFT, for the thousands of coefficients of frames without a pitch."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def cepstrum(self, level: np.ndarray) -> np.ndarray:
+        result = fft.irfft(level, DFT, axis=1)[:, : self.size]
+        result[:, 1:] *= 2
+        return result
+
+    def spectrum(self, cepstra: np.ndarray) -> np.ndarray:
+        return fft.rfft(cepstra, DFT, axis=1).real
+
+
 @functools.lru_cache(maxsize=16)
 def _transform(size: int) -> _CosineTransform:
     return _CosineTransform(size)
 
 
-def _transform_for(size: int) -> _CosineTransform:
-    """The smallest cached transform with at least ``size`` coefficients."""
-    step = 16 if size <= 256 else 256
-    return _transform(min(-(-size // step) * step, _MAX_ORDER + 1))
+def _transform_for(size: int) -> _CosineTransform | _FourierTransform:
+    """The quickest transform with at least ``size`` coefficients."""
+    if size > _MANY:
+        return _FourierTransform(size)
+    return _transform(-(-size // 16) * 16)
 
 
 def _final_order(requested: np.ndarray) -> np.ndarray:

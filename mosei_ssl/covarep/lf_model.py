@@ -67,6 +67,15 @@ def _rates() -> np.ndarray:
     return chebyshev.chebfit(nodes, solved, _DEGREE)
 
 
+def _powers(base: np.ndarray, count: int) -> np.ndarray:
+    """Powers 1..count of numbers on the unit circle, [M, 1] to [M, count]."""
+    # Few exponentials and one product are much cheaper than an exponential each.
+    angle = np.angle(base)
+    fine = np.exp(1j * angle * np.arange(1, 65))
+    coarse = np.exp(1j * angle * np.arange(0, count, 64))
+    return (coarse[:, :, None] * fine[:, None, :]).reshape(len(base), -1)[:, :count]
+
+
 def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
     """Spectrum of the glottal flow derivative at the harmonics of its fundamental.
 
@@ -89,12 +98,17 @@ def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
     te, ta, omega = shape.te, shape.ta, shape.omega
     alpha, epsilon = alpha[:, None], epsilon[:, None]
     v = 2j * np.pi * np.arange(1, harmonics + 1)
-    delay = np.exp(-v * te)
+    delay = _powers(np.exp(-2j * np.pi * te), harmonics)
     sigma = alpha - v
     sine, cosine = np.sin(omega * te), np.cos(omega * te)
-    opening = -omega / (np.exp(alpha * te) * sine) - delay * (sigma - omega * cosine / sine)
-    opening /= sigma * sigma + omega * omega
+    opening = delay * (omega * cosine / sine - sigma)
+    opening -= omega / (np.exp(alpha * te) * sine)
+    sigma *= sigma
+    sigma += omega * omega
+    opening /= sigma
     # exp(-v) is one at the harmonics, so the end of the period needs no exponential of its own.
-    closing = epsilon * (1 - epsilon * ta) * (delay - 1) - epsilon * ta * v * delay
-    closing /= epsilon * ta * v * (epsilon + v)
-    return opening + closing
+    closing = delay * (1 - epsilon * ta - ta * v)
+    closing -= 1 - epsilon * ta
+    closing /= ta * v * (epsilon + v)
+    opening += closing
+    return opening
