@@ -100,6 +100,9 @@ def train(model: keras.Model, plan: Plan) -> None:
         progress,
         checkpoint,
     ]
+    # A run cut off after its last epoch never gets to fit(), which would do this.
+    for callback in callbacks:
+        callback.set_model(model)
     epoch, step = checkpoint.restore(model)
     try:
         if step:

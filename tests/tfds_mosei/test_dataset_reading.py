@@ -147,6 +147,8 @@ def test_beam_gives_the_same_examples(built, corpus, tmp_path):
 def test_without_beam_the_message_says_what_to_install(corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "tfds_mosei.beam_pipeline", raising=False)
+    # An earlier test may have loaded it: the package then still holds it as an attribute.
+    monkeypatch.delattr(tfds_mosei, "beam_pipeline", raising=False)
     with pytest.raises(CorpusError, match=r"mosei_ssl\[build\]"):
         tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus, beam_flags=[])
 

@@ -73,6 +73,20 @@ def test_finetuning_stopped_within_an_epoch_goes_on_exactly(finetuning, terminat
     assert resumed.info["result"] == undisturbed.info["result"]
 
 
+def test_a_run_cut_off_after_its_last_epoch_is_completed(finetuning, monkeypatch):
+    undisturbed = finetune(finetuning("whole", from_scratch=True))
+
+    def cut_off(model, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mosei_ssl.training.finetuning.save_model", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(finetuning("parts", from_scratch=True))
+    monkeypatch.undo()
+    resumed = finetune(finetuning("parts", from_scratch=True))
+    assert_same(weights(undisturbed, "model.keras"), weights(resumed, "model.keras"))
+
+
 @pytest.mark.slow
 def test_kill_9_at_any_moment(pretraining, tmp_path):
     undisturbed = pretrain(pretraining("whole"))
