@@ -37,9 +37,9 @@ class FrameIndex:
         # Rows of real corpora are in order; then nothing needs to be moved or copied. NaN fails
         # every comparison, so only the outermost times can still be infinite.
         self._in_order = bool(
-            np.all(ends - starts > EPSILON)
-            and np.all(starts[1:] >= starts[:-1])
-            and np.all(ends[1:] >= ends[:-1])
+            (ends - starts > EPSILON).all()
+            and (starts[1:] >= starts[:-1]).all()
+            and (ends[1:] >= ends[:-1]).all()
             and (not len(intervals) or (np.isfinite(starts[0]) and np.isfinite(ends[-1])))
         )
         self._nested = False

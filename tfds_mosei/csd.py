@@ -11,12 +11,12 @@ with a file comes out as a `CorpusError` that names it.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from tfds_mosei.csd_writer import write
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.global_heap import read_first_text
+from tfds_mosei.stored_rows import Rows, StoredRows
 
 __all__ = ["MAX_COLUMNS", "MAX_METADATA", "MAX_ROWS", "ComputationalSequence", "write"]
 
@@ -37,6 +38,8 @@ MAX_COLUMNS = 4096
 
 MAX_METADATA = 10_000
 """Elements of a metadata value beyond which it is left out."""
+
+_NATIVE = {np.float32: h5py.h5t.NATIVE_FLOAT, np.float64: h5py.h5t.NATIVE_DOUBLE}
 
 # What h5py raises for damaged files depends on where the damage sits.
 _READ_ERRORS = (
@@ -53,17 +56,22 @@ _READ_ERRORS = (
 )
 
 
-@contextlib.contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except CorpusError:
-        raise
-    except _READ_ERRORS as error:
-        raise CorpusError(
-            f"{path}: {what} cannot be read ({_one_line(error)}). "
-            "The file is damaged or cut short: fetch it again."
-        ) from error
+class _Reading:
+    """Turns whatever goes wrong inside into a `CorpusError`; cheap, since every video needs it."""
+
+    def __init__(self, path: Path, what: str):
+        self._path = path
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, _READ_ERRORS) and not isinstance(error, CorpusError):
+            raise CorpusError(
+                f"{self._path}: {self._what} cannot be read ({_one_line(error)}). "
+                "The file is damaged or cut short: fetch it again."
+            ) from error
 
 
 def _one_line(error: BaseException) -> str:
@@ -81,7 +89,6 @@ class ComputationalSequence:
         path: the file.
         root: root name, for example ``"COVAREP"``.
         video_ids: ids of the videos in the file, sorted.
-        metadata: what the file says about itself; values that are not JSON are kept as text.
 
     Raises:
         CorpusError: the file is missing, is not HDF5, is cut short or has no sequence in it.
@@ -102,24 +109,26 @@ class ComputationalSequence:
         self.path = Path(path)
         if not self.path.is_file():
             raise CorpusError(f"{self.path}: no such file. Check the path.")
+        self._opened = contextlib.ExitStack()
         try:
-            self._file = h5py.File(self.path, "r")
+            self._file = self._opened.enter_context(h5py.File(self.path, "r"))
+            self._bytes = self._opened.enter_context(self.path.open("rb", buffering=0))
         except _READ_ERRORS as error:
+            self._opened.close()
             raise CorpusError(
                 f"{self.path} is not a readable HDF5 file ({_one_line(error)}). A .csd file is "
                 "HDF5; this one is something else, or was cut short: fetch it again."
             ) from error
         try:
-            with _reading(self.path, "the list of contents"):
+            with _Reading(self.path, "the list of contents"):
                 self.root = self._find_root()
                 data = self._file[self.root]["data"]
                 self.video_ids: tuple[str, ...] = tuple(sorted(data))
                 self._known = frozenset(self.video_ids)
                 self._data: h5py.h5g.GroupID = data.id
-                self._last: tuple[str | None, Any] = (None, None)
-            self.metadata: dict[str, Any] = self._read_metadata()
+                self._last: tuple[str, _Video] | None = None
         except CorpusError:
-            self._file.close()
+            self.close()
             raise
 
     def _find_root(self) -> str:
@@ -137,7 +146,9 @@ class ComputationalSequence:
             )
         return roots[0]
 
-    def _read_metadata(self) -> dict[str, Any]:
+    @functools.cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What the file says about itself; values that are not JSON are kept as text."""
         metadata: dict[str, Any] = {}
         try:
             group = self._file[self.root].get("metadata")
@@ -158,21 +169,23 @@ class ComputationalSequence:
     def __len__(self) -> int:
         return len(self.video_ids)
 
-    def _open(self, video_id: str) -> tuple[h5py.h5d.DatasetID, h5py.h5d.DatasetID]:
+    def _open(self, video_id: str) -> "_Video":
         """Opens and checks the two arrays of a video.
 
         HDF5's own interface is used here: the usual one spends more time on making objects than
         on reading a video's rows.
         """
-        if video_id == self._last[0]:
+        if self._last is not None and self._last[0] == video_id:
             return self._last[1]
         if video_id not in self:
             raise CorpusError(f"{self.path}: no video {video_id!r} in it.")
-        arrays = []
+        place = video_id.encode("utf-8", "surrogateescape")
+        arrays: list[h5py.h5d.DatasetID] = []
+        video = None
         for name in ("intervals", "features"):
             try:
-                place = f"{video_id}/{name}".encode("utf-8", "surrogateescape")
-                arrays.append(h5py.h5d.open(self._data, place))
+                video = video or h5py.h5g.open(self._data, place)
+                arrays.append(h5py.h5d.open(video, name.encode()))
             except (KeyError, ValueError) as error:
                 raise CorpusError(
                     f"{self.path}: video {video_id!r} has no readable {name!r} "
@@ -180,9 +193,10 @@ class ComputationalSequence:
                     "again."
                 ) from error
         intervals, features = arrays
-        self._check(video_id, intervals.shape, features.shape)
-        self._last = (video_id, (intervals, features))
-        return intervals, features
+        opened = _Video(intervals, features, features.shape)
+        self._check(video_id, intervals.shape, opened.shape)
+        self._last = (video_id, opened)
+        return opened
 
     def _check(self, video_id: str, intervals: tuple[int, ...], features: tuple[int, ...]) -> None:
         if len(intervals) != 2 or intervals[1] != 2:
@@ -219,44 +233,50 @@ class ComputationalSequence:
         Raises:
             CorpusError: the video is missing or its arrays do not fit together.
         """
-        with _reading(self.path, f"video {video_id!r}"):
-            rows, columns = self._open(video_id)[1].shape
-            return int(rows), int(columns)
+        with _Reading(self.path, f"video {video_id!r}"):
+            return self._open(video_id).shape
 
-    def intervals(self, video_id: str) -> np.ndarray:
-        """Start and end of each row.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            float64 array [rows, 2], seconds.
-
-        Raises:
-            CorpusError: the video is missing or cannot be read.
-        """
-        with _reading(self.path, f"intervals of video {video_id!r}"):
-            return _read_numbers(self._open(video_id)[0], np.float64)
-
-    def features(self, video_id: str) -> np.ndarray:
-        """Rows of a video, as stored.
+    def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
+        """Intervals of one video, and its rows to take some from.
 
         Args:
             video_id: one of `video_ids`.
 
         Returns:
-            array [rows, columns]; numbers as float32, text as stored.
+            As `read`, but where the file holds the rows as float32 in one piece they are
+            `StoredRows`: read when they are taken, as long as the file is open.
 
         Raises:
-            CorpusError: the video is missing or cannot be read.
+            CorpusError: the video is missing or cannot be read; taking rows raises it too.
         """
-        with _reading(self.path, f"features of video {video_id!r}"):
-            dataset = self._open(video_id)[1]
-            if dataset.get_type().get_class() in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
-                return _read_numbers(dataset, np.float32)
-            if _has_variable_length(dataset.get_type()):
-                raise ValueError("neither numbers nor text of one length")
-            return np.asarray(h5py.Dataset(dataset)[()])
+        with _Reading(self.path, f"video {video_id!r}"):
+            video = self._open(video_id)
+            shape = (video.shape[0], 2)
+            stored = self._in_one_piece(video.intervals, shape, np.float64)
+            if stored is not None:
+                return stored[:], self._rows(video)
+            return _read_numbers(video.intervals, shape, np.float64), self._rows(video)
+
+    def _rows(self, video: "_Video") -> Rows:
+        dataset = video.features
+        stored = self._in_one_piece(dataset, video.shape, np.float32)
+        if stored is not None:
+            return stored
+        kind = dataset.get_type()
+        if kind.get_class() in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
+            return _read_numbers(dataset, video.shape, np.float32)
+        if _has_variable_length(kind):
+            raise ValueError("neither numbers nor text of one length")
+        return np.asarray(h5py.Dataset(dataset)[()])
+
+    def _in_one_piece(
+        self, dataset: h5py.h5d.DatasetID, shape: tuple[int, int], kind: type[np.floating]
+    ) -> StoredRows | None:
+        """The array as bytes in the file; None where they are not all there as `kind`."""
+        place = dataset.get_offset()
+        if place is None or not dataset.get_type().equal(_NATIVE[kind]):
+            return None
+        return StoredRows(self._bytes, place, shape, np.dtype(kind))
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Intervals and features of one video.
@@ -265,17 +285,19 @@ class ComputationalSequence:
             video_id: one of `video_ids`.
 
         Returns:
-            ``(intervals, features)``: float64 [rows, 2] in seconds, and [rows, columns].
+            ``(intervals, features)``: float64 [rows, 2] in seconds, and [rows, columns], numbers
+            as float32, text as stored.
 
         Raises:
             CorpusError: the video is missing or cannot be read.
         """
-        return self.intervals(video_id), self.features(video_id)
+        intervals, rows = self.open(video_id)
+        return intervals, rows[:]
 
     def close(self) -> None:
         """Closes the file."""
-        self._last = (None, None)
-        self._file.close()
+        self._last = None
+        self._opened.close()
 
     def __enter__(self) -> "ComputationalSequence":
         return self
@@ -284,9 +306,17 @@ class ComputationalSequence:
         self.close()
 
 
-def _read_numbers(dataset: h5py.h5d.DatasetID, kind: type[np.floating]) -> np.ndarray:
+class _Video(NamedTuple):
+    intervals: h5py.h5d.DatasetID
+    features: h5py.h5d.DatasetID
+    shape: tuple[int, int]
+
+
+def _read_numbers(
+    dataset: h5py.h5d.DatasetID, shape: tuple[int, int], kind: type[np.floating]
+) -> np.ndarray:
     """Reads a whole array; HDF5 converts, so that a wider form is never held in memory."""
-    values = np.empty(dataset.shape, kind)
+    values = np.empty(shape, kind)
     if values.size:
         dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
     return values

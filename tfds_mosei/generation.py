@@ -55,7 +55,8 @@ def video_examples(corpus: Corpus, split: str, video_id: str) -> tuple[Examples,
     """
     if split != UNLABELLED and not corpus.has_features(video_id):
         return iter(()), segments.unavailable(video_id, split, corpus.labels[video_id])
-    intervals, features = corpus.features.read(video_id)
     if split == UNLABELLED:
-        return segments.chunk_examples(video_id, split, intervals, features)
-    return segments.segment_examples(video_id, split, intervals, features, corpus.labels[video_id])
+        return segments.chunk_examples(video_id, split, *corpus.features.read(video_id))
+    # Only what lies in a segment is read here.
+    intervals, rows = corpus.features.open(video_id)
+    return segments.segment_examples(video_id, split, intervals, rows, corpus.labels[video_id])

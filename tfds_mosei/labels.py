@@ -73,7 +73,7 @@ def labels_from_sequence(sequence: ComputationalSequence) -> dict[str, VideoLabe
                 f"{sequence.path}: labels of video {video_id!r} have {values.shape[1]} columns of "
                 f"type {values.dtype}; '{LABEL_ROOT}' has the 7 numbers {', '.join(LABEL_NAMES)}."
             )
-        table[video_id] = VideoLabels(intervals, values[:, order].astype(np.float32))
+        table[video_id] = VideoLabels(intervals, values[:, order].astype(np.float32, copy=False))
     return table
 
 

@@ -83,6 +83,20 @@ class MatFeatures:
         ends = np.arange(1, len(features) + 1) * FRAME_PERIOD
         return np.stack([starts, ends], axis=1), features
 
+    def open(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """The same as `read`: a ``.mat`` file is read as a whole.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            As `read`.
+
+        Raises:
+            CorpusError: as `read`.
+        """
+        return self.read(video_id)
+
     def close(self) -> None:
         """Nothing is held open between videos."""
 

@@ -12,6 +12,7 @@ from tfds_mosei.chunks import cut_at_pauses
 from tfds_mosei.labels import VideoLabels, clip_labels
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, NUM_FEATURES, VUV_COLUMN
 from tfds_mosei.statistics import ColumnMoments
+from tfds_mosei.stored_rows import Rows
 
 DROP_REASONS = {
     "bad_interval": "start or end is not a number, or the end lies before the start",
@@ -139,7 +140,7 @@ def segment_examples(
     video_id: str,
     split: str,
     intervals: np.ndarray,
-    features: np.ndarray,
+    features: Rows,
     labels: VideoLabels,
 ) -> tuple[Iterator[tuple[str, dict[str, Any]]], VideoSummary]:
     """Cuts a video into its annotated segments.
@@ -148,7 +149,7 @@ def segment_examples(
         video_id: id of the video.
         split: split it belongs to.
         intervals: float64 [n, 2], start and end of each row in seconds.
-        features: float32 [n, 74], COVAREP rows.
+        features: float32 [n, 74], COVAREP rows, in memory or read as they are needed.
         labels: its labels, m rows.
 
     Returns:
@@ -160,7 +161,7 @@ def segment_examples(
 
 
 def _segments(
-    intervals: np.ndarray, features: np.ndarray, labels: VideoLabels, summary: VideoSummary
+    intervals: np.ndarray, features: Rows, labels: VideoLabels, summary: VideoSummary
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     index = FrameIndex(intervals)
     values, clipped = clip_labels(labels.values)
@@ -171,10 +172,10 @@ def _segments(
     kept: list[int] = []
     found = index.rows_of_each(np.nan_to_num(labels.intervals))
     for row, (start, end) in enumerate(labels.intervals):
-        frames = features[found[row]]
         reason = _reason_to_drop(start, end, values[row])
-        if reason is None and not len(frames):
-            reason = "outside_features"
+        if reason is None:
+            frames = features[found[row]]
+            reason = None if len(frames) else "outside_features"
         if reason is not None:
             summary.dropped.append((row, reason))
             continue

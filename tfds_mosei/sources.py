@@ -15,6 +15,7 @@ from tfds_mosei.errors import CorpusError
 from tfds_mosei.labels import VideoLabels, csv_columns, labels_from_csv, labels_from_sequence
 from tfds_mosei.mat import MatFeatures
 from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
+from tfds_mosei.stored_rows import Rows
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
@@ -27,6 +28,9 @@ class FeatureSource(Protocol):
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Intervals float64 [n, 2] in seconds and rows float32 [n, 74] of a video."""
+
+    def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
+        """The same, with rows that are read when they are asked for, where that is possible."""
 
     def close(self) -> None:
         """Closes what is open."""
@@ -61,13 +65,28 @@ class CsdFeatures:
         Raises:
             CorpusError: the video cannot be read, or is not COVAREP.
         """
+        intervals, features = self.open(video_id)
+        return intervals, features[:]
+
+    def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
+        """Intervals of one video, and its rows to take some from.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            As `read`, but rows that lie in the file in one piece are read when they are taken.
+
+        Raises:
+            CorpusError: the video cannot be read, or is not COVAREP.
+        """
         _, width = self._sequence.shape(video_id)
         if width != NUM_FEATURES:
             raise CorpusError(
                 f"{self._sequence.path}: features of video {video_id!r} have {width} columns; "
                 f"COVAREP has {NUM_FEATURES}. This is another feature set."
             )
-        intervals, features = self._sequence.read(video_id)
+        intervals, features = self._sequence.open(video_id)
         if features.dtype != np.float32:
             raise CorpusError(
                 f"{self._sequence.path}: features of video {video_id!r} are of type "

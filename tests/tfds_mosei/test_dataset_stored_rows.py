@@ -1,0 +1,146 @@
+"""Rows taken straight from the file are those that HDF5 gives, and errors are clear."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from mosei_corpus import examples, frames, label, ramp, write_corpus
+
+import tfds_mosei
+from tfds_mosei import FEATURE_NAMES, CorpusError, csd
+from tfds_mosei.stored_rows import StoredRows
+
+
+def write_plain(path, count=50, **options):
+    """A .csd file whose arrays lie in one piece."""
+    with h5py.File(path, "w", **options) as file:
+        video = file.create_group("COVAREP/data/v")
+        video["features"] = ramp(count)
+        video["intervals"] = frames(count)
+    return path
+
+
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_rows_in_one_piece_are_read_from_the_file(tmp_path, userblock):
+    path = write_plain(tmp_path / "x.csd", userblock_size=userblock)
+    with csd.ComputationalSequence(path) as sequence:
+        intervals, rows = sequence.open("v")
+        assert isinstance(rows, StoredRows)
+        assert rows.shape == (50, 74)
+        np.testing.assert_array_equal(intervals, frames(50))
+        np.testing.assert_array_equal(rows[:], ramp(50))
+        np.testing.assert_array_equal(rows[3:7], ramp(50)[3:7])
+        np.testing.assert_array_equal(rows[40:90], ramp(50)[40:])
+        np.testing.assert_array_equal(rows[np.array([9, 4, 30])], ramp(50)[[9, 4, 30]])
+        for nothing in (slice(7, 7), slice(9, 3), slice(60, 70), np.array([], int)):
+            assert rows[nothing].shape == (0, 74)
+        assert rows[0:1].flags.owndata
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": ">f4"}, {"dtype": "<f8"}, {"dtype": "<f2"}, {"chunks": (7, 74)}],
+    ids=str,
+)
+def test_rows_stored_in_another_way_come_out_the_same(tmp_path, options):
+    rows = ramp(50).astype(np.float16).astype(np.float32)
+    path = write_plain(tmp_path / "x.csd")
+    with h5py.File(path, "a") as file:
+        del file["COVAREP/data/v/features"]
+        file["COVAREP/data/v"].create_dataset("features", data=rows, **options)
+    with csd.ComputationalSequence(path) as sequence:
+        found = sequence.open("v")[1]
+        assert isinstance(found, np.ndarray)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, rows)
+
+
+def test_rows_never_written_are_zeros(tmp_path):
+    path = write_plain(tmp_path / "x.csd")
+    with h5py.File(path, "a") as file:
+        del file["COVAREP/data/v/features"]
+        file["COVAREP/data/v"].create_dataset("features", (50, 74), "<f4")
+    with csd.ComputationalSequence(path) as sequence:
+        assert not sequence.read("v")[1].any()
+
+
+def test_a_file_cut_short_while_it_is_read_is_a_clear_error(tmp_path):
+    path = write_plain(tmp_path / "x.csd", 5000)
+    with csd.ComputationalSequence(path) as sequence:
+        _, rows = sequence.open("v")
+        os.truncate(path, 40_000)
+        np.testing.assert_array_equal(rows[0:100], ramp(5000)[:100])
+        with pytest.raises(CorpusError, match=r"x\.csd: rows cannot be read .*cut short"):
+            rows[4000:4100]
+        with pytest.raises(CorpusError, match=r"x\.csd: rows cannot be read .*cut short"):
+            sequence.read("v")
+
+
+def test_rows_of_a_closed_file_are_an_error(tmp_path):
+    with csd.ComputationalSequence(write_plain(tmp_path / "x.csd")) as sequence:
+        _, rows = sequence.open("v")
+    with pytest.raises(CorpusError, match=r"x\.csd: rows cannot be read"):
+        rows[0:3]
+
+
+def test_no_file_stays_open(tmp_path):
+    def opened():
+        return sorted(os.listdir("/proc/self/fd"))
+
+    path, cut = write_plain(tmp_path / "x.csd"), tmp_path / "cut.csd"
+    cut.write_bytes(path.read_bytes()[:-100])
+    (tmp_path / "other.csd").write_bytes(b"no HDF5")
+    before = opened()
+    with csd.ComputationalSequence(path) as sequence:
+        sequence.open("v")[1][2:4]
+    for bad in (cut, tmp_path / "other.csd"):
+        with pytest.raises(CorpusError):
+            csd.ComputationalSequence(bad)
+    assert opened() == before
+
+
+def test_a_build_reads_only_what_lies_in_segments(tmp_path, monkeypatch):
+    """Segments of 30 rows out of 100; the train videos are read whole, for `unlabelled`."""
+    packed, plain = write_corpus(tmp_path / "packed"), write_corpus(tmp_path / "plain")
+    with csd.ComputationalSequence(packed / "features.csd") as source:
+        videos = [(video, *source.read(video)) for video in source.video_ids]
+    csd.write(
+        plain / "features.csd", "COVAREP", videos, dimension_names=FEATURE_NAMES, compression=None
+    )
+    taken = []
+    read = StoredRows._read
+
+    def spy(self, first, last):
+        taken.append((Path(self._file.name).name, self.shape[1], last - first))
+        return read(self, first, last)
+
+    monkeypatch.setattr(StoredRows, "_read", spy)
+    built = {
+        folder: tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+        for folder in (packed, plain)
+    }
+    monkeypatch.undo()
+    rows = sorted(count for name, width, count in taken if width == 74)
+    assert rows == [30, 30, 30, 30, 100, 100]
+    for split in built[packed].info.splits:
+        first, second = (examples(builder, split) for builder in built.values())
+        assert first.keys() == second.keys()
+        for key, item in first.items():
+            np.testing.assert_array_equal(item["features"], second[key]["features"])
+
+
+def test_rows_out_of_order_are_taken_in_order_of_time(tmp_path):
+    """Four rows in the order 2, 0, 3, 1; the segment covers the second and the third in time."""
+    order = np.array([2, 0, 3, 1])
+    corpus = write_corpus(tmp_path, labels={v: ([[0.012, 0.028]], [label()]) for v in "abcd"})
+    csd.write(
+        corpus / "features.csd",
+        "COVAREP",
+        [(video, frames(4)[order], ramp(4)[order]) for video in "abcd"],
+        dimension_names=FEATURE_NAMES,
+        compression=None,
+    )
+    builder = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=corpus)
+    np.testing.assert_array_equal(examples(builder, "test")["d", 0]["features"], ramp(4)[1:3])
