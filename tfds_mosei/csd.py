@@ -236,6 +236,26 @@ class ComputationalSequence:
         with _Reading(self.path, f"video {video_id!r}"):
             return self._open(video_id).shape
 
+    def intervals(self, video_id: str) -> np.ndarray:
+        """Start and end of each row.
+
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            float64 array [rows, 2], seconds.
+
+        Raises:
+            CorpusError: the video is missing or cannot be read.
+        """
+        with _Reading(self.path, f"intervals of video {video_id!r}"):
+            video = self._open(video_id)
+            shape = (video.shape[0], 2)
+            stored = self._in_one_piece(video.intervals, shape, np.float64)
+            if stored is not None:
+                return stored[:]
+            return _read_numbers(video.intervals, shape, np.float64)
+
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
         """Intervals of one video, and its rows to take some from.
 
@@ -249,13 +269,9 @@ class ComputationalSequence:
         Raises:
             CorpusError: the video is missing or cannot be read; taking rows raises it too.
         """
-        with _Reading(self.path, f"video {video_id!r}"):
-            video = self._open(video_id)
-            shape = (video.shape[0], 2)
-            stored = self._in_one_piece(video.intervals, shape, np.float64)
-            if stored is not None:
-                return stored[:], self._rows(video)
-            return _read_numbers(video.intervals, shape, np.float64), self._rows(video)
+        intervals = self.intervals(video_id)
+        with _Reading(self.path, f"features of video {video_id!r}"):
+            return intervals, self._rows(self._open(video_id))
 
     def _rows(self, video: "_Video") -> Rows:
         dataset = video.features

@@ -79,13 +79,13 @@ def test_numbers_of_other_types_and_text(tmp_path):
     ]
     csd.write(path, "R", videos, dimension_names=[])
     with csd.ComputationalSequence(path) as sequence:
-        np.testing.assert_array_equal(sequence.features("double"), [[np.inf, -1.5], [0, 2]])
+        np.testing.assert_array_equal(sequence.read("double")[1], [[np.inf, -1.5], [0, 2]])
         for name in ("half", "integer"):
-            assert sequence.features(name).dtype == np.float32
-            np.testing.assert_array_equal(sequence.features(name), [[1, 2], [3, 4]])
-        np.testing.assert_array_equal(sequence.features("text"), words)
+            assert sequence.read(name)[1].dtype == np.float32
+            np.testing.assert_array_equal(sequence.read(name)[1], [[1, 2], [3, 4]])
+        np.testing.assert_array_equal(sequence.read("text")[1], words)
         with pytest.raises(CorpusError, match="no video 'other'"):
-            sequence.features("other")
+            sequence.read("other")[1]
 
 
 def test_files_are_found_by_root_not_by_name(tmp_path):
