@@ -14,7 +14,7 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from mosei_ssl.serving.deployment import deployment_files, write_deployment
+from mosei_ssl.serving.deployment import IMAGE, deployment_files, write_deployment
 from mosei_ssl.serving.warmup import WARMUP, write_warmup
 
 pytest.importorskip("tensorflow_serving.apis", reason="mosei_ssl[serving] is not installed")
@@ -82,7 +82,7 @@ def test_monitoring_is_on():
 def test_compose_mounts_what_the_flags_name():
     files = deployment_files("My Model")
     [service] = yaml.safe_load(files["docker-compose.yml"])["services"].values()
-    assert service["image"].startswith("tensorflow/serving:")
+    assert service["image"] == f"${{TF_SERVING_IMAGE:-{IMAGE}}}"
     assert service["volumes"] == ["..:/models/My Model:ro", ".:/config:ro"]
     named = [flag.split("/config/")[1] for flag in service["command"] if "/config/" in flag]
     assert set(named) <= set(files)
@@ -104,6 +104,7 @@ def test_kubernetes_objects_fit_together():
     assert pod["metadata"]["labels"] == deployment["spec"]["selector"]["matchLabels"]
     assert service["spec"]["selector"] == pod["metadata"]["labels"]
     [container] = pod["spec"]["containers"]
+    assert container["image"] == IMAGE
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"grpc": 8500, "rest": 8501}
     assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
