@@ -14,11 +14,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     parser.add_class_arguments(PretrainConfig, as_group=False)
+    parser.add_argument(
+        "--strategy",
+        choices=["none", "mirrored", "multiworker"],
+        default="none",
+        help="devices that share each batch: one, all of this machine, or one process on each of "
+        "several machines, told of each other by TF_CONFIG",
+    )
+    parser.add_argument(
+        "--profile-steps",
+        type=str | None,
+        help="FIRST,LAST: profile these steps, counted from 1, for TensorBoard (default: none)",
+    )
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     config = config_from(PretrainConfig, parser, options)
     from mosei_ssl.training import pretrain
 
-    pretrain(config)
+    pretrain(config, strategy=options.strategy, profile_steps=options.profile_steps)
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_TIMES_KEPT = 1000
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """A training dataset and what there is to know about it.
@@ -24,11 +28,41 @@ class TrainingData:
         dataset: Batches ``(x, y)`` (or ``x``), without end unless epochs were given.
         steps_per_epoch: Batches per epoch, the same in every epoch.
         plan: Which segments are in which batch.
+        segments: What the plan's indices point at.
     """
 
     dataset: tf.data.Dataset
     steps_per_epoch: int
     plan: BatchPlan
+    segments: Segments
+    _ready: dict[int, float] = field(default_factory=dict, repr=False)
+
+    def ready_at(self, number: int) -> float | None:
+        """Tell when a batch was ready, to see whether training waits for its input.
+
+        Args:
+            number: Place of the batch since iteration began, from 0.
+
+        Returns:
+            `time.perf_counter()` of then; None if it is not known (any more).
+        """
+        return self._ready.pop(number, None)
+
+    def batch_names(self, epoch: int, step: int) -> list[str]:
+        """Name the segments of a batch.
+
+        Args:
+            epoch: Epoch, from 0.
+            step: Batch of that epoch, from 0.
+
+        Returns:
+            ``video[segment]`` of each, in the order of the batch.
+        """
+        table = self.segments
+        return [
+            f"{table.video_ids[index]}[{table.segment_ids[index]}]"
+            for index in self.plan.epoch(epoch)[step].indices
+        ]
 
 
 def _fill(segments: Segments, spec: BatchSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,19 +84,26 @@ def _dataset(
     batch_size: int | None,
     with_labels: bool,
     batches: int | None = None,
+    ready: dict[int, float] | None = None,
 ) -> tf.data.Dataset:
     import tensorflow as tf
 
+    times: dict[int, float] = {} if ready is None else ready
+
     def plan() -> Iterator[tuple[Any, ...]]:
-        for spec in specs():
-            yield spec.indices, spec.starts, spec.lengths, np.int64(spec.padded_length)
+        for number, spec in enumerate(specs()):
+            # Nobody may ask for the times: keep no more than are under way.
+            times.pop(number - _TIMES_KEPT, None)
+            yield number, spec.indices, spec.starts, spec.lengths, np.int64(spec.padded_length)
 
-    def gather(indices, starts, lengths, padded):  # type: ignore[no-untyped-def]
-        return _fill(segments, BatchSpec(indices, starts, lengths, int(padded)))
+    def gather(number, indices, starts, lengths, padded):  # type: ignore[no-untyped-def]
+        filled = _fill(segments, BatchSpec(indices, starts, lengths, int(padded)))
+        times[int(number)] = time.perf_counter()
+        return filled
 
-    def batch(indices, starts, lengths, padded):  # type: ignore[no-untyped-def]
+    def batch(*spec):  # type: ignore[no-untyped-def]
         features, mask, emotions = tf.numpy_function(
-            gather, [indices, starts, lengths, padded], [tf.float32, tf.bool, tf.float32]
+            gather, spec, [tf.float32, tf.bool, tf.float32]
         )
         features.set_shape([batch_size, None, FEATURES])
         mask.set_shape([batch_size, None])
@@ -71,7 +112,8 @@ def _dataset(
         return (inputs, emotions) if with_labels else inputs
 
     row = tf.TensorSpec([batch_size], tf.int64)
-    signature = (row, row, row, tf.TensorSpec([], tf.int64))
+    one = tf.TensorSpec([], tf.int64)
+    signature = (one, row, row, row, one)
     dataset = (
         tf.data.Dataset.from_generator(plan, output_signature=signature)
         .map(batch, num_parallel_calls=2, deterministic=True)
@@ -144,6 +186,7 @@ def make_training_dataset(
     batches = None
     if epochs is not None:
         batches = max(0, (epochs - start_epoch) * plan.steps_per_epoch - start_step)
+    ready: dict[int, float] = {}
     dataset = _dataset(
         segments,
         specs,
@@ -151,8 +194,9 @@ def make_training_dataset(
         batch_size=config.batch_size // shard_count,
         with_labels=with_labels,
         batches=batches,
+        ready=ready,
     )
-    return TrainingData(dataset, plan.steps_per_epoch, plan)
+    return TrainingData(dataset, plan.steps_per_epoch, plan, segments, ready)
 
 
 def make_evaluation_dataset(

@@ -1,6 +1,7 @@
 """AdamW with smaller steps for deeper layers."""
 
 import keras
+from keras import ops
 
 from mosei_ssl.models.emotion_model import EmotionModel
 
@@ -8,6 +9,9 @@ from mosei_ssl.models.emotion_model import EmotionModel
 @keras.saving.register_keras_serializable(package="mosei_ssl")
 class LayerwiseAdamW(keras.optimizers.AdamW):
     """AdamW whose learning rate is multiplied by a number of its own for some variables.
+
+    Also keeps the sum and the number of the global gradient norms, before clipping, since they were
+    last taken.
 
     Args:
         multipliers: numbers by variable path; 1 where there is none.
@@ -25,11 +29,39 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
     def __init__(self, multipliers: dict[str, float] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.multipliers = dict(multipliers or {})
+        # On several replicas of TensorFlow. Keras clips each replica's gradients and then sums
+        # them; who sums before, so that clipping acts on the whole, turns that off.
+        self.sums_over_replicas = True
         self._multiplier_by_index: list[float] = []
 
     def build(self, variables):
         super().build(variables)
         self._multiplier_by_index = [self.multipliers.get(v.path, 1.0) for v in variables]
+        self.gradient_norms = self.add_variable(
+            shape=(2,), aggregation="only_first_replica", name="gradient_norms"
+        )
+
+    def apply(self, grads, trainable_variables=None):
+        if not self.built and trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+            self.build(trainable_variables)
+        present = [gradient for gradient in grads if gradient is not None]
+        if present:
+            squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in present]
+            norm = ops.sqrt(sum(squares))
+            self.gradient_norms.assign_add(ops.stack([norm, ops.ones_like(norm)]))
+        super().apply(grads, trainable_variables)
+
+    def take_gradient_norm(self) -> float:
+        """The mean norm since this was last called; NaN if no step was made."""
+        total, count = ops.convert_to_numpy(self.gradient_norms)
+        self.gradient_norms.assign([0.0, 0.0])
+        return float(total / count) if count else float("nan")
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        if not self.sums_over_replicas:
+            return list(grads_and_vars)
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
     def update_step(self, gradient, variable, learning_rate):
         # By index: the TensorFlow backend hands over its own variables, which have no path.

@@ -1,4 +1,4 @@
-"""Keras callbacks of a run: history, validation scores, best weights, progress, NaN guard."""
+"""Keras callbacks of a run: history, validation scores, best weights, progress, TensorBoard."""
 
 import csv
 import io
@@ -130,27 +130,6 @@ class BestWeights(keras.callbacks.Callback):
         self.best_epoch, self.waited = state["best_epoch"], state["waited"]
 
 
-class StopOnNaN(keras.callbacks.Callback):
-    """Ends training at once, with a message, when the loss is not a number."""
-
-    def __init__(self, checkpoints: Path):
-        super().__init__()
-        self.checkpoints = checkpoints
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at epoch {self.epoch + 1}, step {batch + 1}. The last good "
-                f"state is in {self.checkpoints}. Try a lower --optimizer.learning_rate, or "
-                "--precision float32."
-            )
-
-
 class ProgressLine(keras.callbacks.Callback):
     """Progress with the time left: a bar on a terminal, now and then a line in a log file.
 
@@ -216,12 +195,20 @@ class Scalars(keras.callbacks.Callback):
     Args:
         directory: the run directory, itself the TensorBoard log directory.
         hparams: hyper-parameters for the HParams dashboard.
+        speed: gives numbers on the epoch's speed by name, shown as `speed/NAME`. They differ from
+            run to run, so they do not belong to the logs that the history keeps.
     """
 
-    def __init__(self, directory: Path, hparams: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        hparams: dict[str, Any] | None = None,
+        speed: Callable[[], dict[str, float]] = dict,
+    ):
         super().__init__()
         self.directory = Path(directory)
         self.hparams = hparams or {}
+        self.speed = speed
         self.writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -244,5 +231,8 @@ class Scalars(keras.callbacks.Callback):
                 tf.summary.scalar(
                     f"epoch/{name.removeprefix('val_')}", float(value), step=epoch + 1
                 )
+        with self.writers["train"].as_default():
+            for name, value in self.speed().items():
+                tf.summary.scalar(f"speed/{name}", value, step=epoch + 1)
         for writer in self.writers.values():
             writer.flush()

@@ -45,14 +45,23 @@ class Checkpoint(keras.callbacks.Callback):
         directory: where `state.npz` is kept. `stopped` tells whether early stopping had ended it.
         every_steps: save also every so many steps; 0 saves at the end of each epoch.
         stateful: callbacks whose state is kept too, by name.
+        writes: whether this process saves; of several that train together, one does.
 
     Raises:
         Interrupted: from `fit`, after a SIGTERM or SIGINT, once the state is saved.
-        UserError: the state cannot be read or written.
+        UserError: the state cannot be read or written, or holds numbers that are not finite.
     """
 
-    def __init__(self, directory: Path, every_steps: int = 0, stateful: dict | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        every_steps: int = 0,
+        stateful: dict | None = None,
+        writes: bool = True,
+    ):
         super().__init__()
+        self.writes = writes
+        self.last_saved = "No state was saved before"
         self.file = Path(directory) / "state.npz"
         self.every_steps = every_steps
         self.stateful: dict[str, Stateful] = stateful or {}
@@ -67,11 +76,21 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write the state; an earlier one stays intact until the new one is complete."""
+        if not self.writes:
+            return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         arrays = {
             f"{index:04d}": keras.ops.convert_to_numpy(v) for index, v in enumerate(self._variables)
         }
+        # A step may spoil the weights although its own loss, computed before, was a number.
+        for variable, array in zip(self._variables, arrays.values(), strict=True):
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise UserError(
+                    f"{variable.path} is no longer finite after epoch {self.epoch + 1}, step "
+                    f"{self.step}. {self.last_saved}. Try a lower --optimizer.learning_rate or "
+                    "--precision float32, with another --run."
+                )
         header = {
             "epoch": self.epoch,
             "step": self.step,
@@ -95,6 +114,11 @@ class Checkpoint(keras.callbacks.Callback):
                 f"cannot save the training state to {self.file}: {error.strerror}. The last good "
                 "state is kept: make room and give the same command again to resume."
             ) from None
+        self._note_saved()
+
+    def _note_saved(self) -> None:
+        place = f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
+        self.last_saved = f"The last good state, after {place}, is in {self.file}"
 
     def restore(self, model: keras.Model) -> tuple[int, int]:
         """Put a saved state, if there is one, into a compiled and built model.
@@ -127,6 +151,7 @@ class Checkpoint(keras.callbacks.Callback):
             callback.set_state(header["callbacks"][name])
         self.epoch, self.step = header["epoch"], header["step"]
         self.stopped = header["stopped"]
+        self._note_saved()
         if self.step:
             count = len(model.metrics_variables)
             self._metrics = arrays[len(arrays) - count :] if count else []

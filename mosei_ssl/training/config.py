@@ -74,6 +74,8 @@ class FinetuneConfig:
         data: which dataset, and how it becomes batches.
         backbone: the encoder of the baseline. With `pretrained`, that run's own is used.
         head: the emotion head.
+        weight_prior: if above 0, head.weight_penalty is set to this divided by the number of
+            labelled segments: a prior of fixed strength, against which more labels weigh more.
         optimizer: optimizer and schedule.
         epochs: passes over the labelled segments, at most.
         min_steps_per_epoch: with few labels they are repeated until an epoch has so many steps.
@@ -95,6 +97,7 @@ class FinetuneConfig:
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    weight_prior: float = 0.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     epochs: int = 30
     min_steps_per_epoch: int = 32

@@ -77,12 +77,13 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
     write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
 
     prepare(config.precision, config.seed)
-    model = _build(config, segments)
+    model = _build(config, segments, len(labelled))
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
     adapt(model, segments, config.data, config.seed)
     model.set_prior(labelled.emotions)
-    model.backbone.trainable = not config.freeze_backbone
+    if config.freeze_backbone:
+        model.freeze_backbone()
     first = _batches(labelled, config, 0, 0)
     steps = first.steps_per_epoch * config.epochs
     multipliers = _multipliers(model, config)
@@ -96,7 +97,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
         Plan(
             run=run,
             title=f"fine-tuning ({'SSL' if pretrained else 'baseline'})",
-            batches=lambda epoch, step: _batches(labelled, config, epoch, step).dataset,
+            batches=lambda epoch, step, *_: _batches(labelled, config, epoch, step),
             steps_per_epoch=first.steps_per_epoch,
             epochs=config.epochs,
             checkpoint_steps=config.checkpoint_steps,
@@ -118,7 +119,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
     run.info["result"] = {"arm": "ssl" if pretrained else "baseline", "labels": len(labelled)}
     run.info["result"]["epoch"] = kept
     keras.config.set_dtype_policy("float32")
-    final = _build(config, segments)
+    final = _build(config, segments, len(labelled))
     final.set_weights(model.get_weights())
     save_model(final, run / "model.keras")
     run.finish()
@@ -130,9 +131,12 @@ def _open_pretrained(path: str) -> RunDirectory:
     return RunDirectory(path).open("pretrain").require_finished()
 
 
-def _build(config: FinetuneConfig, segments: Segments) -> EmotionModel:
+def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionModel:
     backbone = backbone_for(config.backbone, segments, config.seed)
-    return EmotionModel(backbone, asdict(config.head), config.seed)
+    head = asdict(config.head)
+    if config.weight_prior > 0:
+        head["weight_penalty"] = config.weight_prior / labels
+    return EmotionModel(backbone, head, config.seed)
 
 
 def _multipliers(model: EmotionModel, config: FinetuneConfig) -> dict[str, float]:

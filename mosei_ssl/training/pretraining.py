@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mosei_ssl.data import (
     DataConfig,
@@ -26,7 +27,10 @@ from mosei_ssl.models import (
 )
 from mosei_ssl.training.callbacks import Validation
 from mosei_ssl.training.config import PretrainConfig
+from mosei_ssl.training.devices import Devices, Strategy, one_device, open_devices
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
+from mosei_ssl.training.monitoring import parse_profile_steps
+from mosei_ssl.training.replicated import make_score
 from mosei_ssl.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -34,19 +38,25 @@ _log = logging.getLogger(__name__)
 _ADAPT_SEGMENTS = 2000
 
 
-def pretrain(config: PretrainConfig) -> RunDirectory:
+def pretrain(
+    config: PretrainConfig, *, strategy: Strategy = "none", profile_steps: str | None = None
+) -> RunDirectory:
     """Pretrain a backbone without labels; validation speakers are only looked at, test not.
 
-    A finished run is returned as it is; an interrupted one goes on with the very next batch.
+    A finished run is returned as it is; an interrupted one goes on with the very next batch, on
+    the same devices or on others.
 
     Args:
         config: all options; see `PretrainConfig`.
+        strategy: devices that share each batch, see `open_devices`.
+        profile_steps: `"FIRST,LAST"`: profile these steps, counted from 1, for TensorBoard.
 
     Returns:
         The finished run, with `backbone.keras` (float32), `history.csv` and TensorBoard logs.
 
     Raises:
-        UserError: bad options, data that is missing or empty, a loss that is not a number.
+        UserError: bad options, data that is missing or empty, a loss that is not a number, a
+            worker that has gone.
         Interrupted: stopped by a signal, with the state saved.
 
     Example:
@@ -62,38 +72,52 @@ def pretrain(config: PretrainConfig) -> RunDirectory:
             f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers "
             "into the model; choose among train, unlabelled and unassigned."
         )
+    if profile_steps:
+        parse_profile_steps(profile_steps)
+    with open_devices(strategy, config.data.batch_size, config.precision) as devices:
+        return _pretrain(config, devices, profile_steps)
+
+
+def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | None) -> RunDirectory:
     segments = load_pretraining_segments(config.data, config.splits)
-    run = RunDirectory(config.run).start("pretrain", config, describe_dataset(segments))
+    run = RunDirectory(config.run)
+    if devices.chief:
+        run.start("pretrain", config, describe_dataset(segments))
+    devices.wait()
+    run.open("pretrain")
     if run.finished:
         _log.info("%s has finished already", run.path)
         return run
 
     prepare(config.precision, config.seed)
-    backbone = backbone_for(config.backbone, segments, config.seed)
-    model = build_pretraining_model(config.task, backbone, config.seed)
-    adapt(model, segments, config.data, config.seed)
-    first = make_training_dataset(segments, config.data, seed=config.seed, with_labels=False)
-    steps = first.steps_per_epoch * config.epochs
-    model.compile(optimizer=make_optimizer(config.optimizer, steps))
+    with devices.scope():
+        backbone = backbone_for(config.backbone, segments, config.seed)
+        model = build_pretraining_model(config.task, backbone, config.seed)
+        adapt(model, segments, config.data, config.seed)
+        steps = make_training_dataset(
+            segments, config.data, seed=config.seed, with_labels=False
+        ).steps_per_epoch
+        model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
     train(
         model,
         Plan(
             run=run,
             title="pretraining",
-            batches=lambda epoch, step: (
-                make_training_dataset(
-                    segments,
-                    config.data,
-                    seed=config.seed,
-                    start_epoch=epoch,
-                    start_step=step,
-                    with_labels=False,
-                ).dataset
+            batches=lambda epoch, step, index, count: make_training_dataset(
+                segments,
+                config.data,
+                seed=config.seed,
+                start_epoch=epoch,
+                start_step=step,
+                with_labels=False,
+                shard_index=index,
+                shard_count=count,
             ),
-            steps_per_epoch=first.steps_per_epoch,
+            steps_per_epoch=steps,
             epochs=config.epochs,
             checkpoint_steps=config.checkpoint_steps,
-            first=[Validation(_validation_score(model, config.data))],
+            profile_steps=profile_steps,
+            first=[Validation(_validation_score(model, config.data, devices))],
             hparams={
                 "task": config.task.name,
                 "backbone": config.backbone.kind,
@@ -103,25 +127,40 @@ def pretrain(config: PretrainConfig) -> RunDirectory:
                 "seed": config.seed,
             },
         ),
+        devices,
     )
+    if devices.chief:
+        _save(config, segments, model, run)
+    devices.wait()
+    return run.open("pretrain")
+
+
+def _save(
+    config: PretrainConfig, segments: Segments, model: PretrainingModel, run: RunDirectory
+) -> None:
     save_model(model, run / "task.keras")
     keras.config.set_dtype_policy("float32")
     final = backbone_for(config.backbone, segments, config.seed)
-    final.set_weights(backbone.get_weights())
+    final.set_weights(model.backbone.get_weights())
     save_model(final, run / "backbone.keras")
     run.finish()
     _log.info("pretrained backbone: %s", run / "backbone.keras")
-    return run
 
 
-def _validation_score(model: keras.Model, config: DataConfig):
+def _validation_score(model: keras.Model, config: DataConfig, devices: Devices):
     segments = load_segments(config, "validation")
 
-    def score() -> dict[str, float]:
-        batches = make_evaluation_dataset(
+    def batches() -> tf.data.Dataset:
+        return make_evaluation_dataset(
             segments, config, indices=segments.length_order(), with_labels=False
         )
-        results = model.evaluate(batches, verbose=0, return_dict=True)
+
+    if devices.strategy:
+        return make_score(model, batches)
+
+    def score() -> dict[str, float]:
+        with one_device():
+            results = model.evaluate(batches(), verbose=0, return_dict=True)
         return {name: float(value) for name, value in results.items()}
 
     return score

@@ -1,0 +1,125 @@
+"""What a run tells while it trains: speed, gradients, profiles, and what spoiled it."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from mosei_ssl.data import DataConfig, load_segments, make_training_dataset
+from mosei_ssl.errors import UserError
+from mosei_ssl.models import LayerwiseAdamW
+from mosei_ssl.training import pretrain
+from mosei_ssl.training.checkpoint import Checkpoint
+from mosei_ssl.training.monitoring import Throughput, parse_profile_steps
+
+
+def test_throughput_counts_real_frames_and_splits_a_steps_time(options, monkeypatch):
+    config = DataConfig(**{**vars(options["data"]), "batch_size": 8})
+    data = make_training_dataset(load_segments(config, "train"), config, seed=0)
+    clock = iter([0.0, 9.0, 10.0, 12.0, 12.0, 15.0])
+    ready = {0: 8.0, 1: 11.5, 2: 11.0}
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(type(data), "ready_at", lambda self, number: ready[number])
+    throughput = Throughput()
+    throughput.watch(data, 0)
+    throughput.on_epoch_begin(0)
+    for batch in range(3):
+        throughput.on_train_batch_begin(batch)
+        throughput.on_train_batch_end(batch)
+    throughput.on_epoch_end(0)
+    # The first step is left out. The second begins at 10, has its input at 11.5, ends at 12; the
+    # third has had its input before it began at 12.
+    specs = data.plan.epoch(0)[1:3]
+    real = sum(spec.lengths.sum() for spec in specs)
+    computed = sum(spec.padded_length * 8 for spec in specs)
+    assert throughput.values == {
+        "frames_per_second": pytest.approx(real / 5),
+        "padding_share": pytest.approx(1 - real / computed),
+        "step_ms": pytest.approx(2500),
+        "input_ms": pytest.approx(750),
+        "compute_ms": pytest.approx(1750),
+    }
+
+
+def test_batches_are_timed_and_named(options):
+    config = DataConfig(**{**vars(options["data"]), "batch_size": 8})
+    segments = load_segments(config, "train")
+    data = make_training_dataset(segments, config, seed=0, start_epoch=1, start_step=2)
+    next(iter(data.dataset))
+    assert data.ready_at(0) > 0
+    assert data.ready_at(0) is None
+    spec = data.plan.epoch(1)[2]
+    index = spec.indices[3]
+    expected = f"{segments.video_ids[index]}[{segments.segment_ids[index]}]"
+    assert data.batch_names(1, 2)[3] == expected
+
+
+def test_the_gradient_norm_is_the_mean_before_clipping():
+    optimizer = LayerwiseAdamW(learning_rate=0.1, global_clipnorm=0.5)
+    weights = [keras.Variable(np.zeros(2, "float32")), keras.Variable(np.zeros(1, "float32"))]
+    optimizer.build(weights)
+    optimizer.apply([np.array([3.0, 0.0], "float32"), np.array([4.0], "float32")])
+    optimizer.apply([np.array([0.0, 0.0], "float32"), np.array([1.0], "float32")])
+    assert optimizer.take_gradient_norm() == pytest.approx(3.0)
+    assert np.isnan(optimizer.take_gradient_norm())
+
+
+def test_tensorboard_gets_speed_gradients_and_a_profile(pretraining):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = pretrain(pretraining("run"), profile_steps="2,3")
+    tags = set(EventAccumulator(str(run / "train")).Reload().Tags()["tensors"])
+    speed = {"frames_per_second", "padding_share", "step_ms", "input_ms", "compute_ms"}
+    assert {f"speed/{name}" for name in speed} | {"epoch/gradient_norm"} <= tags
+    assert list((run / "train").glob("plugins/profile/*/*.xplane.pb"))
+    header = (run / "history.csv").read_text().splitlines()[0]
+    assert "gradient_norm" in header
+    assert "frames_per_second" not in header
+
+
+@pytest.mark.parametrize("steps", ["3", "0,2", "5,4", "a,b"])
+def test_bad_profile_steps_are_told(pretraining, steps):
+    with pytest.raises(UserError, match="first and the last step"):
+        pretrain(pretraining("run"), profile_steps=steps)
+    assert parse_profile_steps("10,20") == (10, 20)
+
+
+def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining, monkeypatch):
+    from mosei_ssl.training.monitoring import StopOnNaN
+
+    hook = StopOnNaN.on_train_batch_end
+    monkeypatch.setattr(
+        StopOnNaN,
+        "on_train_batch_end",
+        lambda self, batch, logs=None: hook(
+            self, batch, {"loss": np.nan} if self.checkpoint.epoch == 1 and batch == 1 else logs
+        ),
+    )
+    config = pretraining("run")
+    with pytest.raises(UserError) as error:
+        pretrain(config)
+    listed = json.loads((Path(config.run) / "not_a_number.json").read_text())
+    segments = load_segments(config.data, "train")
+    data = make_training_dataset(segments, config.data, seed=config.seed)
+    assert listed["segments"] == data.batch_names(1, 1)
+    assert (listed["epoch"], listed["step"]) == (2, 2)
+    message = str(error.value)
+    assert "loss is nan at epoch 2, step 2" in message
+    assert listed["segments"][0] in message
+    assert "last good state, after epoch 1, is in" in message
+
+
+def test_weights_that_are_not_finite_are_never_saved(pretraining, monkeypatch):
+    hook = Checkpoint.on_epoch_end
+
+    def spoil(self, epoch, logs=None):
+        if epoch == 1:
+            weight = self.model.trainable_variables[0]
+            weight.assign(weight * np.inf)
+        hook(self, epoch, logs)
+
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", spoil)
+    with pytest.raises(UserError, match="no longer finite after epoch 3"):
+        pretrain(pretraining("run"))

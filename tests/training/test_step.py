@@ -1,0 +1,150 @@
+"""What a training step promises: precisions that agree, few shapes, memory that does not grow."""
+
+import resource
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mosei_ssl.data import DataConfig, make_training_dataset, segments_from_arrays
+from mosei_ssl.models import (
+    BackboneConfig,
+    MaskedTimestepModel,
+    PretrainingTaskConfig,
+    build_backbone,
+    build_pretraining_model,
+)
+from mosei_ssl.training import OptimizerConfig, pretrain
+from mosei_ssl.training.checkpoint import Checkpoint
+from mosei_ssl.training.loop import make_optimizer, prepare
+
+STEPS = 200
+LOSS_TOLERANCE = {"mixed_bfloat16": 0.02, "mixed_float16": 0.02}
+"""Largest relative difference to float32 of the loss over the last 50 of 200 steps."""
+
+
+def waves(count: int, seed: int = 0, longest: int = 80):
+    """Segments that can be learned: slow waves of one phase in columns of many scales."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.uniform(-3, 3, size=74)
+    rows = []
+    for length in rng.integers(longest // 3, longest + 1, size=count):
+        phase = rng.uniform(0, 6.28) + np.arange(length)[:, None] / 12.0
+        rows.append(scale * (np.sin(phase) + 0.1 * rng.normal(size=(length, 74))))
+    statistics = {"mean": [0.0] * 74, "std": (0.7 * scale).tolist()}
+    return segments_from_arrays(
+        rows, np.zeros((count, 6)), metadata={"feature_statistics": statistics}
+    )
+
+
+def make_model(segments, precision: str, steps: int, **options):
+    prepare(precision, seed=0)
+    config = BackboneConfig(
+        hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16, pooling_factor=5, **options
+    )
+    statistics = segments.statistics
+    backbone = build_backbone(config, statistics["mean"], statistics["std"], seed=0)
+    model = build_pretraining_model(PretrainingTaskConfig(), backbone, seed=0)
+    model.compile(make_optimizer(OptimizerConfig(learning_rate=3e-3), steps))
+    return model
+
+
+def batches_of(segments, **options):
+    config = DataConfig(batch_size=8, max_buckets=3, **options)
+    return make_training_dataset(segments, config, seed=0, with_labels=False)
+
+
+class StepLosses(keras.callbacks.Callback):
+    """Keeps the loss of each step; Keras reports the mean since the epoch began."""
+
+    def __init__(self):
+        super().__init__()
+        self.means = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.means.append(logs["loss"])
+
+    def tail(self, count: int) -> float:
+        """Mean over the last steps."""
+        total, before = len(self.means), len(self.means) - count
+        return (self.means[-1] * total - self.means[before - 1] * before) / count
+
+
+@pytest.fixture(scope="module")
+def loss_after_200_steps():
+    segments = waves(64)
+    found = {}
+    for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
+        model = make_model(segments, precision, STEPS)
+        losses = StepLosses()
+        model.fit(
+            batches_of(segments).dataset, steps_per_epoch=STEPS, callbacks=[losses], verbose=0
+        )
+        found[precision] = losses.means[0], losses.tail(50)
+    keras.config.set_dtype_policy("float32")
+    return found
+
+
+def test_the_loss_falls_in_float32(loss_after_200_steps):
+    first, last = loss_after_200_steps["float32"]
+    assert last < 0.85 * first
+
+
+@pytest.mark.parametrize("precision", list(LOSS_TOLERANCE))
+def test_half_precision_agrees_in_loss_after_200_steps(loss_after_200_steps, precision):
+    expected = loss_after_200_steps["float32"][1]
+    assert loss_after_200_steps[precision][1] == pytest.approx(
+        expected, rel=LOSS_TOLERANCE[precision]
+    )
+
+
+def test_nothing_is_traced_after_the_first_epoch(pretraining, options, monkeypatch):
+    traces, after_epoch, shapes = [], [], set()
+    objective, hook = MaskedTimestepModel.objective, Checkpoint.on_epoch_end
+
+    def counting(self, outputs):
+        # Python runs only while a graph is made of it; each step then runs the graph.
+        traces.append(outputs["target"].shape)
+        return objective(self, outputs)
+
+    def recording(self, epoch, logs=None):
+        after_epoch.append(len(traces))
+        hook(self, epoch, logs)
+
+    monkeypatch.setattr(MaskedTimestepModel, "objective", counting)
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", recording)
+    data = DataConfig(**{**vars(options["data"]), "max_buckets": 4, "batch_size": 8})
+    pretrain(pretraining("run", data=data))
+    assert len(after_epoch) == 3
+    assert after_epoch[0] == after_epoch[-1]
+    # One graph for training and one for validation serve every length.
+    assert len(traces) <= 2
+    for epoch in range(3):
+        plan = batches_of(waves(40), padding_target=0.01).plan
+        shapes |= {(len(b.indices), b.padded_length) for b in plan.epoch(epoch)}
+    assert 1 < len(shapes) <= 3
+
+
+def test_memory_stays_flat_over_a_long_epoch():
+    segments = waves(200, longest=300)
+    data = batches_of(segments, prefetch=2)
+    model = make_model(segments, "float32", 1000)
+    peaks = []
+
+    class Peak(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch in (79, 229):
+                peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+    model.fit(data.dataset, steps_per_epoch=230, callbacks=[Peak()], verbose=0)
+    passed = 150 * 8 * 200 * 74 * 4 / 2**20
+    # What 150 batches hold, if it were kept; allocators take a little.
+    assert passed > 60
+    assert peaks[1] - peaks[0] < 20
+
+
+def test_the_dataset_has_one_signature_for_all_lengths():
+    x = batches_of(waves(16)).dataset.element_spec
+    assert x["features"].shape.as_list() == [8, None, 74]
+    assert x["padding_mask"] == tf.TensorSpec([8, None], tf.bool)
