@@ -78,11 +78,11 @@ class FeatureStandardization(keras.layers.Layer):
 
     def call(self, inputs):
         inputs = ops.cast(inputs, "float32")
-        # Selecting from a variable itself is an error on JAX.
-        center = ops.convert_to_tensor(self.center)
-        inputs = ops.where(ops.isfinite(inputs), inputs, center)
-        standardized = (inputs - center) / ops.maximum(self.scale, self.epsilon)
-        return ops.clip(standardized, -self.clip, self.clip)
+        standardized = (inputs - self.center) / ops.maximum(self.scale, self.epsilon)
+        standardized = ops.clip(standardized, -self.clip, self.clip)
+        # Zeros of the same shape: TensorFlow selects from arrays that need stretching slowly.
+        zeros = ops.zeros_like(standardized)
+        return ops.where(ops.isfinite(inputs), standardized, zeros)
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape

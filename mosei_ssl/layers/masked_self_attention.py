@@ -69,18 +69,22 @@ class MaskedSelfAttention(keras.layers.Layer):
             layer.build((None, None, self.hidden_dim))
 
     def call(self, inputs, padding_mask):
-        query = self._split(self.query(inputs)) * (self.hidden_dim // self.num_heads) ** -0.5
-        key, value = self._split(self.key(inputs)), self._split(self.value(inputs))
+        batch, steps = ops.shape(inputs)[:2]
+        # Flat: a dense layer on three dimensions costs a dozen small operations around its product.
+        flat = ops.reshape(inputs, (-1, self.hidden_dim))
+        query = self._split(self.query(flat), batch, steps)
+        query = query * (self.hidden_dim // self.num_heads) ** -0.5
+        key = self._split(self.key(flat), batch, steps)
+        value = self._split(self.value(flat), batch, steps)
         scores = ops.cast(ops.matmul(query, ops.swapaxes(key, -1, -2)), "float32")
         scores = ops.where(padding_mask[:, None, None, :], scores, self.MASKED_SCORE)
         weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
         merged = ops.swapaxes(ops.matmul(weights, value), 1, 2)
-        batch, steps = ops.shape(inputs)[:2]
-        return self.output_projection(ops.reshape(merged, (batch, steps, self.hidden_dim)))
+        outputs = self.output_projection(ops.reshape(merged, (-1, self.hidden_dim)))
+        return ops.reshape(outputs, (batch, steps, self.hidden_dim))
 
-    def _split(self, x):
-        """[B, T, D] -> [B, heads, T, D / heads]."""
-        batch, steps = ops.shape(x)[:2]
+    def _split(self, x, batch, steps):
+        """[B * T, D] -> [B, heads, T, D / heads]."""
         x = ops.reshape(x, (batch, steps, self.num_heads, self.hidden_dim // self.num_heads))
         return ops.swapaxes(x, 1, 2)
 

@@ -53,7 +53,16 @@ class TemporalPooling(keras.layers.Layer):
         inputs = ops.where(padding_mask[:, :, None], inputs, 0.0)
         if self.factor == 1:
             return inputs, ops.cast(padding_mask, "bool")
-        inputs, valid = self._windows(inputs), self._windows(valid)
+        batch, frames = ops.shape(inputs)[:2]
+        windows = (frames + (self.factor - 1)) // self.factor
+        missing = windows * self.factor - frames
+
+        def cut(x):
+            """[B, T, C] -> [B, T', factor, C], padded with zeros."""
+            x = ops.pad(x, [[0, 0], [0, missing], [0, 0]])
+            return ops.reshape(x, (batch, windows, self.factor, x.shape[-1]))
+
+        inputs, valid = cut(inputs), cut(valid)
         count = ops.sum(valid, axis=2)
         divisor = ops.maximum(count, 1.0)
         mean = ops.sum(inputs, axis=2) / divisor
@@ -62,14 +71,6 @@ class TemporalPooling(keras.layers.Layer):
         mask = count > 0
         std = ops.where(mask, ops.sqrt(variance + self.VARIANCE_EPSILON), 0.0)
         return ops.concatenate([mean, std], axis=-1), mask[:, :, 0]
-
-    def _windows(self, x):
-        """[B, T, C] -> [B, T', factor, C], padded with zeros."""
-        x = ops.pad(x, [[0, 0], [0, self.factor - 1], [0, 0]])
-        batch, frames, columns = ops.shape(x)
-        windows = frames // self.factor
-        x = x[:, : windows * self.factor]
-        return ops.reshape(x, (batch, windows, self.factor, columns))
 
     def compute_output_shape(self, inputs_shape, padding_mask_shape=None):
         batch, frames, columns = inputs_shape

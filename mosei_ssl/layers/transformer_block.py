@@ -93,9 +93,11 @@ class TransformerBlock(keras.layers.Layer):
     def call(self, inputs, padding_mask, training=False):
         attended = self.attention(self.attention_norm(inputs), padding_mask)
         x = inputs + self.attention_dropout(attended, training=training)
+        flat = ops.reshape(self.feedforward_norm(x), (-1, self.hidden_dim))
         # The tanh form of gelu: the exact one has no counterpart in some export formats.
-        inner = ops.gelu(self.expand(self.feedforward_norm(x)), approximate=True)
-        return x + self.feedforward_dropout(self.contract(inner), training=training)
+        inner = ops.gelu(self.expand(flat), approximate=True)
+        outputs = ops.reshape(self.contract(inner), ops.shape(x))
+        return x + self.feedforward_dropout(outputs, training=training)
 
     def compute_output_spec(self, inputs, padding_mask, training=False):
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

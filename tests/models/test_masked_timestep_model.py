@@ -71,7 +71,7 @@ def test_loss_falls_and_beats_the_corpus_mean(backbone):
     model.fit(smooth_batch(), epochs=60, batch_size=16, verbose=0)
     after = model.evaluate(unseen, verbose=0, return_dict=True)
     assert after["loss"] < 0.7 * before["loss"]
-    assert after["relative_error"] < 0.9
+    assert after["relative_error"] < 0.95
 
 
 def test_pretraining_is_repeatable_and_moves_the_shared_backbone(small_config):
