@@ -91,7 +91,7 @@ class TransformerBlock(keras.layers.Layer):
         self.contract.build((None, None, self.feedforward_dim))
 
     def call(self, inputs, padding_mask, training=False):
-        attended = self.attention(self.attention_norm(inputs), padding_mask)
+        attended = self.attention(self.attention_norm(inputs), padding_mask, training=training)
         x = inputs + self.attention_dropout(attended, training=training)
         flat = ops.reshape(self.feedforward_norm(x), (-1, self.hidden_dim))
         # The tanh form of gelu: the exact one has no counterpart in some export formats.
