@@ -1,5 +1,6 @@
 """Keras layers: one class per file, on any Keras backend."""
 
+from mosei_ssl.layers.codebook_encoder import CodebookEncoder
 from mosei_ssl.layers.distribution_head import DistributionHead
 from mosei_ssl.layers.feature_dropout import FeatureDropout
 from mosei_ssl.layers.feature_frontend import FeatureFrontend
@@ -18,6 +19,7 @@ from mosei_ssl.layers.transformer_encoder import TransformerEncoder
 from mosei_ssl.layers.utterance_summary import UtteranceSummary
 
 __all__ = [
+    "CodebookEncoder",
     "DistributionHead",
     "FeatureDropout",
     "FeatureFrontend",

@@ -3,6 +3,8 @@
 from mosei_ssl.models.alteration_model import AlterationModel
 from mosei_ssl.models.backbone import Backbone
 from mosei_ssl.models.backbone_config import BackboneConfig, build_backbone
+from mosei_ssl.models.codebook_backbone import CodebookBackbone
+from mosei_ssl.models.codebook_model import CodebookModel
 from mosei_ssl.models.emotion_model import EmotionModel, HeadConfig
 from mosei_ssl.models.emotion_predictions import emotion_predictions
 from mosei_ssl.models.emotion_predictor import EmotionPredictor
@@ -27,6 +29,8 @@ __all__ = [
     "AlterationModel",
     "Backbone",
     "BackboneConfig",
+    "CodebookBackbone",
+    "CodebookModel",
     "EmotionModel",
     "EmotionPredictor",
     "GRUBackbone",

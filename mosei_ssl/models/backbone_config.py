@@ -6,6 +6,7 @@ from typing import Any
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.models.backbone import Backbone
+from mosei_ssl.models.codebook_backbone import CodebookBackbone
 from mosei_ssl.models.gru_backbone import GRUBackbone
 from mosei_ssl.models.transformer_backbone import TransformerBackbone
 
@@ -15,12 +16,14 @@ class BackboneConfig:
     """Options of a backbone.
 
     Attributes:
-        kind: ``"transformer"`` or ``"gru"`` (bidirectional).
-        hidden_dim: width of the encoder.
+        kind: ``"transformer"``, ``"gru"`` (bidirectional) or ``"codebook"``.
+        hidden_dim: width of the encoder; entries of the codebook.
         num_layers: transformer blocks or bidirectional GRU layers.
         num_heads: attention heads (transformer only); divides hidden_dim.
         feedforward_dim: width inside the feed-forward networks (transformer only).
-        dropout: dropout rate inside the encoder.
+        dropout: dropout rate inside the encoder (not codebook, which has nothing to drop).
+        code_dim: width of the space in which timesteps and entries are compared (codebook only).
+        context: timesteps that are looked at together, odd (codebook only).
         pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
             deviation of each window).
         epsilon: smallest standard deviation that features are divided by.
@@ -33,6 +36,8 @@ class BackboneConfig:
     num_heads: int = 4
     feedforward_dim: int = 128
     dropout: float = 0.1
+    code_dim: int = 60
+    context: int = 5
     pooling_factor: int = 10
     epsilon: float = 1e-3
     clip: float = 8.0
@@ -60,8 +65,6 @@ def build_backbone(
     """
     options: dict[str, Any] = {
         "hidden_dim": config.hidden_dim,
-        "num_layers": config.num_layers,
-        "dropout": config.dropout,
         "pooling_factor": config.pooling_factor,
         "epsilon": config.epsilon,
         "clip": config.clip,
@@ -76,13 +79,31 @@ def build_backbone(
             return TransformerBackbone(
                 mean,
                 std,
+                num_layers=config.num_layers,
+                dropout=config.dropout,
                 num_heads=config.num_heads,
                 feedforward_dim=config.feedforward_dim,
                 name="backbone",
                 **options,
             )
         if config.kind == "gru":
-            return GRUBackbone(mean, std, name="backbone", **options)
+            return GRUBackbone(
+                mean,
+                std,
+                num_layers=config.num_layers,
+                dropout=config.dropout,
+                name="backbone",
+                **options,
+            )
+        if config.kind == "codebook":
+            return CodebookBackbone(
+                mean,
+                std,
+                code_dim=config.code_dim,
+                context=config.context,
+                name="backbone",
+                **options,
+            )
     except ValueError as error:
         raise UserError(f"the backbone's options do not fit together: {error}") from error
-    raise UserError(f"backbone.kind is {config.kind!r}; choose 'transformer' or 'gru'")
+    raise UserError(f"backbone.kind is {config.kind!r}; choose 'transformer', 'gru' or 'codebook'")

@@ -187,12 +187,31 @@ class EmotionModel(keras.Model):
         return self._embed(*self._timesteps(inputs), training)
 
     def adapt(self, batches: Iterable[dict]) -> None:
-        """Standardises the backbone's summary, see `Backbone.adapt`; needs no labels.
+        """Standardises the backbone's summary and the pooled states; needs no labels.
 
         Args:
-            batches: inputs as for a call, from the training split.
+            batches: inputs as for a call, from the training split; gone through twice.
         """
         self.backbone.adapt(batches)
+        if not self.head.encoder_statistics:
+            return
+        states = []
+        for inputs in batches:
+            frames, mask = self._timesteps(inputs)
+            pooled = self.encoder_pooling(self.backbone.encoder(frames, mask, training=False), mask)
+            states.append(ops.convert_to_numpy(pooled))
+        stacked = np.concatenate(states)
+        self.encoder_standardize.moving_mean.assign(stacked.mean(axis=0))
+        self.encoder_standardize.moving_variance.assign(stacked.var(axis=0))
+
+    def freeze_backbone(self) -> None:
+        """Trains the head only. Call it after `adapt` and before `compile`.
+
+        The pooled states are then standardised as `adapt` found them, not by the few labelled
+        segments of a batch.
+        """
+        self.backbone.trainable = False
+        self.encoder_standardize.trainable = False
 
     def set_prior(self, labels: np.ndarray) -> None:
         """Starts the head from how often each level occurs among the labelled segments.

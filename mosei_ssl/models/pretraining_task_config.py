@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from mosei_ssl.errors import UserError
 from mosei_ssl.models.alteration_model import AlterationModel
 from mosei_ssl.models.backbone import Backbone
+from mosei_ssl.models.codebook_model import CodebookModel
 from mosei_ssl.models.latent_prediction_model import LatentPredictionModel
 from mosei_ssl.models.masked_autoencoder_model import MaskedAutoencoderModel
 from mosei_ssl.models.masked_timestep_model import MaskedTimestepModel
@@ -19,6 +20,7 @@ PRETRAINING_TASKS: dict[str, type[PretrainingModel]] = {
     "latent_prediction": LatentPredictionModel,
     "two_crop_contrastive": TwoCropContrastiveModel,
     "two_crop_whitening": TwoCropWhiteningModel,
+    "codebook": CodebookModel,
 }
 
 
@@ -32,7 +34,7 @@ class PretrainingTaskConfig:
     Attributes:
         name: which task, a key of `PRETRAINING_TASKS`: ``"masked_timestep"`` (the paper's),
             ``"alteration"`` (TERA), ``"masked_autoencoder"``, ``"latent_prediction"`` (data2vec),
-            ``"two_crop_contrastive"`` or ``"two_crop_whitening"``.
+            ``"two_crop_contrastive"``, ``"two_crop_whitening"`` or ``"codebook"`` (k-means).
         mask_ratio: share of hidden timesteps (tasks that hide timesteps).
         mask_span: length of a hidden span in pooled timesteps (likewise).
         loss: reconstruction error, ``"l1"`` or ``"huber"`` (tasks that reconstruct).
@@ -47,9 +49,9 @@ class PretrainingTaskConfig:
         temperature: of the comparison between crops (two_crop_contrastive).
         projection_dim: width of the space of comparison (two_crop_contrastive).
         within_group: share of the loss within speakers (two_crop_contrastive).
-        strength: weight of differences within segments (two_crop_whitening).
-        min_part: smallest share of a segment in one of its two parts (two_crop_whitening).
-        splits: random splits of each segment (two_crop_whitening).
+        strength: weight of differences within segments (two_crop_whitening, codebook).
+        min_part: smallest share of a segment in one of its two parts (likewise).
+        splits: random splits of each segment (likewise).
     """
 
     name: str = "masked_timestep"

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 
 import keras
-import numpy as np
-from keras import ops
 
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.split_crop import SplitCrop
+from mosei_ssl.models.summary_whitening import whiten_summary
 from mosei_ssl.models.two_crop_contrastive_model import TwoCropContrastiveModel
 
 
@@ -74,20 +73,7 @@ class TwoCropWhiteningModel(TwoCropContrastiveModel):
         Args:
             batches: inputs as for a call; gone through three times.
         """
-        super().adapt(batches)
-        summary = self.backbone.summary
-        width = summary.scale_matrix.shape[0]
-        total, count = np.zeros((width, width)), 0
-        for inputs in batches:
-            frames, mask = self.backbone.frontend(inputs["features"], inputs["padding_mask"])
-            for _ in range(self.splits):
-                parts = ops.convert_to_numpy(summary.statistics(*self.split(frames, mask)))
-                size = len(parts) // 2
-                difference = 0.5 * (parts[:size] - parts[size:])
-                total += difference.T @ difference
-                count += size
-        summary.whiten(total / max(1, count), self.strength)
-        super().adapt(batches)
+        whiten_summary(self.backbone, batches, self.split, self.strength, self.splits)
 
     def get_config(self):
         config = super().get_config()

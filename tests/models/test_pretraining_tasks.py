@@ -17,17 +17,24 @@ from mosei_ssl.models import (
 RECONSTRUCTING = ["masked_timestep", "alteration", "masked_autoencoder", "latent_prediction"]
 
 
-@pytest.fixture
-def backbone():
-    config = BackboneConfig(
-        hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, pooling_factor=5
-    )
-    return build_backbone(config, MEAN, STD, seed=1)
-
-
 @pytest.fixture(params=sorted(PRETRAINING_TASKS))
 def task(request):
     return request.param
+
+
+@pytest.fixture
+def backbone(request):
+    codebook = "task" in request.fixturenames and request.getfixturevalue("task") == "codebook"
+    config = BackboneConfig(
+        kind="codebook" if codebook else "transformer",
+        hidden_dim=16,
+        num_layers=1,
+        num_heads=2,
+        feedforward_dim=32,
+        code_dim=8,
+        pooling_factor=5,
+    )
+    return build_backbone(config, MEAN, STD, seed=1)
 
 
 def build(task, backbone, **options):
@@ -178,8 +185,17 @@ def test_whitening_finds_the_direction_that_is_noise_and_spares_the_other():
         ("two_crop_whitening", {"strength": 0.0}, "strength"),
         ("two_crop_whitening", {"splits": 0}, "splits"),
         ("two_crop_whitening", {"min_part": 0.7}, "share"),
+        ("codebook", {"strength": -1.0}, "strength"),
+        ("codebook", {"splits": 0}, "splits"),
+        ("codebook", {"min_part": 0.0}, "share"),
     ],
 )
 def test_options_out_of_range_are_told_in_one_message(backbone, task, options, message):
     with pytest.raises(UserError, match=message):
         build(task, backbone, **options)
+
+
+def test_the_codebook_task_needs_the_codebook_encoder():
+    backbone = build_backbone(BackboneConfig(hidden_dim=16, num_heads=2), MEAN, STD)
+    with pytest.raises(UserError, match="needs backbone"):
+        build("codebook", backbone)

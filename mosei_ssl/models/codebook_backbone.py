@@ -1,0 +1,67 @@
+"""Codebook backbone."""
+
+from collections.abc import Sequence
+
+import keras
+
+from mosei_ssl.layers.codebook_encoder import CodebookEncoder
+from mosei_ssl.models.backbone import Backbone
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class CodebookBackbone(Backbone):
+    """Frontend and codebook encoder; see `Backbone` for inputs and outputs.
+
+    Args:
+        mean: [F] floats. Column means of the training split.
+        std: [F] floats. Column standard deviations of the training split.
+        hidden_dim: int. Entries of the codebook.
+        code_dim: int. Width of the space in which timesteps and entries are compared.
+        context: int, odd. Timesteps that are looked at together.
+        pooling_factor: int. Frames (at 100 Hz) per timestep.
+        epsilon: float. Smallest standard deviation divided by.
+        clip: float. Largest absolute standardised value.
+        seed: int. Seed of initial weights.
+
+    Example:
+        >>> backbone = CodebookBackbone(mean=[0.0] * 74, std=[1.0] * 74)
+        >>> x = {"features": np.zeros((2, 95, 74)), "padding_mask": np.ones((2, 95), bool)}
+        >>> backbone(x)["sequence"].shape
+        (2, 10, 256)
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        hidden_dim: int = 256,
+        code_dim: int = 60,
+        context: int = 5,
+        pooling_factor: int = 10,
+        epsilon: float = 1e-3,
+        clip: float = 8.0,
+        seed: int = 0,
+        dtype=None,
+        **kwargs,
+    ):
+        encoder = CodebookEncoder(hidden_dim, code_dim, context, seed=seed, name="encoder")
+        super().__init__(encoder, mean, std, pooling_factor, epsilon, clip, dtype=dtype, **kwargs)
+        self.seed = seed
+
+    @property
+    def learned_variables(self) -> list[keras.Variable]:
+        """What pretraining hands on: projection, codebook and summary matrix.
+
+        Those of the encoder even where pretraining does not train them by gradients.
+        """
+        return [*self.encoder.weights, self.summary.scale_matrix]
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            hidden_dim=self.encoder.hidden_dim,
+            code_dim=self.encoder.code_dim,
+            context=self.encoder.context,
+            seed=self.seed,
+        )
+        return config

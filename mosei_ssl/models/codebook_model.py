@@ -1,0 +1,158 @@
+"""Pretraining of a codebook: which sounds speech is made of."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from keras import ops
+
+from mosei_ssl.layers.codebook_encoder import CodebookEncoder
+from mosei_ssl.layers.seeding import derive_seed
+from mosei_ssl.layers.split_crop import SplitCrop
+from mosei_ssl.models.pretraining_model import PretrainingModel
+from mosei_ssl.models.summary_whitening import whiten_summary
+
+
+@keras.saving.register_keras_serializable(package="mosei_ssl")
+class CodebookModel(PretrainingModel):
+    """Learns a codebook of timesteps-in-context by k-means, and a metric for the summary.
+
+    `adapt` sets the encoder's projection to the whitened principal components of timesteps with
+    their neighbours, draws the first codebook from them, and sets the summary's metric
+    (`whiten_summary`). Fitting then moves each entry towards the timesteps that are nearest to it:
+    the loss is the mean squared distance to the nearest entry, per dimension, whose gradient
+    descent is online k-means. Nothing else is trained by gradients; the projection could make that
+    loss zero.
+
+    Args:
+        backbone: Backbone with a `CodebookEncoder`. What is pretrained.
+        strength: float >= 0. Of the summary's metric; 0 for none.
+        min_part: float in (0, 0.5]. Smallest share of an utterance in one of its two parts.
+        splits: int. Random splits of each utterance that the metric is estimated from.
+        seed: int. Seed of splits and of the first codebook.
+
+    Call arguments:
+        inputs: dict of `features` float32 [B, T, F] and `padding_mask` bool [B, T].
+        training: bool. Makes no difference.
+
+    Returns:
+        Dict of `squared_distance` float32 [B, T'], to the nearest entry and per dimension,
+        `nearest` int32 [B, T'], which one it is, and `weight` float32 [B, T'], 1 for real
+        timesteps.
+
+    Raises:
+        ValueError: If the backbone has another encoder or an option is out of range.
+
+    Example:
+        >>> model = CodebookModel(backbone)
+        >>> model.adapt(batches)
+        >>> model.compile(keras.optimizers.Adam(0.02))
+        >>> model.fit(batches)
+
+    References:
+        Coates, Lee and Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning,
+        AISTATS 2011; Bottou and Bengio, Convergence Properties of the K-Means Algorithms, NeurIPS
+        1994; Hsu et al., HuBERT, 2021 (https://arxiv.org/abs/2106.07447), for k-means units of
+        speech.
+    """
+
+    METRICS: tuple[str, ...] = ("codes_in_use",)
+    OPTIONS: tuple[str, ...] = ("strength", "min_part", "splits")
+
+    # Windows that projection and first codebook are taken from.
+    SAMPLE = 20_000
+    # Added to each principal component's variance, as a share of the mean one: components that
+    # hardly vary are noise and must not be blown up.
+    REGULARIZATION = 0.1
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        strength: float = 200.0,
+        min_part: float = 0.3,
+        splits: int = 4,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(backbone, seed=seed, **kwargs)
+        if not isinstance(backbone.encoder, CodebookEncoder):
+            raise ValueError("this task needs backbone.kind 'codebook'")
+        if strength < 0:
+            raise ValueError(f"strength must not be below 0, but is {strength}")
+        if splits < 1:
+            raise ValueError(f"splits must be at least 1, not {splits}")
+        # Through `objective` no gradient reaches it; see the class.
+        backbone.encoder.projection.trainable = False
+        self.split = SplitCrop(min_part, derive_seed(seed, "split"), dtype="float32")
+        self.strength = strength
+        self.splits = splits
+        self.built = True
+
+    def forward(self, frames, padding_mask, training=False, group=None):
+        encoder = self.backbone.encoder
+        distances = encoder.squared_distances(encoder.project(frames, padding_mask))
+        return {
+            "squared_distance": ops.min(distances, axis=-1) / encoder.code_dim,
+            "nearest": ops.cast(ops.argmin(distances, axis=-1), "int32"),
+            "weight": ops.cast(padding_mask, "float32"),
+        }
+
+    def objective(self, outputs):
+        weight = outputs["weight"]
+        count = ops.sum(weight)
+        loss = ops.divide_no_nan(ops.sum(outputs["squared_distance"] * weight), count)
+        size = self.backbone.encoder.hidden_dim
+        chosen = ops.one_hot(outputs["nearest"], size, dtype="float32") * weight[:, :, None]
+        share = ops.divide_no_nan(ops.sum(chosen, axis=(0, 1)), count)
+        entropy = -ops.sum(share * ops.log(share + 1e-9))
+        return loss, {"codes_in_use": ops.exp(entropy)}
+
+    def adapt(self, batches: Iterable[dict]) -> None:
+        """Sets projection, first codebook and the summary's metric; once, before fitting.
+
+        Args:
+            batches: inputs as for a call; gone through several times.
+        """
+        whiten_summary(self.backbone, batches, self.split, self.strength, self.splits)
+        encoder = self.backbone.encoder
+        windows = self._windows(batches, np.random.default_rng(derive_seed(self.seed, "windows")))
+        center = windows.mean(axis=0)
+        variance, directions = np.linalg.eigh(np.cov((windows - center).T))
+        # The last are the largest. With fewer columns than code_dim the rest stays zero.
+        kept = min(encoder.code_dim, len(variance))
+        variance, directions = variance[::-1][:kept], directions[:, ::-1][:, :kept]
+        floor = self.REGULARIZATION * variance.mean() + 1e-12
+        matrix = np.zeros((windows.shape[1], encoder.code_dim))
+        matrix[:, :kept] = directions / np.sqrt(np.maximum(variance, 0.0) + floor)
+        kernel = matrix.reshape(encoder.projection.kernel.shape)
+        encoder.projection.kernel.assign(kernel.astype("float32"))
+        encoder.projection.bias.assign(-(center @ matrix).astype("float32"))
+        projected = (windows - center) @ matrix
+        chosen = np.arange(encoder.hidden_dim) % len(projected)  # windows are in random order
+        encoder.codebook.kernel.assign(projected[chosen].T.astype("float32"))
+
+    def _windows(self, batches: Iterable[dict], rng: np.random.Generator) -> np.ndarray:
+        """A random sample of timesteps with their neighbours, float [N, context * F']."""
+        context = self.backbone.encoder.context
+        side = context // 2
+        total = 0
+        for inputs in batches:
+            total += int(np.sum(ops.convert_to_numpy(inputs["padding_mask"])))
+        share = min(1.0, 1.2 * self.SAMPLE * self.backbone.pooling_factor / max(1, total))
+        found = []
+        for inputs in batches:
+            frames, mask = self.backbone.frontend(inputs["features"], inputs["padding_mask"])
+            mask = ops.convert_to_numpy(mask)
+            frames = np.where(mask[:, :, None], ops.convert_to_numpy(frames), 0.0)
+            padded = np.pad(frames, ((0, 0), (side, side), (0, 0)))
+            rows, steps = np.nonzero(mask & (rng.random(mask.shape) < share))
+            found.append(np.concatenate([padded[rows, steps + k] for k in range(context)], axis=-1))
+        windows = np.concatenate(found)
+        if len(windows) < 2:
+            raise ValueError("there are too few timesteps to learn a codebook from")
+        return windows[rng.permutation(len(windows))[: self.SAMPLE]].astype("float64")
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(strength=self.strength, min_part=self.split.min_share, splits=self.splits)
+        return config
