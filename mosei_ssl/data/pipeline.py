@@ -119,6 +119,11 @@ def _dataset(
         .map(batch, num_parallel_calls=2, deterministic=True)
         .prefetch(config.prefetch)
     )
+    options = tf.data.Options()
+    # Nothing here is left to tune, and the tuner's thread sleeps for 10 ms, 20 ms, 40 ms and so on:
+    # who lets go of the dataset waits for it to wake, up to as long as it was used.
+    options.autotune.enabled = False
+    dataset = dataset.with_options(options)
     size = tf.data.INFINITE_CARDINALITY if batches is None else batches
     return dataset.apply(tf.data.experimental.assert_cardinality(size))
 
