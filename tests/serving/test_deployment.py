@@ -86,6 +86,7 @@ def test_compose_mounts_what_the_flags_name():
     assert service["volumes"] == ["..:/models/My Model:ro", ".:/config:ro"]
     named = [flag.split("/config/")[1] for flag in service["command"] if "/config/" in flag]
     assert set(named) <= set(files)
+    assert service["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
     # Only this machine may ask.
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
@@ -105,6 +106,7 @@ def test_kubernetes_objects_fit_together():
     assert service["spec"]["selector"] == pod["metadata"]["labels"]
     [container] = pod["spec"]["containers"]
     assert container["image"] == IMAGE
+    assert container["env"] == [{"name": "TF_ENABLE_ONEDNN_OPTS", "value": "0"}]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"grpc": 8500, "rest": 8501}
     assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
