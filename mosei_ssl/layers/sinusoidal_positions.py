@@ -44,7 +44,7 @@ class SinusoidalPositions(keras.layers.Layer):
 
     def call(self, inputs, positions=None):
         if positions is None:
-            positions = ops.cumsum(ops.ones_like(inputs[:, :, 0], dtype="int32"), axis=1) - 1
+            positions = ops.arange(ops.shape(inputs)[1], dtype="int32")[None, :]
         half = self.width // 2
         exponent = ops.arange(half, dtype="float32") * (-math.log(self.max_wavelength) / half)
         # float32: half precision cannot tell position 2048 from 2049.

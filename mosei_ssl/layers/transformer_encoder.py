@@ -90,7 +90,10 @@ class TransformerEncoder(keras.layers.Layer):
             layer.build(hidden_shape)
 
     def call(self, frames, padding_mask, positions=None, training=False):
-        x = self.positions(self.projection(frames), positions)
+        batch, steps, width = ops.shape(frames)
+        # Flat: see `MaskedSelfAttention`.
+        x = self.projection(ops.reshape(frames, (-1, width)))
+        x = self.positions(ops.reshape(x, (batch, steps, self.hidden_dim)), positions)
         x = self.input_dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
