@@ -121,26 +121,17 @@ def _pretrain(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
 
 def _save_example(model_file: Path, config: Any, path: Path) -> None:
     """Keep one validation segment as it was and as the model reconstructs it, for the report."""
-    from mosei_ssl.data import load_segments, make_evaluation_dataset
     from mosei_ssl.training.finetuning import load_model
+    from mosei_ssl.training.reconstruction import example_batch, reconstruct
 
-    validation = load_segments(config, "validation")
-    middle = validation.length_order()[len(validation) // 2 :][:1]
-    batch = next(iter(make_evaluation_dataset(validation.subset(middle), config)))[0]
-    outputs = load_model(model_file)(batch, training=False)
-    if not {"reconstruction", "target", "weight"} <= set(outputs):
-        return
-    steps = int(np.asarray(batch["padding_mask"]).sum())
-    arrays = {key: np.asarray(outputs[key])[0] for key in ("reconstruction", "target", "weight")}
-    # The frontend pools in time: keep the timesteps that hold real frames.
-    ratio = np.asarray(batch["padding_mask"]).shape[1] / len(arrays["weight"])
-    kept = max(1, int(np.ceil(steps / ratio)))
-    np.savez(
-        path,
-        target=arrays["target"][:kept].astype(np.float32),
-        reconstruction=arrays["reconstruction"][:kept].astype(np.float32),
-        hidden=arrays["weight"][:kept] > 0,
-    )
+    found = reconstruct(load_model(model_file), example_batch(config))
+    if found is not None:
+        np.savez(
+            path,
+            target=found["target"],
+            reconstruction=found["reconstruction"],
+            hidden=found["hidden"],
+        )
 
 
 def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:

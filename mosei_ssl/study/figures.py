@@ -65,9 +65,13 @@ def _style(number: int) -> dict[str, Any]:
 def _new(columns: int, rows: int, width: float, height: float, stamp: str) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
+    return _stamped(figure, stamp), axes
+
+
+def _stamped(figure: Figure, stamp: str) -> Figure:
     if stamp:
         figure.text(0.5, 0.5, stamp, rotation=25, ha="center", va="center", fontsize=28, alpha=0.15)
-    return figure, axes
+    return figure
 
 
 def _label_axis(axis: Any, budgets: Mapping[str, float]) -> None:
@@ -300,7 +304,7 @@ def pretraining_figure(histories: Mapping[str, Mapping[str, Sequence[float]]], s
         axis.plot([], [], color="black", linestyle="-", label="training")
         axis.plot([], [], color="black", linestyle="--", label="validation")
         axis.set_xlabel("epoch")
-        axis.set_ylabel("reconstruction error of masked timesteps")
+        axis.set_ylabel("loss of the pretraining task")
         axis.grid(axis="y", linewidth=0.4, alpha=0.6)
         axis.legend(frameon=False)
         return svg(figure)
@@ -310,7 +314,6 @@ def reconstruction_figure(
     target: np.ndarray,
     reconstruction: np.ndarray,
     hidden: np.ndarray,
-    names: Sequence[str],
     stamp: str,
 ) -> str:
     """Draw what a segment was, what was hidden of it, and what the model filled in.
@@ -319,7 +322,6 @@ def reconstruction_figure(
         target: [T, F] standardised timesteps.
         reconstruction: [T, F] the model's.
         hidden: [T] bool.
-        names: F names of the columns.
         stamp: Text laid over the figure.
 
     Returns:
@@ -327,27 +329,10 @@ def reconstruction_figure(
 
     Example:
         >>> zeros = np.zeros((4, 2))
-        >>> reconstruction_figure(zeros, zeros, np.zeros(4, bool), ["a", "b"], "")[:4]
+        >>> reconstruction_figure(zeros, zeros, np.zeros(4, bool), "")[:4]
         '<svg'
     """
-    filled = np.where(hidden[:, None], reconstruction, target)
-    seen = np.where(hidden[:, None], np.nan, target)
+    from mosei_ssl.training.reconstruction import draw_reconstruction
+
     with mpl.rc_context(_SETTINGS):
-        figure, axes = _new(3, 1, 11.0, 3.6, stamp)
-        image: Any = None
-        titles = ("segment", "what the encoder saw", "with reconstructed timesteps")
-        for axis, values, title in zip(axes.flat, (target, seen, filled), titles, strict=True):
-            image = axis.imshow(
-                values.T,
-                aspect="auto",
-                cmap="cividis",
-                vmin=-2.5,
-                vmax=2.5,
-                origin="lower",
-                interpolation="nearest",
-            )
-            axis.set_title(title, fontsize=10)
-            axis.set_xlabel("timestep")
-        axes[0, 0].set_ylabel(f"{len(names)} columns")
-        figure.colorbar(image, ax=list(axes.flat), label="standard deviations", shrink=0.8)
-        return svg(figure)
+        return svg(_stamped(draw_reconstruction(target, reconstruction, hidden), stamp))

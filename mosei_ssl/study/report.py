@@ -224,36 +224,40 @@ def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[An
             example = out / cell.path / "example.npz"
     if not histories:
         return ["No arm is pretrained."]
+    measures = {
+        "loss": "loss",
+        "val_loss": "validation loss",
+        "val_relative_error": "relative error",
+        "val_retrieval_accuracy": "retrieval accuracy",
+        "val_codes_in_use": "codes in use",
+    }
+    measures = {
+        key: name for key, name in measures.items() if any(key in h for h in histories.values())
+    }
     ends = [
         [
             path.removeprefix("cells/pretrain/"),
             str(len(columns["epoch"])),
-            *(
-                f"{columns[key][-1]:.4f}" if columns.get(key) else "-"
-                for key in ("loss", "val_loss", "val_relative_error")
-            ),
+            *(f"{columns[key][-1]:.4f}" if columns.get(key) else "-" for key in measures),
         ]
         for path, columns in histories.items()
     ]
-    header = ["pretraining", "epochs", "loss", "validation loss", "relative error"]
-    caption = "Last epoch. A relative error of 1 is no better than the corpus mean."
+    header = ["pretraining", "epochs", *measures.values()]
+    caption = "Last epoch."
+    if "val_relative_error" in measures:
+        caption += " A relative error of 1 is no better than the corpus mean."
     blocks: list[Any] = [
         Figure(
             "pretraining",
             figures.pretraining_figure(histories, stamp),
-            "Reconstruction error of masked timesteps, one colour per pretraining.",
+            "Loss of the pretraining task, one colour per pretraining.",
         ),
         Table(header, ends, caption),
     ]
     if example is not None:
         with np.load(example, allow_pickle=False) as file:
-            target = file["target"]
             drawn = figures.reconstruction_figure(
-                target,
-                file["reconstruction"],
-                file["hidden"],
-                [str(n) for n in range(target.shape[1])],
-                stamp,
+                file["target"], file["reconstruction"], file["hidden"], stamp
             )
         caption = "A validation segment, what the encoder saw of it, and what it filled in."
         blocks.append(Figure("reconstruction", drawn, caption))

@@ -30,6 +30,7 @@ from mosei_ssl.training.config import PretrainConfig
 from mosei_ssl.training.devices import Devices, Strategy, one_device, open_devices
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.monitoring import parse_profile_steps
+from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.replicated import make_score
 from mosei_ssl.training.run_directory import RunDirectory
 
@@ -117,7 +118,7 @@ def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | Non
             epochs=config.epochs,
             checkpoint_steps=config.checkpoint_steps,
             profile_steps=profile_steps,
-            first=[Validation(_validation_score(model, config.data, devices))],
+            first=_callbacks(model, config, run, devices),
             hparams={
                 "task": config.task.name,
                 "backbone": config.backbone.kind,
@@ -145,6 +146,17 @@ def _save(
     save_model(final, run / "backbone.keras")
     run.finish()
     _log.info("pretrained backbone: %s", run / "backbone.keras")
+
+
+def _callbacks(
+    model: PretrainingModel, config: PretrainConfig, run: RunDirectory, devices: Devices
+) -> list[keras.callbacks.Callback]:
+    callbacks: list[keras.callbacks.Callback] = [
+        Validation(_validation_score(model, config.data, devices))
+    ]
+    if not devices.strategy:  # replicas' variables are no plain ones to draw a picture with
+        callbacks.append(ReconstructionImages(run.path, config.data, config.epochs))
+    return callbacks
 
 
 def _validation_score(model: keras.Model, config: DataConfig, devices: Devices):

@@ -1,0 +1,135 @@
+"""What a pretraining model makes of one segment, to look at."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import matplotlib as mpl
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
+
+
+def example_batch(config: DataConfig) -> dict[str, Any]:
+    """The validation segment of middle length, as a batch of one.
+
+    Args:
+        config: the dataset.
+
+    Returns:
+        Inputs as for a call of a model.
+    """
+    validation = load_segments(config, "validation")
+    middle = validation.length_order()[len(validation) // 2 :][:1]
+    return next(iter(make_evaluation_dataset(validation.subset(middle), config)))[0]
+
+
+def reconstruct(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarray] | None:
+    """What was hidden of a segment, and what the model fills in.
+
+    Args:
+        model: a pretraining model.
+        batch: a batch of one, see `example_batch`.
+
+    Returns:
+        Dict of `target` and `reconstruction` float32 [T', F'] and `hidden` bool [T'], or None if
+        the task reconstructs nothing that can be seen.
+    """
+    outputs = model(batch, training=False)
+    if not {"reconstruction", "target", "weight"} <= set(outputs):
+        return None
+    target, filled, weight = (
+        keras.ops.convert_to_numpy(outputs[key])[0]
+        for key in ("target", "reconstruction", "weight")
+    )
+    frames = np.asarray(batch["padding_mask"])
+    # The frontend pools in time: keep the timesteps that hold real frames.
+    kept = max(1, int(np.ceil(frames.sum() * len(target) / frames.shape[1])))
+    hidden = (weight if weight.ndim == 1 else weight.max(axis=-1)) > 0
+    return {
+        "target": target[:kept].astype(np.float32),
+        "reconstruction": filled[:kept].astype(np.float32),
+        "hidden": hidden[:kept],
+    }
+
+
+def draw_reconstruction(
+    target: np.ndarray, reconstruction: np.ndarray, hidden: np.ndarray
+) -> Figure:
+    """Draw what a segment was, what was hidden of it, and what the model filled in.
+
+    Args:
+        target: [T, F] standardised timesteps.
+        reconstruction: [T, F] the model's.
+        hidden: [T] bool.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> zeros = np.zeros((4, 2))
+        >>> figure = draw_reconstruction(zeros, zeros, np.zeros(4, bool))
+    """
+    filled = np.where(hidden[:, None], reconstruction, target)
+    seen = np.where(hidden[:, None], np.nan, target)
+    figure = Figure(figsize=(11.0, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
+    image: Any = None
+    titles = ("segment", "what the encoder saw", "with reconstructed timesteps")
+    for axis, values, title in zip(axes, (target, seen, filled), titles, strict=True):
+        image = axis.imshow(
+            values.T,
+            aspect="auto",
+            cmap="cividis",
+            vmin=-2.5,
+            vmax=2.5,
+            origin="lower",
+            interpolation="nearest",
+        )
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("timestep")
+    axes[0].set_ylabel(f"{target.shape[1]} columns")
+    figure.colorbar(image, ax=list(axes), label="standard deviations", shrink=0.8)
+    return figure
+
+
+class ReconstructionImages(keras.callbacks.Callback):
+    """Shows in TensorBoard what the model makes of one validation segment as it learns.
+
+    Draws after the first epoch and then a few times until the last; nothing for tasks that
+    reconstruct nothing that can be seen.
+
+    Args:
+        directory: the run directory, itself the TensorBoard log directory.
+        config: the dataset.
+        epochs: epochs in all.
+        images: images at most.
+    """
+
+    def __init__(self, directory: Path, config: DataConfig, epochs: int, images: int = 8):
+        super().__init__()
+        self.directory = Path(directory)
+        self.config = config
+        self.due = {int(n) for n in np.unique(np.linspace(0, epochs - 1, min(epochs, images)))}
+        self.batch: dict[str, Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if epoch not in self.due:
+            return
+        if self.batch is None:
+            self.batch = example_batch(self.config)
+        found = reconstruct(self.model, self.batch)
+        if found is None:
+            self.due = set()
+            return
+        png = io.BytesIO()
+        with mpl.rc_context({"font.size": 9}):
+            draw_reconstruction(**found).savefig(png, format="png", dpi=110)
+        image = tf.io.decode_png(png.getvalue(), channels=3)[None]
+        writer = tf.summary.create_file_writer(str(self.directory / "validation"))
+        with writer.as_default():
+            tf.summary.image("reconstruction", image, step=epoch + 1)
+        writer.close()
