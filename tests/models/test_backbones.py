@@ -107,7 +107,7 @@ def test_mixed_precision_gives_float32_close_to_full(small_config, policy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "lstm"}, "'transformer' or 'gru'"),
+        ({"kind": "lstm"}, "'gru' or 'codebook'"),
         ({"hidden_dim": 30, "num_heads": 4}, "multiple"),
         ({"kind": "gru", "hidden_dim": 31}, "even"),
         ({"pooling_factor": 0}, "at least 1"),
