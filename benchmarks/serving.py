@@ -21,26 +21,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from serving_runtimes import SEGMENT, compare_runtimes, describe_runtimes, percentiles, table
 
 STANDIN = Path(__file__).parents[1] / "tests" / "serving" / "standin.py"
 LENGTHS = (100, 650, 1660)
 BATCHES = (1, 8, 32)
-SEGMENT = 650
-BARS = {"bare Keras": 1.3, "ONNX Runtime": 1.5}
 FIRST_REQUEST_BAR = 3.0
-
-
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """p50, p95 and p99 in milliseconds."""
-    values = np.percentile(np.array(seconds) * 1e3, [50, 95, 99])
-    return dict(zip(("p50", "p95", "p99"), map(float, values), strict=True))
 
 
 def build_model(run: str | None):
@@ -53,108 +45,6 @@ def build_model(run: str | None):
     draw = np.random.default_rng(0)
     backbone = build_backbone(BackboneConfig(), draw.normal(size=74), draw.uniform(0.5, 2, 74))
     return EmotionModel(backbone, HeadConfig())
-
-
-def take_turns(
-    calls: dict[str, Callable[[], Any]], repeats: int
-) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each call: ten in a row, then one by one, one caller after the other.
-
-    A server runs one model, whose code and weights its caches hold: ten in a row. One by one,
-    every call finds the caches full of the others'.
-    """
-    for call in calls.values():
-        for _ in range(20):
-            call()
-    seconds: dict[str, dict[str, list[float]]] = {
-        name: {"clock": [], "processor": [], "clock, alternating": []} for name in calls
-    }
-    for _ in range(repeats // 10):
-        for name, call in calls.items():
-            for _ in range(10):
-                clock, processor_time = time.perf_counter(), time.process_time()
-                call()
-                seconds[name]["processor"].append(time.process_time() - processor_time)
-                seconds[name]["clock"].append(time.perf_counter() - clock)
-    for _ in range(repeats):
-        for name, call in calls.items():
-            clock = time.perf_counter()
-            call()
-            seconds[name]["clock, alternating"].append(time.perf_counter() - clock)
-    return seconds
-
-
-def compare_runtimes(
-    model, exported: Path, frames: int, repeats: int
-) -> dict[str, dict[str, list[float]]]:
-    """One segment in this process: the export, bare Keras, ONNX Runtime, OpenVINO."""
-    import onnxruntime
-    import openvino
-    import tensorflow as tf
-
-    from mosei_ssl.serving.portable import to_onnx
-    from mosei_ssl.serving.schema import OUTPUTS
-
-    rows = np.random.default_rng(1).normal(size=(1, frames, 74)).astype(np.float32)
-    length = np.array([frames], np.int32)
-    loaded = tf.saved_model.load(str(exported))
-    served = loaded.signatures["serving_default"]
-    predictor = model.to_predictor()
-    forward = tf.function(lambda x: predictor(x))
-    inputs = {"features": tf.constant(rows), "padding_mask": tf.ones([1, frames], tf.bool)}
-    tensors = {"features": tf.constant(rows), "length": tf.constant(length)}
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        to_onnx(model), settings, providers=["CPUExecutionProvider"]
-    )
-    core = openvino.Core()
-    whole = core.read_model(str(exported))
-    numbers = [r for r in whole.get_results() if r.output(0).get_any_name() in OUTPUTS]
-    compiled = core.compile_model(
-        openvino.Model(numbers, whole.get_parameters(), "emotion"),
-        "CPU",
-        {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"},
-    )
-    arrays = {"features": rows, "length": length}
-    return take_turns(
-        {
-            "serving_default": lambda: served(**tensors)["intensity"].numpy(),
-            "bare Keras": lambda: forward(inputs)["intensity"].numpy(),
-            "ONNX Runtime": lambda: session.run(list(OUTPUTS), arrays),
-            "OpenVINO": lambda: compiled(arrays),
-        },
-        repeats,
-    )
-
-
-def describe_runtimes(
-    name: str, runtimes: dict[int, dict[str, dict[str, list[float]]]]
-) -> tuple[list[str], list[str]]:
-    """What `compare_runtimes` found for a model at each length: text, and bars missed."""
-    rows = [
-        [frames, kind, *(percentiles(times[kind])["p50"] for times in calls.values())]
-        for frames, calls in runtimes.items()
-        for kind in calls["serving_default"]
-    ]
-    header = ["frames", "time", *runtimes[SEGMENT]]
-    of_segment = {
-        row[1]: dict(zip(header[2:], row[2:], strict=True)) for row in rows if row[0] == SEGMENT
-    }
-    told, missed = [], []
-    for other, bar in BARS.items():
-        ratios = {kind: p50["serving_default"] / p50[other] for kind, p50 in of_segment.items()}
-        told.append(
-            f"{ratios['clock']:.2f} times {other} (bar: {bar}; in processor time "
-            f"{ratios['processor']:.2f}; alternating {ratios['clock, alternating']:.2f})"
-        )
-        missed += [f"{other} ({name})"] if ratios["clock"] > bar else []
-    return [
-        f"{name}:\n",
-        table(header, rows),
-        f"For 650 frames (6.5 s) `serving_default` takes {' and '.join(told)}.\n",
-    ], missed
 
 
 class Server:
@@ -333,13 +223,6 @@ def processor() -> str:
     """Name of the processor, as the system tells it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), "unknown")
-
-
-def table(header: list[str], rows: list[list[Any]]) -> str:
-    """A table in Markdown."""
-    cells = [[f"{c:.2f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    lines = [header, ["---"] * len(header), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def main() -> int:
