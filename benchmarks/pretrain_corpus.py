@@ -1,0 +1,102 @@
+"""Segments of real speech at MOSEI's lengths, for the pretraining benchmarks.
+
+Clips of RAVDESS and EMO-DB are joined until they have the length of a segment drawn from MOSEI's
+label table, cropped at 16.6 s, the 95th percentile. Speakers are split as in those corpora.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mosei_ssl.data import Segments, segments_from_arrays
+
+CROP = 1660
+
+
+def mosei_lengths(shared: Path) -> np.ndarray:
+    """Frames, at 100 a second, of all labelled segments of MOSEI, cropped."""
+    with open(shared / "data/mosei_labels/mosei_labels.csv", newline="") as file:
+        seconds = [float(row["end"]) - float(row["start"]) for row in csv.DictReader(file)]
+    return np.clip(np.round(100 * np.array(seconds)), 20, CROP).astype(int)
+
+
+def clips(shared: Path, train: bool) -> list[np.ndarray]:
+    """Rows of every clip of RAVDESS and EMO-DB, of training or of other speakers.
+
+    Args:
+        shared: the folder that holds `data/ravdess_covarep` and `data/emodb_covarep`.
+        train: whether to take the training speakers.
+
+    Returns:
+        Arrays [T, 74], float32, raw.
+    """
+    found = []
+    for name in ("ravdess_covarep", "emodb_covarep"):
+        folder = shared / "data" / name
+        folds = json.loads((folder / "folds.json").read_text())
+        chosen = set(folds["train"])
+        rows = h5py.File(next(folder.glob("*COVAREP.csd")))["COVAREP/data"]
+        spans = h5py.File(next(folder.glob("*Labels.csd")))["All Labels/data"]
+        for speaker in rows:
+            if (speaker in chosen) != train:
+                continue
+            times = rows[speaker]["intervals"][:, 0]
+            features = rows[speaker]["features"][:].astype(np.float32)
+            for start, end in spans[speaker]["intervals"][:]:
+                first, last = np.searchsorted(times, [start, end])
+                if last > first:
+                    found.append(features[first:last])
+    return found
+
+
+def make_segments(shared: Path, count: int, seed: int = 0, train: bool = True) -> Segments:
+    """Segments of MOSEI's lengths made of joined clips.
+
+    Args:
+        shared: as for `clips`.
+        count: number of segments.
+        seed: draws lengths and clips.
+        train: whether to use the training speakers.
+
+    Returns:
+        Segments with the feature statistics of their finite values.
+    """
+    rng = np.random.default_rng(seed)
+    parts = clips(shared, train)
+    rows = []
+    for length in rng.choice(mosei_lengths(shared), count):
+        joined: list[np.ndarray] = []
+        while sum(map(len, joined)) < length:
+            joined.append(parts[rng.integers(len(parts))])
+        rows.append(np.concatenate(joined)[:length])
+    sample = np.concatenate(rows[:300])
+    sample = np.where(np.isfinite(sample), sample, np.nan)
+    statistics = {
+        "mean": np.nanmean(sample, axis=0, dtype=np.float64).tolist(),
+        "std": np.nanstd(sample, axis=0, dtype=np.float64).tolist(),
+    }
+    return segments_from_arrays(
+        rows, np.zeros((count, 6)), metadata={"feature_statistics": statistics}, name="joined"
+    )
+
+
+def standardised(segments: Segments, statistics: dict, clip: float = 8.0) -> list[np.ndarray]:
+    """What the peer is fed: rows cleaned and standardised beforehand, as our frontend does it.
+
+    Args:
+        segments: raw segments.
+        statistics: `mean` and `std` of the training segments.
+        clip: largest absolute value.
+
+    Returns:
+        float32 [T, 74] of every segment.
+    """
+    mean, std = (np.asarray(statistics[key], np.float32) for key in ("mean", "std"))
+    done = []
+    for rows in segments:
+        rows = np.where(np.isfinite(rows), rows, mean)
+        done.append(np.clip((rows - mean) / np.maximum(std, 1e-3), -clip, clip))
+    return done

@@ -1,0 +1,290 @@
+"""The whole pretraining job at MOSEI's lengths, ours beside plain PyTorch fed the usual way.
+
+2,000 segments made of RAVDESS and EMO-DB clips have lengths drawn from MOSEI's label table. The
+peer shuffles them and pads each batch to its longest; ours goes through `mosei_ssl.data`. Same
+model size, batch size, masks' ratio and span, optimizer and learning rate. The two take turns, a
+slice of an epoch each, until both have done the epochs; then both reconstruct the same hidden
+frames of other speakers. Speed is real (unpadded) frames per second.
+
+Run: python benchmarks/pretrain_job.py --shared ../shared [--epochs 1] [--slices 10]
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from pretrain_size import Size
+from pretrain_torch import build, set_cores
+
+SPAN = 50
+"""Frames of a hidden span, half a second: shorter ones are found by interpolation."""
+
+
+class Ours:
+    """Our side.
+
+    Args:
+        segments: what to train on.
+        size: of the model.
+        precision: Keras dtype policy.
+        jit: whether XLA compiles the step.
+        batch: segments per batch.
+        pooling: frames per timestep.
+    """
+
+    def __init__(self, segments, size, precision: str, jit: bool, batch: int, pooling: int = 1):
+        import keras
+
+        from mosei_ssl.data import DataConfig, make_training_dataset
+        from mosei_ssl.training import OptimizerConfig
+        from mosei_ssl.training.loop import make_optimizer
+
+        keras.config.set_dtype_policy(precision)
+        self.model = build(size, pooling, segments.statistics)
+        optimizer = make_optimizer(OptimizerConfig(), 10**9)
+        optimizer.learning_rate = 1e-3
+        self.model.compile(optimizer, jit_compile=jit)
+        self.data = make_training_dataset(
+            segments, DataConfig(batch_size=batch), seed=0, with_labels=False
+        )
+        self.steps = self.data.steps_per_epoch
+        self.batches = iter(self.data.dataset)
+        self.done = 0
+
+    def run(self, steps: int) -> tuple[float, int]:
+        """Trains; gives seconds and real frames."""
+        frames = sum(
+            int(self.data.plan.epoch(n // self.steps)[n % self.steps].lengths.sum())
+            for n in range(self.done, self.done + steps)
+        )
+        start = time.perf_counter()
+        # The iterator goes on from slice to slice, as within one call of fit().
+        for _ in range(steps):
+            self.model.train_function(self.batches)
+        self.done += steps
+        return time.perf_counter() - start, frames
+
+    def warm_up(self) -> float:
+        """Makes the graph, and with XLA one program per length; seconds."""
+        weights = self.model.get_weights()
+        start = time.perf_counter()
+        self.model.make_train_function()
+        optimizer = [v.numpy() for v in self.model.optimizer.variables]
+        for length in self.data.plan.boundaries:
+            number = self.data.plan.batch_size
+            x = {
+                "features": np.zeros((number, length, 74), "float32"),
+                "padding_mask": np.ones((number, length), bool),
+            }
+            self.model.train_on_batch(x)
+        for variable, value in zip(self.model.optimizer.variables, optimizer, strict=True):
+            variable.assign(value)
+        self.model.set_weights(weights)
+        return time.perf_counter() - start
+
+    def loss(self, batches) -> float:
+        """Reconstruction error of given hidden frames, standardised units."""
+        total = count = 0.0
+        for rows, mask, hidden in batches:
+            sequence = self.model.backbone.encoder(
+                np.where(hidden[:, :, None], np.asarray(self.model.masking.token), rows), mask
+            )
+            error = np.abs(np.asarray(self.model.reconstruct(sequence)) - rows).mean(-1)
+            total, count = total + float((error * hidden).sum()), count + float(hidden.sum())
+        return total / count
+
+
+class Peer:
+    """Plain PyTorch, shuffled and padded to the longest of each batch.
+
+    Args:
+        rows: standardised rows of every segment.
+        size: of the model.
+        bfloat16: autocast.
+        batch: segments per batch.
+    """
+
+    def __init__(self, rows: list[np.ndarray], size, bfloat16: bool, batch: int):
+        from pretrain_peer import PlainTraining
+
+        self.rows, self.batch = rows, batch
+        self.training = PlainTraining(size, bfloat16)
+        self.steps = math.ceil(len(rows) / batch)
+        self.rng = np.random.default_rng(0)
+        self.order: list[np.ndarray] = []
+        self.computed = 0
+
+    def run(self, steps: int) -> tuple[float, int]:
+        """Trains; gives seconds and real frames."""
+        import torch
+
+        frames, start = 0, time.perf_counter()
+        for _ in range(steps):
+            if not self.order:
+                places = self.rng.permutation(len(self.rows))
+                self.order = np.array_split(places, self.steps)
+            chosen = [torch.from_numpy(self.rows[i]) for i in self.order.pop()]
+            x = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+            lengths = torch.tensor([len(rows) for rows in chosen])
+            self.training.step(x, torch.arange(x.shape[1]) < lengths[:, None])
+            frames += int(lengths.sum())
+            self.computed += x.shape[0] * x.shape[1]
+        return time.perf_counter() - start, frames
+
+    def loss(self, batches) -> float:
+        """As for ours."""
+        import torch
+
+        values = [
+            (self.training.loss(*map(torch.from_numpy, batch)), batch[2].sum()) for batch in batches
+        ]
+        return sum(v * n for v, n in values) / sum(n for _, n in values)
+
+
+def held_out(shared: Path, statistics: dict, size, count: int = 64) -> list[tuple]:
+    """Batches of other speakers' rows, masks and hidden frames, the same for both sides."""
+    from pretrain_corpus import make_segments, standardised
+
+    segments = make_segments(shared, count, seed=1, train=False)
+    rows = sorted(standardised(segments, statistics), key=len)
+    rng = np.random.default_rng(2)
+    batches = []
+    for first in range(0, count, 8):
+        part = rows[first : first + 8]
+        x = np.zeros((len(part), len(part[-1]), 74), np.float32)
+        mask = np.zeros(x.shape[:2], bool)
+        for i, values in enumerate(part):
+            x[i, : len(values)], mask[i, : len(values)] = values, True
+        start = 1.0 - (1.0 - size.ratio) ** (1.0 / size.span)
+        begun = (rng.random(mask.shape) < start).cumsum(1)
+        before = np.pad(begun, ((0, 0), (size.span, 0)))[:, : -size.span]
+        batches.append((x, mask, (begun > before) & mask))
+    return batches
+
+
+class Side:
+    """The process of one side, see `serve`.
+
+    Args:
+        side: "ours" or "torch".
+        options: the command line's.
+    """
+
+    def __init__(self, side: str, options: argparse.Namespace):
+        command = [sys.executable, __file__, "--serve", side]
+        for name in ("shared", "cores", "segments", "batch", "precision", "pooling"):
+            command += [f"--{name}", str(getattr(options, name))]
+        if options.jit:
+            command.append("--jit")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, steps: int) -> dict:
+        """Lets it train so many steps; 0 asks for its description, -1 for its loss."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+def serve(options: argparse.Namespace) -> None:
+    """One side: builds corpus and model, then answers requests in JSON."""
+    from pretrain_corpus import make_segments, standardised
+
+    size = Size(span=SPAN)
+    segments = make_segments(options.shared, options.segments)
+    known = segments.statistics
+    side: Ours | Peer
+    if options.serve == "ours":
+        side = Ours(segments, size, options.precision, options.jit, options.batch, options.pooling)
+        about = {"padding": side.data.plan.padding_share(), "graphs_s": side.warm_up()}
+    else:
+        half = options.precision != "float32"
+        side = Peer(standardised(segments, known), size, half, options.batch)
+        about = {}
+    about |= {"steps": side.steps, "frames": int(segments.lengths.sum())}
+    for line in sys.stdin:
+        steps, answer = int(line), about
+        if steps > 0:
+            seconds, frames = side.run(steps)
+            computed = side.computed if isinstance(side, Peer) else 0
+            answer = {"seconds": seconds, "frames": frames, "computed": computed}
+        elif steps < 0:
+            batches = held_out(options.shared, known, size)
+            answer = {"loss": side.loss(batches), "trivial": trivial(batches)}
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--segments", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--slices", type=int, default=10, help="turns per epoch")
+    parser.add_argument("--stop-after", type=int, default=0, help="turns in all; 0: every epoch")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--jit", action="store_true")
+    parser.add_argument("--pooling", type=int, default=1, help="ours: frames per timestep")
+    parser.add_argument("--serve", choices=["ours", "torch"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    set_cores(options.cores)
+    if options.serve:
+        serve(options)
+        return
+    sides = {name: Side(name, options) for name in ("torch", "ours")}
+    for name, side in sides.items():
+        about = side.ask(0)
+        print(f"{name}: {about}", flush=True)
+    turns = options.slices * options.epochs
+    marks = np.linspace(0, options.epochs * about["steps"], turns + 1).round().astype(int)
+    done: dict[str, list[dict]] = {name: [] for name in sides}
+    for turn, steps in enumerate(np.diff(marks)[: options.stop_after or turns]):
+        for name, side in sides.items():
+            done[name].append(side.ask(int(steps)))
+        speeds = {name: _speed(answers[-1:]) for name, answers in done.items()}
+        shown = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
+        print(f"turn {turn + 1}: {shown} real frames/s", flush=True)
+    for name, answers in done.items():
+        each = [_speed([answer]) for answer in answers]
+        seconds = sum(answer["seconds"] for answer in answers)
+        print(
+            f"{name}: {_speed(answers):.0f} real frames/s over all {seconds:.0f} s; turns: median "
+            f"{statistics.median(each):.0f} ({min(each):.0f} to {max(each):.0f})"
+        )
+    ratios = [_speed([a]) / _speed([b]) for a, b in zip(done["ours"], done["torch"], strict=True)]
+    real = sum(answer["frames"] for answer in done["torch"])
+    print(
+        f"ours over torch: {_speed(done['ours']) / _speed(done['torch']):.2f} over all; turns: "
+        f"median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); useful "
+        f"share of what torch computed {real / done['torch'][-1]['computed']:.0%}"
+    )
+    if options.pooling == 1:
+        losses = {name: side.ask(-1) for name, side in sides.items()}
+        print(f"error on other speakers' hidden frames: {losses}")
+
+
+def _speed(answers: list[dict]) -> float:
+    return sum(a["frames"] for a in answers) / sum(a["seconds"] for a in answers)
+
+
+def trivial(batches) -> float:
+    """Error of predicting the corpus mean, zero."""
+    total = sum((np.abs(x).mean(-1) * hidden).sum() for x, _, hidden in batches)
+    return float(total / sum(hidden.sum() for _, _, hidden in batches))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The peer of the pretraining benchmarks: masked-timestep pretraining in plain PyTorch.
+
+The same architecture as `MaskedTimestepModel` on a `TransformerBackbone` without pooling in time:
+a projection, sinusoidal positions, pre-norm blocks with the tanh form of gelu, a final norm and a
+linear reconstruction, L1 on hidden frames, AdamW, gradients clipped at norm 1. Features come
+standardised already, so cleaning costs the peer nothing.
+"""
+
+import contextlib
+import math
+
+import torch
+from pretrain_size import Size
+from torch import nn
+from torch.nn import functional
+
+
+class PlainModel(nn.Module):
+    """Masked-timestep model of `nn.TransformerEncoder`.
+
+    Args:
+        size: its size.
+    """
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.size = size
+        layer = nn.TransformerEncoderLayer(
+            size.hidden,
+            size.heads,
+            size.feedforward,
+            dropout=size.dropout,
+            activation=_gelu,
+            batch_first=True,
+            norm_first=True,
+        )
+        self.projection = nn.Linear(size.features, size.hidden)
+        self.dropout = nn.Dropout(size.dropout)
+        self.encoder = nn.TransformerEncoder(
+            layer, size.layers, norm=nn.LayerNorm(size.hidden), enable_nested_tensor=False
+        )
+        self.reconstruct = nn.Linear(size.hidden, size.features)
+        self.token = nn.Parameter(0.02 * torch.randn(size.features))
+        self._waves: dict[tuple, torch.Tensor] = {}
+
+    def forward(
+        self, frames: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor
+    ) -> torch.Tensor:
+        """Reconstructs frames.
+
+        Args:
+            frames: float32 [B, T, F], standardised.
+            mask: bool [B, T], True for real frames.
+            hidden: bool [B, T], True where the encoder sees the token.
+
+        Returns:
+            [B, T, F].
+        """
+        seen = torch.where(hidden[:, :, None], self.token, frames)
+        x = self.dropout(self.projection(seen) + self._positions(frames))
+        return self.reconstruct(self.encoder(x, src_key_padding_mask=~mask))
+
+    def draw(self, mask: torch.Tensor) -> torch.Tensor:
+        """Hides spans as `TimestepMasking` does: bool [B, T]."""
+        start = 1.0 - (1.0 - self.size.ratio) ** (1.0 / self.size.span)
+        begun = ((torch.rand(mask.shape, device=mask.device) < start) & mask).int().cumsum(1)
+        before = functional.pad(begun, (self.size.span, 0))[:, : begun.shape[1]]
+        return (begun > before) & mask
+
+    def _positions(self, frames: torch.Tensor) -> torch.Tensor:
+        key = (frames.shape[1], frames.device)
+        if key not in self._waves:
+            half = self.size.hidden // 2
+            scale = torch.exp(torch.arange(half) * (-math.log(1000.0) / half))
+            angles = torch.arange(frames.shape[1])[:, None] * scale
+            waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+            self._waves[key] = waves.to(frames.device)
+        return self._waves[key]
+
+
+def _gelu(x: torch.Tensor) -> torch.Tensor:
+    return functional.gelu(x, approximate="tanh")
+
+
+def masked_l1(target: torch.Tensor, output: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Mean absolute error over hidden frames, in float32."""
+    error = (output.float() - target).abs().mean(-1)
+    return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+class PlainTraining:
+    """A training loop as people write it.
+
+    Args:
+        size: of the model.
+        bfloat16: autocast to bfloat16.
+        compiled: use `torch.compile`.
+        device: where to train.
+        learning_rate: of AdamW.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        bfloat16: bool = False,
+        compiled: bool = False,
+        device: str = "cpu",
+        learning_rate: float = 1e-3,
+    ):
+        torch.manual_seed(0)
+        self.device = torch.device(device)
+        self.model = PlainModel(size).to(self.device).train()
+        self.forward = torch.compile(self.model) if compiled else self.model
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=learning_rate, weight_decay=0.01
+        )
+        self.bfloat16 = bfloat16
+
+    def step(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """One step on standardised frames [B, T, F] and mask [B, T]; gives the loss."""
+        frames, mask = frames.to(self.device), mask.to(self.device)
+        hidden = self.model.draw(mask)
+        with self._cast():
+            output = self.forward(frames, mask, hidden)
+        loss = masked_l1(frames, output, hidden)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def loss(self, frames: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor) -> float:
+        """Reconstruction error under given masks, without dropout."""
+        self.model.eval()
+        value = masked_l1(frames, self.model(frames, mask, hidden), hidden)
+        self.model.train()
+        return float(value)
+
+    def _cast(self):
+        if self.bfloat16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
