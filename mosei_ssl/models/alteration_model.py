@@ -79,7 +79,7 @@ class AlterationModel(PretrainingModel):
         self.masking.build((None, None, width))
         self.built = True
 
-    def forward(self, frames, padding_mask, training=False, group=None):
+    def forward(self, frames, padding_mask, training=False):
         ones = ops.ones_like(frames)
         kept = self.column_dropout(ones, training=True)
         noisy = self._noisy_steps(padding_mask)

@@ -88,7 +88,7 @@ class CodebookModel(PretrainingModel):
         self.splits = splits
         self.built = True
 
-    def forward(self, frames, padding_mask, training=False, group=None):
+    def forward(self, frames, padding_mask, training=False):
         encoder = self.backbone.encoder
         distances = encoder.squared_distances(encoder.project(frames, padding_mask))
         return {

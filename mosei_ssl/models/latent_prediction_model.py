@@ -79,7 +79,7 @@ class LatentPredictionModel(PretrainingModel):
     def _pairs(self):
         return zip(self.teacher.variables, self.backbone.encoder.variables, strict=True)
 
-    def forward(self, frames, padding_mask, training=False, group=None):
+    def forward(self, frames, padding_mask, training=False):
         if training:
             # Follows the student's state before this step: one step late, on every backend.
             for own, source in self._pairs():

@@ -95,7 +95,7 @@ class MaskedAutoencoderModel(PretrainingModel):
         self.decoder.build((None, None, decoder_dim))
         self.built = True
 
-    def forward(self, frames, padding_mask, training=False, group=None):
+    def forward(self, frames, padding_mask, training=False):
         seen, room = self.draw(padding_mask, training)
         steps = ops.cumsum(ops.ones_like(padding_mask, dtype="int32"), axis=1) - 1
         total = ops.shape(padding_mask)[1]

@@ -67,7 +67,7 @@ class MaskedTimestepModel(PretrainingModel):
         self.masking.build((None, None, backbone.frontend.output_dim))
         self.built = True
 
-    def forward(self, frames, padding_mask, training=False, group=None):
+    def forward(self, frames, padding_mask, training=False):
         seen, hidden = self.masking(frames, padding_mask, training=training)
         sequence = self.backbone.encoder(seen, padding_mask, training=training)
         return {

@@ -31,16 +31,15 @@ class PretrainingModel(keras.Model):
 
     def call(self, inputs, training=False):
         frames, padding_mask = self.backbone.frontend(inputs["features"], inputs["padding_mask"])
-        return self.forward(frames, padding_mask, training=training, group=inputs.get("group"))
+        return self.forward(frames, padding_mask, training=training)
 
-    def forward(self, frames, padding_mask, training=False, group=None) -> dict:
+    def forward(self, frames, padding_mask, training=False) -> dict:
         """Does the task's work on timesteps that the frontend has made already.
 
         Args:
             frames: float32 [B, T', F'].
             padding_mask: bool [B, T']. True for real timesteps.
             training: bool.
-            group: int [B], optional. What segments belong to, such as a speaker.
 
         Returns:
             Dict of tensors, as documented by the task.

@@ -48,7 +48,6 @@ class PretrainingTaskConfig:
         feature_dropout: share of feature columns dropped (two_crop_contrastive).
         temperature: of the comparison between crops (two_crop_contrastive).
         projection_dim: width of the space of comparison (two_crop_contrastive).
-        within_group: share of the loss within speakers (two_crop_contrastive).
         strength: weight of differences within segments (two_crop_whitening, codebook).
         min_part: smallest share of a segment in one of its two parts (likewise).
         splits: random splits of each segment (likewise).
@@ -68,7 +67,6 @@ class PretrainingTaskConfig:
     feature_dropout: float | None = None
     temperature: float | None = None
     projection_dim: int | None = None
-    within_group: float | None = None
     strength: float | None = None
     min_part: float | None = None
     splits: int | None = None

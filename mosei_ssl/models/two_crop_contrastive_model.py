@@ -14,10 +14,7 @@ from mosei_ssl.models.pretraining_model import PretrainingModel
 class TwoCropContrastiveModel(PretrainingModel):
     """Recognises a segment by another crop of it, among the other segments of the batch.
 
-    The loss is the normalised temperature-scaled crossentropy over pooled, projected states. If
-    `within_group` is above zero and the batch has a `group` (the speaker), that share of the loss
-    looks only at segments of the same group: who speaks then tells nothing, and the encoder has to
-    find what sets a speaker's segments apart from each other.
+    The loss is the normalised temperature-scaled crossentropy over pooled, projected states.
 
     Args:
         backbone: Backbone. What is pretrained.
@@ -26,17 +23,14 @@ class TwoCropContrastiveModel(PretrainingModel):
         feature_dropout: float in [0, 1). See `FeatureDropout`; drawn for each crop.
         temperature: float > 0.
         projection_dim: int. Width of the space in which crops are compared.
-        within_group: float in [0, 1]. Share of the loss that compares within groups only.
         seed: int. Seed of crops, dropout and the projection's initial weights.
 
     Call arguments:
-        inputs: dict of `features` float32 [B, T, F], `padding_mask` bool [B, T] and, optionally,
-            `group` int [B].
+        inputs: dict of `features` float32 [B, T, F] and `padding_mask` bool [B, T].
         training: bool. Crops are drawn either way: without them there is no task.
 
     Returns:
-        Dict of `projected` float32 [2B, projection_dim], unit vectors, first crops first, and
-        `group` int [B] if it was given.
+        Dict of `projected` float32 [2B, projection_dim], unit vectors, first crops first.
 
     Example:
         >>> model = TwoCropContrastiveModel(backbone)
@@ -54,7 +48,6 @@ class TwoCropContrastiveModel(PretrainingModel):
         "feature_dropout",
         "temperature",
         "projection_dim",
-        "within_group",
     )
 
     def __init__(
@@ -65,15 +58,12 @@ class TwoCropContrastiveModel(PretrainingModel):
         feature_dropout: float = 0.2,
         temperature: float = 0.1,
         projection_dim: int = 64,
-        within_group: float = 0.0,
         seed: int = 0,
         **kwargs,
     ):
         super().__init__(backbone, seed=seed, **kwargs)
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
-        if not 0.0 <= within_group <= 1.0:
-            raise ValueError(f"within_group must lie in [0, 1], not {within_group}")
 
         # === Layers ===
         self.crop = RandomCrop(min_crop, max_crop, derive_seed(seed, "crop"), dtype="float32")
@@ -88,11 +78,10 @@ class TwoCropContrastiveModel(PretrainingModel):
         # === Config ===
         self.temperature = temperature
         self.projection_dim = projection_dim
-        self.within_group = within_group
 
         self.built = True
 
-    def forward(self, frames, padding_mask, training=False, group=None):
+    def forward(self, frames, padding_mask, training=False):
         frames = ops.concatenate([frames, frames], axis=0)
         padding_mask = ops.concatenate([padding_mask, padding_mask], axis=0)
         frames, padding_mask = self.crop(frames, padding_mask, training=True)
@@ -100,10 +89,7 @@ class TwoCropContrastiveModel(PretrainingModel):
         sequence = self.backbone.encoder(frames, padding_mask, training=training)
         hidden = ops.gelu(self.expand(self.pooling(sequence, padding_mask)), approximate=True)
         projected = ops.normalize(self.project(hidden), axis=-1)
-        outputs = {"projected": projected}
-        if group is not None:
-            outputs["group"] = group
-        return outputs
+        return {"projected": projected}
 
     def objective(self, outputs):
         projected = outputs["projected"]
@@ -118,12 +104,6 @@ class TwoCropContrastiveModel(PretrainingModel):
         loss = ops.mean(ops.logsumexp(similarity, axis=-1) - positive)
         best = ops.cast(ops.argmax(similarity, axis=-1), partner.dtype)
         accuracy = ops.mean(ops.cast(best == partner, "float32"))
-        if self.within_group and "group" in outputs:
-            group = ops.concatenate([outputs["group"], outputs["group"]], axis=0)
-            same = group[:, None] == group[None, :]
-            among = ops.where(same, similarity, -1e9)
-            within = ops.mean(ops.logsumexp(among, axis=-1) - positive)
-            loss = (1.0 - self.within_group) * loss + self.within_group * within
         return loss, {"retrieval_accuracy": accuracy}
 
     def get_config(self):
@@ -134,6 +114,5 @@ class TwoCropContrastiveModel(PretrainingModel):
             feature_dropout=self.feature_dropout.rate,
             temperature=self.temperature,
             projection_dim=self.projection_dim,
-            within_group=self.within_group,
         )
         return config
