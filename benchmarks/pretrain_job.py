@@ -45,13 +45,12 @@ class Ours:
         import keras
 
         from mosei_ssl.data import DataConfig, make_training_dataset
-        from mosei_ssl.training import OptimizerConfig
-        from mosei_ssl.training.loop import make_optimizer
+        from mosei_ssl.models import LayerwiseAdamW
 
         keras.config.set_dtype_policy(precision)
         self.model = build(size, pooling, segments.statistics)
-        optimizer = make_optimizer(OptimizerConfig(), 10**9)
-        optimizer.learning_rate = 1e-3
+        # The peer's: the schedule of `pretrain` is left out on both sides.
+        optimizer = LayerwiseAdamW(learning_rate=1e-3, weight_decay=0.01, global_clipnorm=1.0)
         self.model.compile(optimizer, jit_compile=jit)
         self.data = make_training_dataset(
             segments, DataConfig(batch_size=batch), seed=0, with_labels=False
@@ -75,17 +74,29 @@ class Ours:
 
     def warm_up(self) -> float:
         """Makes the graph, and with XLA one program per length; seconds."""
+        import tensorflow as tf
+
         weights = self.model.get_weights()
         start = time.perf_counter()
         self.model.make_train_function()
+        self.model.optimizer.build(self.model.trainable_variables)
         optimizer = [v.numpy() for v in self.model.optimizer.variables]
-        for length in self.data.plan.boundaries:
-            number = self.data.plan.batch_size
-            x = {
-                "features": np.zeros((number, length, 74), "float32"),
-                "padding_mask": np.ones((number, length), bool),
-            }
-            self.model.train_on_batch(x)
+        number = self.data.plan.batch_size
+
+        def lengths():
+            for length in self.data.plan.boundaries:
+                yield {
+                    "features": np.zeros((number, length, 74), "float32"),
+                    "padding_mask": np.ones((number, length), bool),
+                }
+
+        # An iterator of the same kind as in training: another kind would be another graph.
+        empty = tf.data.Dataset.from_generator(
+            lengths, output_signature=self.data.dataset.element_spec
+        )
+        batches = iter(empty)
+        for _ in self.data.plan.boundaries:
+            self.model.train_function(batches)
         for variable, value in zip(self.model.optimizer.variables, optimizer, strict=True):
             variable.assign(value)
         self.model.set_weights(weights)
@@ -181,7 +192,7 @@ class Side:
 
     def __init__(self, side: str, options: argparse.Namespace):
         command = [sys.executable, __file__, "--serve", side]
-        for name in ("shared", "cores", "segments", "batch", "precision", "pooling"):
+        for name in ("shared", "cores", "segments", "batch", "precision", "pooling", "dropout"):
             command += [f"--{name}", str(getattr(options, name))]
         if options.jit:
             command.append("--jit")
@@ -202,7 +213,7 @@ def serve(options: argparse.Namespace) -> None:
     """One side: builds corpus and model, then answers requests in JSON."""
     from pretrain_corpus import make_segments, standardised
 
-    size = Size(span=SPAN)
+    size = Size(span=SPAN, dropout=options.dropout)
     segments = make_segments(options.shared, options.segments)
     known = segments.statistics
     side: Ours | Peer
@@ -238,6 +249,9 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--jit", action="store_true")
     parser.add_argument("--pooling", type=int, default=1, help="ours: frames per timestep")
+    parser.add_argument(
+        "--dropout", type=float, default=0.0, help="more makes PyTorch's attention far slower"
+    )
     parser.add_argument("--serve", choices=["ours", "torch"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     set_cores(options.cores)

@@ -46,6 +46,8 @@ class Checkpoint(keras.callbacks.Callback):
         every_steps: save also every so many steps; 0 saves at the end of each epoch.
         stateful: callbacks whose state is kept too, by name.
         writes: whether this process saves; of several that train together, one does.
+        metrics: whether the model's metrics are in use. Replicas keep their own means, and to read
+            these variables all of them would have to take part.
 
     Raises:
         Interrupted: from `fit`, after a SIGTERM or SIGINT, once the state is saved.
@@ -58,9 +60,11 @@ class Checkpoint(keras.callbacks.Callback):
         every_steps: int = 0,
         stateful: dict | None = None,
         writes: bool = True,
+        metrics: bool = True,
     ):
         super().__init__()
         self.writes = writes
+        self.metrics = metrics
         self.last_saved = "No state was saved before"
         self.file = Path(directory) / "state.npz"
         self.every_steps = every_steps
@@ -80,9 +84,7 @@ class Checkpoint(keras.callbacks.Callback):
             return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
-        arrays = {
-            f"{index:04d}": keras.ops.convert_to_numpy(v) for index, v in enumerate(self._variables)
-        }
+        arrays = {f"{index:04d}": self._read(v) for index, v in enumerate(self._variables)}
         # A step may spoil the weights although its own loss, computed before, was a number.
         for variable, array in zip(self._variables, arrays.values(), strict=True):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -146,17 +148,28 @@ class Checkpoint(keras.callbacks.Callback):
                 "directory and start again."
             )
         for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+            if self.metrics or not self._is_metric(variable):
+                variable.assign(array)
         for name, callback in self.stateful.items():
-            callback.set_state(header["callbacks"][name])
+            # One device and several keep the means of an unfinished epoch in different places.
+            if name in header["callbacks"]:
+                callback.set_state(header["callbacks"][name])
         self.epoch, self.step = header["epoch"], header["step"]
         self.stopped = header["stopped"]
         self._note_saved()
-        if self.step:
+        if self.step and self.metrics:
             count = len(model.metrics_variables)
             self._metrics = arrays[len(arrays) - count :] if count else []
         _log.info("resuming at epoch %d, step %d", self.epoch + 1, self.step)
         return self.epoch, self.step
+
+    def _read(self, variable: Any) -> np.ndarray:
+        if not self.metrics and self._is_metric(variable):
+            return np.zeros(variable.shape, variable.dtype)
+        return keras.ops.convert_to_numpy(variable)
+
+    def _is_metric(self, variable: Any) -> bool:
+        return any(variable is other for other in self.model.metrics_variables)
 
     @property
     def _variables(self) -> list:

@@ -105,14 +105,19 @@ def train(model: keras.Model, plan: Plan, devices: Devices | None = None) -> Non
         UserError: the loss is not a number, or the state cannot be saved or read.
     """
     devices = devices or Devices()
-    model.optimizer.build(model.trainable_variables)
+    with devices.scope():
+        model.optimizer.build(model.trainable_variables)
     loop = ReplicatedLoop(model, devices) if devices.strategy else None
     history = History(plan.run / "history.csv")
     stateful = {"replicas": loop} if loop else {}
     if devices.chief:
         stateful |= {"history": history, **plan.stateful}
     checkpoint = Checkpoint(
-        plan.run.checkpoints, plan.checkpoint_steps, stateful, writes=devices.chief
+        plan.run.checkpoints,
+        plan.checkpoint_steps,
+        stateful,
+        writes=devices.chief,
+        metrics=loop is None,
     )
     progress = ProgressLine(plan.title, plan.epochs, plan.steps_per_epoch)
     throughput = Throughput()

@@ -1,0 +1,74 @@
+"""One process of a training on several replicas, started by the tests with its options as JSON.
+
+Masks are the same function of the timestep on every replica, so that all there is to compare is
+the arithmetic.
+"""
+
+import json
+import os
+import signal
+import sys
+
+
+def hide_every_third() -> None:
+    """Replaces random masks."""
+    from keras import ops
+
+    from mosei_ssl.layers import TimestepMasking
+
+    def draw(self, padding_mask, training=False):
+        steps = ops.cumsum(ops.ones_like(padding_mask, dtype="int32"), axis=1) - 1
+        return ops.logical_and(padding_mask, steps % 3 == 1)
+
+    TimestepMasking.draw = draw
+
+
+def die_before(step: int) -> None:
+    """Kills this process as the machine's end would, before it computes that step."""
+    from mosei_ssl.training.replicated import ReplicatedLoop
+
+    original, done = ReplicatedLoop._next, [0]
+
+    def following(self, batches):
+        done[0] += 1
+        if done[0] == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, batches)
+
+    ReplicatedLoop._next = following
+
+
+def main(options: dict) -> int:
+    if options["logical_devices"]:
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * options["logical_devices"],
+        )
+    from mosei_ssl.data import DataConfig
+    from mosei_ssl.errors import UserError
+    from mosei_ssl.models import BackboneConfig
+    from mosei_ssl.training import PretrainConfig, pretrain
+
+    hide_every_third()
+    if options["die_before"]:
+        die_before(options["die_before"])
+    for run, strategy in options["runs"].items():
+        config = PretrainConfig(
+            run=run,
+            data=DataConfig(**options["data"]),
+            backbone=BackboneConfig(**options["backbone"]),
+            epochs=options["epochs"],
+            checkpoint_steps=2,
+        )
+        try:
+            pretrain(config, strategy=strategy)
+        except UserError as error:
+            print(f"UserError: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
