@@ -84,7 +84,9 @@ class Checkpoint(keras.callbacks.Callback):
             return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
-        arrays = {f"{index:04d}": self._read(v) for index, v in enumerate(self._variables)}
+        arrays: dict[str, Any] = {
+            f"{index:04d}": self._read(v) for index, v in enumerate(self._variables)
+        }
         # A step may spoil the weights although its own loss, computed before, was a number.
         for variable, array in zip(self._variables, arrays.values(), strict=True):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
