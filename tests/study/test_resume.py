@@ -17,7 +17,7 @@ from mosei_ssl.study import StudyConfig, run_study
 if __name__ == "__main__":
     config = StudyConfig(
         data=DataConfig(data_dir=sys.argv[1], batch_size=8),
-        budgets=[8, "all"],
+        budgets=[8],
         seeds=[0],
         backbone={"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16},
         pretrain={"epochs": 4},
