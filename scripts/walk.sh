@@ -12,10 +12,11 @@ usage: quickstart.sh [--manual-dir PATH] [--folds FILE] [--labels N] [--epochs N
   --folds FILE        folds instead of the folder's own folds.json
   --labels N          label budget of both arms (default 200)
   --epochs N          pretraining epochs (default: the configuration's)
-  --configs PREFIX    use PREFIX_pretrain.yaml and PREFIX_finetune.yaml (default: the options'
-                      own defaults; from a checkout, configs/small)
+  --configs PREFIX    use PREFIX_pretrain.yaml and PREFIX_finetune.yaml (the quickstart gives
+                      configs/small; without it, every option has its default)
   --out DIR           where data and runs go (default ./quickstart)
   --saved-models DIR  where the export goes (default ./saved_models)
+  --seed N            fixes labelled subset, data order and initial weights (default 0)
 TEXT
 }
 
@@ -36,9 +37,12 @@ while [ $# -gt 0 ]; do
   shift 2 || { echo "quickstart: $1 needs a value" >&2; exit 2; }
 done
 
-say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+bold="" plain=""
+[ ! -t 1 ] || { bold=$'\033[1m' plain=$'\033[0m'; }
+say() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 
 if [ -n "$manual_dir" ]; then
+  [ -d "$manual_dir" ] || { echo "quickstart: --manual-dir $manual_dir: no such folder" >&2; exit 2; }
   name="$(basename "$(cd "$manual_dir" && pwd)")"
   source_options=(--manual-dir "$manual_dir")
   [ -z "$folds" ] || { source_options+=(--folds "$folds"); name="$name-$(basename "$folds" .json)"; }
@@ -71,7 +75,14 @@ say "4/6 evaluate on the test speakers"
 mosei-ssl evaluate --run "$place/runs/ssl$labels" --against "$place/runs/base$labels" --split test
 
 say "5/6 export"
-mosei-ssl export --run "$place/runs/ssl$labels" --to "$saved/$name"
+note="$place/runs/ssl$labels/exported_to"
+if [ -e "$note" ] && [ -d "$(cat "$note")" ]; then
+  echo "Exported before: $(cat "$note")"
+else
+  mosei-ssl export --run "$place/runs/ssl$labels" --to "$saved/$name"
+  # The highest version is the one just written.
+  find "$saved/$name" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' | sort -V | tail -n 1 > "$note"
+fi
 
 say "6/6 predict with the SavedModel"
 mosei-ssl predict "$place/data" --limit 5 --model "$saved/$name"
@@ -80,7 +91,12 @@ cat <<TEXT
 
 Where everything is:
   dataset and its report  $place/data
-  runs                    $place/runs          (tensorboard --logdir $place/runs)
+  runs                    $place/runs
   SavedModel              $saved/$name
+
+Go on with (after ". .venv/bin/activate" in a checkout):
+  tensorboard --logdir $place/runs
+  mosei-ssl predict INPUT --model $saved/$name --format json
+where INPUT is a .csd, a .npy, a dataset's folder or, with the extra audio, a recording.
 TEXT
 [ -n "$manual_dir" ] || echo "These numbers come from SYNTHETIC data: they show that the way works, nothing more."

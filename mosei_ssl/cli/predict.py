@@ -1,11 +1,14 @@
 """`mosei-ssl predict`."""
 
+import logging
 import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mosei_ssl.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -106,6 +109,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     _write(as_records(segments, predictions), options)
     if options.plot is not None:
         write_plot(options.input, segments, predictions, options.plot)
+        _log.info("plot of the expected intensities: %s", options.plot)
     return 0
 
 

@@ -15,6 +15,24 @@ _NOTE = re.compile(
     rb"|use_unbounded_threadpool))"
 )
 
+# A type that TensorFlow could not infer is no error, but is printed in full, without a level.
+_DUMP_BEGINS = re.compile(rb"^(goo\.gle/debugproto|type_id: TFT_)")
+_DUMP_ENDS = b"while inferring type of node"
+
+
+class _Filter:
+    """Tells which lines of the native code are for nobody."""
+
+    def __init__(self) -> None:
+        self.in_dump = False
+
+    def drops(self, line: bytes) -> bool:
+        """Whether a line is left out."""
+        if self.in_dump or _DUMP_BEGINS.match(line):
+            self.in_dump = _DUMP_ENDS not in line
+            return True
+        return bool(_NOTE.match(line))
+
 
 def quiet_native_notes() -> None:
     """Drop native informational lines written to stderr from now on; keep all others.
@@ -30,9 +48,10 @@ def quiet_native_notes() -> None:
     os.close(writing)
 
     def forward() -> None:
+        notes = _Filter()
         with os.fdopen(reading, "rb") as lines:
             for line in lines:
-                if not _NOTE.match(line):
+                if not notes.drops(line):
                     os.write(real, line)
 
     thread = threading.Thread(target=forward, name="stderr filter", daemon=True)

@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +32,7 @@ from mosei_ssl.errors import UserError
 logger = logging.getLogger(__name__)
 
 FRAME_PERIOD = HOP / SAMPLE_RATE
+_IGNORE_INTERRUPT = (signal.SIGINT, signal.SIG_IGN)
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -137,7 +139,12 @@ def _single_threaded() -> Iterator[None]:
 def _run_pool(recordings, store: PartStore, workers: int) -> Iterator[tuple[Path, Outcome | None]]:
     """Outcomes in the order they come in; None where the process died without one."""
     context = multiprocessing.get_context("spawn")
-    with _single_threaded(), ProcessPoolExecutor(workers, mp_context=context) as pool:
+    others = set(multiprocessing.active_children())
+    # Ctrl-C reaches every process of the terminal; the first one ends the others.
+    pool_of = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=signal.signal, initargs=_IGNORE_INTERRUPT
+    )
+    with _single_threaded(), pool_of as pool:
         futures: dict[Future, Path] = {}
         try:
             for recording in recordings:
@@ -152,6 +159,8 @@ def _run_pool(recordings, store: PartStore, workers: int) -> Iterator[tuple[Path
                 yield futures[future], None if died else future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
             raise
         for recording in pending:
             yield recording, None
@@ -163,13 +172,19 @@ def _run_all(recordings, store: PartStore, workers: int) -> Iterator[tuple[Path,
         for recording in recordings:
             yield recording, extract_part(recording, store)
         return
-    orphans = []
-    for recording, outcome in _run_pool(recordings, store, min(workers, len(recordings))):
-        if outcome is None:
-            orphans.append(recording)
-        else:
-            yield recording, outcome
-    # A process that was killed takes the others' work with it: try those again, one at a time.
+    # A process that was killed takes the others' work with it: try those again, first together,
+    # for most had nothing to do with it, then one at a time.
+    orphans = list(recordings)
+    for _ in range(2):
+        left = []
+        for recording, outcome in _run_pool(orphans, store, min(workers, len(orphans))):
+            if outcome is None:
+                left.append(recording)
+            else:
+                yield recording, outcome
+        orphans = left
+        if not orphans:
+            return
     for recording in orphans:
         for _, outcome in _run_pool([recording], store, 1):
             died = Outcome(0, f"{recording}: the process died, probably for lack of memory")

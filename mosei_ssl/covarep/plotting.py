@@ -79,7 +79,7 @@ def plot_emotions(
         mood.plot(centres, intensities[:, k], label=name, **style)
         # A window's answer holds for the whole of it.
         mood.hlines(intensities[:, k], *intervals.T, color=style["color"], alpha=0.35, lw=2)
-    mood.set_ylabel("intensity (0 to 3)")
+    mood.set_ylabel("expected intensity (0 to 3)")
     mood.set_ylim(-0.1, 3.1)
     mood.set_xlabel("time (s)")
     mood.set_xlim(0, max(len(samples) / sample_rate, 1e-3))

@@ -160,7 +160,7 @@ def export_model(
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    _log.info("Exported %s", version)
+    _log.debug("exported %s", version)
     return version
 
 
