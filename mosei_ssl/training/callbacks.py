@@ -218,7 +218,9 @@ class Scalars(keras.callbacks.Callback):
             from tensorboard.plugins.hparams import api as hp
 
             with self.writers["train"].as_default():
-                hp.hparams(self.hparams, trial_id="/".join(self.directory.absolute().parts[-2:]))
+                # TensorBoard takes trials of one name for one trial, and a study's runs are told
+                # apart by arm, labels, fold and seed.
+                hp.hparams(self.hparams, trial_id="/".join(self.directory.absolute().parts[-6:]))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         values = dict(logs or {})
