@@ -9,6 +9,7 @@ import pytest
 from mosei_ssl.data import load_segments
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.models import HeadConfig
 from mosei_ssl.training import RunDirectory, evaluate, finetune, pretrain
 from mosei_ssl.training.finetuning import _build, _take_over, load_model
 
@@ -19,7 +20,7 @@ def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
     segments = load_segments(options["data"], "train")
     config = finetuning("any", from_scratch=True, seed=5)
     keras.utils.clear_session()
-    baseline, ssl = _build(config, segments), _build(config, segments)
+    baseline, ssl = _build(config, segments, 24), _build(config, segments, 24)
     _take_over(pretrained / "backbone.keras", ssl)
     learned = load_model(pretrained / "backbone.keras")
     for ours, theirs in zip(
@@ -41,6 +42,15 @@ def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
     assert labels[0] == labels[1]
     assert len(labels[0]) == 24
     assert [run.info["result"]["arm"] for run in runs] == ["ssl", "baseline"]
+
+
+def test_the_weight_prior_counts_less_the_more_labels_there_are(finetuning, options):
+    segments = load_segments(options["data"], "train")
+    config = finetuning("any", from_scratch=True, weight_prior=20.0)
+    assert _build(config, segments, 40).head.weight_penalty == 0.5
+    assert _build(config, segments, 400).head.weight_penalty == 0.05
+    fixed = finetuning("any", from_scratch=True)
+    assert _build(fixed, segments, 400).head.weight_penalty == HeadConfig().weight_penalty
 
 
 def test_the_same_command_twice_gives_the_same_metrics(pretrained, finetuning):
