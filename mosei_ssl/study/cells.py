@@ -10,10 +10,32 @@ from typing import Any
 
 from mosei_ssl.study.config import ArmConfig, StudyConfig, finetune_options, pretrain_options
 
-FORMAT = 1
+FORMAT = 2
 """Version of a study folder's layout and of the way cells compute their numbers."""
 
 CELL_FILE = "cell.json"
+
+_PLACES = ("data_dir", "cache", "cache_dir", "memory_limit_mb", "prefetch")
+
+
+def without_places(options: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where data lies and how it is read, which cannot change a result.
+
+    Args:
+        options: Nested options of a cell or a study.
+
+    Returns:
+        A copy without those keys, at any depth.
+
+    Example:
+        >>> without_places({"data": {"data_dir": "here", "batch_size": 8}})
+        {'data': {'batch_size': 8}}
+    """
+    return {
+        key: without_places(value) if isinstance(value, dict) else value
+        for key, value in options.items()
+        if key not in _PLACES
+    }
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,7 @@ class Cell:
     Args:
         kind: "features", "pretrain", "search", "train" or "classical".
         path: Folder below the study's.
-        options: All that its result depends on.
+        options: All that its result depends on, and where its data lies.
         requires: Paths of the cells it needs.
         arm: Arm, for "search" and "train".
         fold: Name of the fold.
@@ -71,7 +93,8 @@ class Cell:
     key: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        content = {"format": FORMAT, "kind": self.kind, "options": self.options}
+        options = without_places(self.options)
+        content = {"format": FORMAT, "kind": self.kind, "options": options}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         object.__setattr__(self, "key", digest[:16])
 
@@ -116,7 +139,8 @@ def preparation_cells(config: StudyConfig, folds: list[Fold]) -> list[Cell]:
             for seed in config.seeds:
                 if arm.pretrained:
                     cell = _pretraining(config, arm, fold, seed)
-                    seen.setdefault(cell.path, cell)
+                    same = seen.setdefault(cell.path, cell)
+                    assert same.key == cell.key, f"two pretrainings in {cell.path}"
     cells += seen.values()
     if folds:
         for arm in config.arms:
@@ -175,8 +199,10 @@ def _data(config: StudyConfig) -> dict[str, Any]:
 
 def _pretraining(config: StudyConfig, arm: ArmConfig, fold: Fold, seed: int) -> Cell:
     options = pretrain_options(config, arm, fold.dataset, seed)
-    # Arms that pretrain alike share the pretraining, so the folder is named by its options.
-    content = {k: v for k, v in options.items() if k not in ("seed", "data")}
+    # Arms that pretrain alike share the pretraining, so the folder is named by its options. Seed
+    # and dataset differ within an arm and have folders of their own.
+    content = {k: v for k, v in without_places(options).items() if k != "seed"}
+    content["data"] = {k: v for k, v in content["data"].items() if k != "dataset"}
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     return Cell(
         "pretrain",

@@ -87,12 +87,12 @@ def _locked(study: Path, cell: Cell) -> Iterator[None]:
 def _run_directory(cell: Cell, study: Path) -> str:
     """The cell's run directory, cleared if what lies there cannot be gone on with.
 
-    That is a run cut off before its first file, one of other options, and one of a study that has
-    been moved since: a run remembers where its pretraining was.
+    That is a run cut off before its first file, one of other options, and one of a study whose
+    folder or data has been moved since: a run remembers where its pretraining and its data were.
     """
     folder = study / cell.path
     run, mark = folder / "run", folder / "started.json"
-    ours = {"key": cell.key, "study": str(study.resolve())}
+    ours = {"key": cell.key, "study": str(study.resolve()), "run": cell.options["run"]}
     try:
         same = json.loads(mark.read_text(encoding="utf-8")) == ours
     except (OSError, ValueError):

@@ -136,6 +136,25 @@ def test_the_grid_is_complete_and_pretraining_is_shared():
     assert by_arm["baseline"].requires == ()
 
 
+def test_pretrainings_with_other_data_are_others():
+    config = StudyConfig(
+        arms=[
+            ArmConfig("ssl", pretrained=True),
+            ArmConfig("short", pretrained=True, pretrain={"data": {"max_frames": 200}}),
+            ArmConfig("more", pretrained=True, pretrain={"data": {"extra_datasets": ["b"]}}),
+            ArmConfig("waits", pretrained=True, pretrain={"data": {"prefetch": 9}}),
+            ArmConfig("baseline"),
+        ],
+        seeds=[0],
+    )
+    cells = [c for c in preparation_cells(config, [fold()]) if c.kind == "pretrain"]
+    lengths = [c.options["run"]["data"]["max_frames"] for c in cells]
+    extra = [c.options["run"]["data"]["extra_datasets"] for c in cells]
+    # How many batches are prepared ahead changes nothing, so `waits` shares that of `ssl`.
+    assert (lengths, extra) == ([1660, 200, 1660], [[], [], ["b"]])
+    assert len({cell.path for cell in cells}) == len({cell.key for cell in cells}) == 3
+
+
 def test_both_arms_get_the_same_options_but_for_the_start():
     config = StudyConfig()
     ssl, baseline = config.arms
