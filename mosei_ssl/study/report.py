@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +18,11 @@ from mosei_ssl.study.analysis import AnalysisOptions, analyse
 from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import StudyConfig
 from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
+from mosei_ssl.study.files import write_text
 from mosei_ssl.study.results import collect_sums
+from mosei_ssl.study.versions import DECISIVE, package_versions
 
 STAMP = "SYNTHETIC DATA - not speech, not a result about emotion recognition"
-
-_PACKAGES = ("mosei_ssl", "tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn")
 
 
 def write_report(
@@ -82,9 +80,9 @@ def write_report(
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Figure):
-                _write(out / "figures" / f"{block.name}.svg", block.svg)
-    _write(out / "report.md", to_markdown(config.name, sections, stamp))
-    return _write(out / "report.html", to_html(config.name, sections, stamp))
+                write_text(out / "figures" / f"{block.name}.svg", block.svg)
+    write_text(out / "report.md", to_markdown(config.name, sections, stamp))
+    return write_text(out / "report.html", to_html(config.name, sections, stamp))
 
 
 def _statistics(config: StudyConfig) -> dict[str, Any]:
@@ -95,14 +93,6 @@ def _statistics(config: StudyConfig) -> dict[str, Any]:
         "level": values.level,
         "seed": values.seed,
     }
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path
 
 
 def _summary(
@@ -336,11 +326,8 @@ def _cell_blocks(
 
 def _environment_blocks(out: Path) -> list[Any]:
     rows = [["python", platform.python_version()], ["platform", platform.platform()]]
-    for package in _PACKAGES:
-        try:
-            rows.append([package, importlib.metadata.version(package)])
-        except importlib.metadata.PackageNotFoundError:
-            rows.append([package, "-"])
+    packages = (*DECISIVE, "tensorflow-datasets")
+    rows += [[name, version] for name, version in package_versions(packages).items()]
     study = json.loads((out / "study.json").read_text(encoding="utf-8"))
     config = yaml.safe_load((out / "study.yaml").read_text(encoding="utf-8"))
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from mosei_ssl.metrics import EMOTIONS, METRICS
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import PREDICTION_KEYS
+from mosei_ssl.study.files import write_text
 from mosei_ssl.study.video_sums import VideoSums, video_sums
 
 HEADER = ("arm", "labels", "budget", "fold", "seed", "metric", "emotion", "value")
@@ -53,11 +53,7 @@ def write_results(out: Path, cells: Sequence[Cell]) -> Path:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(rows)
-    path = out / "results.csv"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(table.getvalue(), encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    return write_text(out / "results.csv", table.getvalue())
 
 
 class CellSums(Mapping[tuple[str, int], VideoSums]):

@@ -25,13 +25,28 @@ from rich.progress import (
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import LOWER_IS_BETTER, json_safe, write_json
-from mosei_ssl.study.cells import FORMAT, Cell, Fold, grid_cells, preparation_cells
-from mosei_ssl.study.config import StudyConfig, check
+from mosei_ssl.study.cells import (
+    FORMAT,
+    Cell,
+    Fold,
+    grid_cells,
+    preparation_cells,
+    without_places,
+)
+from mosei_ssl.study.config import (
+    ArmConfig,
+    StudyConfig,
+    check,
+    finetune_options,
+    pretrain_options,
+)
 from mosei_ssl.study.estimate import estimate_table
+from mosei_ssl.study.files import write_text
 from mosei_ssl.study.folds import prepare_folds, resolve_budgets
 from mosei_ssl.study.projector import write_projector
 from mosei_ssl.study.report import write_report
 from mosei_ssl.study.results import write_results
+from mosei_ssl.study.versions import package_versions
 from mosei_ssl.study.workers import LocalPool, Outcome, Pool, RayPool
 
 logger = logging.getLogger(__name__)
@@ -119,6 +134,7 @@ def run_study(
             failed = run_cells(preparation, out, pool, console, "preparing")
             chosen = choose_trials(config, preparation, out)
             grid = grid_cells(config, folds, budgets, chosen)
+            failed |= _without_choice(config, chosen, grid)
             failed |= run_cells(grid, out, pool, console, "grid", failed)
         finally:
             pool.close()
@@ -141,26 +157,41 @@ def describe(
         budgets: Its budgets.
 
     Returns:
-        Plain values; places and settings that cannot change a result are left out.
+        Plain values: versions, and options as they are after defaults; places and settings that
+        cannot change a result are left out.
 
     Example:
         >>> describe(StudyConfig(), [], ["all"])["budgets"]
         ['all']
     """
-    options = dataclasses.asdict(config)
-    for key in ("datasets", "manual_dir", "folds"):
+    options = without_places(dataclasses.asdict(config))
+    # Of these only the outcome counts: the datasets' fingerprints and each arm's resolved options.
+    for key in ("datasets", "manual_dir", "folds", "arms", "backbone", "pretrain", "finetune"):
         options.pop(key)
-    for key in ("data_dir", "cache", "cache_dir", "memory_limit_mb", "prefetch"):
-        options["data"].pop(key)
     options["budgets"] = list(budgets)
     options["datasets"] = [{"name": f.dataset, "fingerprint": f.fingerprint} for f in folds]
-    return json_safe({"format": FORMAT, **options})
+    options["arms"] = {arm.name: without_places(_arm_options(config, arm)) for arm in config.arms}
+    return json_safe({"format": FORMAT, "versions": package_versions(), **options})
+
+
+def _arm_options(config: StudyConfig, arm: ArmConfig) -> dict[str, Any]:
+    options = {"finetune": finetune_options(config, arm, "", "all", 0)}
+    if arm.pretrained:
+        options["pretrain"] = pretrain_options(config, arm, "", 0)
+    return options
+
+
+_LEFT_OVER = ("study.lock", ".study.json.*.tmp")
 
 
 def _check_same(out: Path, description: dict[str, Any]) -> None:
     file = out / "study.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a folder")
     if not file.exists():
-        if out.exists() and any(p.name not in ("study.lock",) for p in out.iterdir()):
+        # What a study leaves that was killed before study.json was there counts as nothing.
+        there = out.iterdir() if out.exists() else ()
+        if not all(any(path.match(name) for name in _LEFT_OVER) for path in there):
             raise UserError(f"{out} is not empty and holds no study: give another folder")
         return
     try:
@@ -172,12 +203,31 @@ def _check_same(out: Path, description: dict[str, Any]) -> None:
             f"{out} was made by another version of mosei_ssl (study format {found.get('format')}, "
             f"this version has {FORMAT}): give another folder"
         )
-    different = sorted(k for k in {*found, *description} if found.get(k) != description.get(k))
+    versions = _differences(found.pop("versions", {}), description["versions"])
+    if versions:
+        raise UserError(
+            f"{out} was made by other versions ({', '.join(versions)}): give another folder, or "
+            "install those versions"
+        )
+    different = _differences(found, {k: v for k, v in description.items() if k != "versions"})
     if different:
         raise UserError(
             f"{out} holds a study with other settings ({', '.join(different)}): give another "
             f"folder, or the configuration in {out / 'study.yaml'}"
         )
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys whose values differ, with both values where they are short."""
+    names = []
+    for key in sorted({*there, *here}):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            short = all(isinstance(value, (str, int, float, bool)) for value in (old, new))
+            names.append(f"{prefix}{key}" + (f": {old} there, {new} here" if short else ""))
+    return names
 
 
 @contextmanager
@@ -196,12 +246,14 @@ def _exclusive(out: Path) -> Iterator[None]:
 
 
 def _write_description(out: Path, config: StudyConfig, description: dict[str, Any]) -> None:
-    if (out / "study.json").exists():
-        return
-    text = yaml.safe_dump(json_safe(dataclasses.asdict(config)), sort_keys=False)
-    (out / "study.yaml").write_text(text, encoding="utf-8")
-    command = " ".join(["mosei-ssl", *sys.argv[1:]])
-    write_json(out / "study.json", {"study": description, "command": command})
+    # study.json first: it alone says that the folder is a study's, so that one killed in between
+    # is gone on with.
+    if not (out / "study.json").exists():
+        command = " ".join(["mosei-ssl", *sys.argv[1:]])
+        write_json(out / "study.json", {"study": description, "command": command})
+    if not (out / "study.yaml").exists():
+        text = yaml.safe_dump(json_safe(dataclasses.asdict(config)), sort_keys=False)
+        write_text(out / "study.yaml", text)
 
 
 def run_cells(
@@ -220,7 +272,7 @@ def run_cells(
         pool: Where they run.
         console: Where progress is shown.
         title: What the progress bar says.
-        already_failed: Cells of an earlier round that failed; what needs them is not tried.
+        already_failed: Cells known to have failed; they and what needs them are not tried.
 
     Returns:
         Errors by path, of cells that failed or could not be tried.
@@ -256,7 +308,9 @@ def run_cells(
             started = []
             for cell in waiting:
                 broken = next((path for path in cell.requires if path in known_failed), None)
-                if broken is not None:
+                if cell.path in known_failed:
+                    settle(Outcome(cell, None, known_failed[cell.path]))
+                elif broken is not None:
                     settle(Outcome(cell, None, f"needs {broken}, which failed"))
                 elif pool.free() and not any(path in pending for path in cell.requires):
                     pool.submit(cell)
@@ -281,10 +335,8 @@ def choose_trials(config: StudyConfig, cells: Sequence[Cell], out: Path) -> dict
         out: The study's folder.
 
     Returns:
-        Number of the chosen trial by arm; empty without a search.
-
-    Raises:
-        UserError: If no trial of an arm finished.
+        Number of the chosen trial by arm; without a search, or of an arm none of whose trials has
+        a score, none.
 
     Example:
         >>> choose_trials(config, cells, out)  # doctest: +SKIP
@@ -306,11 +358,20 @@ def choose_trials(config: StudyConfig, cells: Sequence[Cell], out: Path) -> dict
             table.append({"arm": arm.name, "trial": cell.trial, "options": options, metric: value})
             if value is not None:
                 scores.append((sign * value, cell.trial))
-        if not scores:
-            raise UserError(
-                f"the search of arm {arm.name!r} gave no score for {metric}: see "
-                f"{out / 'logs'} for what failed"
-            )
-        chosen[arm.name] = min(scores)[1]
+        if scores:
+            chosen[arm.name] = min(scores)[1]
     write_json(out / "search.json", {"chosen": chosen, "metric": metric, "trials": table})
     return chosen
+
+
+def _without_choice(
+    config: StudyConfig, chosen: dict[str, int], grid: Sequence[Cell]
+) -> dict[str, str]:
+    """Errors by path of the cells of arms whose search gave nothing to train them with."""
+    if not config.search.trials:
+        return {}
+    return {
+        cell.path: f"the search of arm {cell.arm!r} gave no score for {config.search.metric}"
+        for cell in grid
+        if cell.kind == "train" and cell.arm not in chosen
+    }

@@ -11,14 +11,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import write_json
-from mosei_ssl.study import StudyConfig
+from mosei_ssl.study import SearchConfig, StudyConfig
 from mosei_ssl.study.cells import CELL_FILE, Cell, Fold, grid_cells, preparation_cells
+from mosei_ssl.study.execute import _run_directory
 from mosei_ssl.study.results import collect_sums, write_results
-from mosei_ssl.study.runner import _check_same, _exclusive, describe, run_cells
+from mosei_ssl.study.runner import (
+    _check_same,
+    _exclusive,
+    _without_choice,
+    _write_description,
+    choose_trials,
+    describe,
+    run_cells,
+)
 from mosei_ssl.study.workers import LocalPool, Outcome, RayPool, environment
 
 
@@ -209,7 +219,7 @@ def test_another_study_is_not_overwritten(tmp_path):
     write_json(tmp_path / "study.json", {"study": mine})
     _check_same(tmp_path, mine)
     other = describe(StudyConfig(finetune={"epochs": 3}), [FOLD], [25])
-    with pytest.raises(UserError, match=r"other settings \(finetune\)"):
+    with pytest.raises(UserError, match=r"other settings .*ssl\.finetune\.epochs: 30 there, 3"):
         _check_same(tmp_path, other)
     write_json(tmp_path / "study.json", {"study": {**mine, "format": 0}})
     with pytest.raises(UserError, match="another version"):
@@ -217,6 +227,68 @@ def test_another_study_is_not_overwritten(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         _check_same(tmp_path, mine)
+
+
+def test_a_study_of_other_versions_is_refused(tmp_path):
+    mine = describe(StudyConfig(), [FOLD], [25])
+    assert set(mine["versions"]) == {"mosei_ssl", "tensorflow", "keras", "numpy", "scikit-learn"}
+    theirs = {**mine, "versions": {**mine["versions"], "numpy": "1.0"}}
+    write_json(tmp_path / "study.json", {"study": theirs})
+    with pytest.raises(UserError, match=r"other versions \(numpy: 1\.0 there, .* here\): "):
+        _check_same(tmp_path, mine)
+
+
+def test_a_default_that_changes_makes_another_study(tmp_path):
+    mine = describe(StudyConfig(), [FOLD], [25])
+    # What a version with another default would have written for the same file.
+    theirs = json.loads(json.dumps(mine))
+    theirs["arms"]["ssl"]["pretrain"]["optimizer"]["weight_decay"] = 0.5
+    write_json(tmp_path / "study.json", {"study": theirs})
+    with pytest.raises(UserError, match=r"ssl\.pretrain\.optimizer\.weight_decay: 0\.5 there"):
+        _check_same(tmp_path, mine)
+
+
+def test_killed_while_the_folder_was_begun(tmp_path):
+    config = StudyConfig()
+    mine = describe(config, [FOLD], [25])
+    (tmp_path / "study.lock").touch()
+    (tmp_path / ".study.json.123.tmp").write_text("{")
+    _check_same(tmp_path, mine)
+    _write_description(tmp_path, config, mine)
+    # Now as if killed between the two files.
+    (tmp_path / "study.yaml").unlink()
+    _check_same(tmp_path, mine)
+    _write_description(tmp_path, config, mine)
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["seeds"] == [0, 1, 2]
+
+
+def test_a_file_is_no_folder_for_a_study(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="out is a file"):
+        _check_same(tmp_path / "out", describe(StudyConfig(), [FOLD], [25]))
+
+
+def test_an_arm_whose_search_fails_does_not_stop_the_others(tmp_path, console):
+    config = StudyConfig(seeds=[0])
+    config.search = SearchConfig([{"epochs": 1}, {"epochs": 2}], labels=25)
+    preparation = preparation_cells(config, [FOLD])
+    scores = {0: 0.5, 1: 0.4}
+    for cell in preparation:
+        if cell.arm == "baseline":
+            metrics = {"model": {"overall": {"mae": scores[cell.trial]}}}
+            write_json(tmp_path / cell.path / CELL_FILE, {"key": cell.key, "metrics": metrics})
+    pretraining = next(cell.path for cell in preparation if cell.kind == "pretrain")
+    pool = FakePool(tmp_path, fail=(pretraining,))
+    failed = run_cells(preparation, tmp_path, pool, console, "x")
+    chosen = choose_trials(config, preparation, tmp_path)
+    assert chosen == {"baseline": 1}
+    grid = grid_cells(config, [FOLD], [25], chosen)
+    failed |= _without_choice(config, chosen, grid)
+    failed |= run_cells(grid, tmp_path, FakePool(tmp_path), console, "x", failed)
+    lost = {cell.path for cell in grid if cell.finished(tmp_path) is None}
+    assert lost == {cell.path for cell in grid if cell.arm == "ssl"} != set()
+    for path in lost:
+        assert failed[path] == "the search of arm 'ssl' gave no score for mae"
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
@@ -234,11 +306,38 @@ def test_two_runs_of_one_study_are_kept_apart(tmp_path):
         pass
 
 
-def test_moving_the_data_is_no_other_study():
-    here, there = StudyConfig(), StudyConfig()
-    there.data = replace(there.data, data_dir="elsewhere", prefetch=9)
+def test_moving_the_data_is_no_other_study(tmp_path, console):
+    here, there = StudyConfig(), StudyConfig(pretrain={"data": {"cache": "disk"}})
+    there.data = replace(
+        there.data, data_dir="elsewhere", cache_dir="c", memory_limit_mb=1, prefetch=9
+    )
     assert describe(here, [FOLD], [25]) == describe(there, [FOLD], [25])
     json.dumps(describe(here, [FOLD], [25]))
+    before, after = (
+        [*preparation_cells(config, [FOLD]), *grid_cells(config, [FOLD], [25], {})]
+        for config in (here, there)
+    )
+    assert [(c.path, c.key) for c in before] == [(c.path, c.key) for c in after]
+    assert run_cells(before, tmp_path, FakePool(tmp_path), console, "x") == {}
+    again = FakePool(tmp_path)
+    assert run_cells(after, tmp_path, again, console, "x") == {}
+    assert again.order == []
+
+
+def test_a_training_cut_off_before_the_data_moved_begins_anew(tmp_path):
+    config = StudyConfig()
+    here = preparation_cells(config, [FOLD])[1]
+    config.data = replace(config.data, data_dir="elsewhere")
+    there = preparation_cells(config, [FOLD])[1]
+    assert here.kind == "pretrain"
+    run = tmp_path / here.path / "run"
+    write_json(run / "run.json", {})
+    _run_directory(here, tmp_path)
+    write_json(run / "run.json", {"state": "running"})
+    _run_directory(here, tmp_path)
+    assert (run / "run.json").exists()
+    _run_directory(there, tmp_path)
+    assert not run.exists()
 
 
 def test_threads_are_fixed_for_every_library():
