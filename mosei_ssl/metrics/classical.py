@@ -222,8 +222,8 @@ def classical_predictions(
     train_labels: np.ndarray,
     test_features: np.ndarray,
     *,
-    train_groups: Sequence[str] | np.ndarray | None = None,
-    test_groups: Sequence[str] | np.ndarray | None = None,
+    train_per_speaker: np.ndarray | None = None,
+    test_per_speaker: np.ndarray | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """All predictors that a model's numbers are printed beside.
 
@@ -231,10 +231,12 @@ def classical_predictions(
         train_features: [M, D] pooled features of the labelled subset.
         train_labels: [M, 6] its labels.
         test_features: [N, D] pooled features to predict from.
-        train_groups: [M] speakers of the labelled subset; with `test_groups` adds
-            "svr_per_speaker", which standardises per speaker and so sees the test speaker's
+        train_per_speaker: [M, D] features of the labelled subset after `standardise_per_group`,
+            which is to see all train clips of each speaker: it needs no labels, and among the
+            labelled ones alone a speaker may have just one, which would become zeros. With
+            `test_per_speaker` adds "svr_per_speaker".
+        test_per_speaker: [N, D] features to predict from, likewise; they know the test speaker's
             other clips.
-        test_groups: [N] speakers of the segments to predict.
 
     Returns:
         Prediction dictionaries by name: "all_zero", "train_median", "ridge", "svr" and perhaps
@@ -252,11 +254,7 @@ def classical_predictions(
         "ridge": PooledRegressor("ridge").fit(train_features, train_labels).predict(test_features),
         "svr": PooledRegressor("svr").fit(train_features, train_labels).predict(test_features),
     }
-    if train_groups is not None and test_groups is not None:
-        model = PooledRegressor("svr").fit(
-            standardise_per_group(train_features, train_groups), train_labels
-        )
-        results["svr_per_speaker"] = model.predict(
-            standardise_per_group(test_features, test_groups)
-        )
+    if train_per_speaker is not None and test_per_speaker is not None:
+        model = PooledRegressor("svr").fit(train_per_speaker, train_labels)
+        results["svr_per_speaker"] = model.predict(test_per_speaker)
     return results

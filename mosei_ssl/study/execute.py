@@ -20,6 +20,7 @@ from mosei_ssl.metrics import (
     classical_predictions,
     evaluate_predictions,
     pooled_features,
+    standardise_per_group,
     write_json,
 )
 from mosei_ssl.study.cells import CELL_FILE, Cell
@@ -182,17 +183,20 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     chosen = draw_label_budget(
         arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_videos"]
     )
-    groups = {}
+    of_speakers = {}
     if options["per_speaker"]:
-        groups = {
-            "train_groups": arrays["train_videos"][chosen],
-            "test_groups": arrays["test_videos"],
+        of_speakers = {
+            f"{split}_per_speaker": standardise_per_group(
+                arrays[f"{split}_features"], arrays[f"{split}_videos"]
+            )
+            for split in ("train", "test")
         }
+        of_speakers["train_per_speaker"] = of_speakers["train_per_speaker"][chosen]
     found = classical_predictions(
         arrays["train_features"][chosen],
         arrays["train_labels"][chosen],
         arrays["test_features"],
-        **groups,
+        **of_speakers,
     )
     _save_predictions(folder, arrays["test_videos"], arrays["test_labels"], found)
     scores = {n: evaluate_predictions(arrays["test_labels"], p) for n, p in found.items()}

@@ -73,10 +73,10 @@ def test_per_speaker_variant_is_added_only_with_speakers():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 3)), rng.random((20, 6))
     assert "svr_per_speaker" not in classical_predictions(x, y, x)
-    groups = np.repeat(["a", "b"], 10)
-    assert "svr_per_speaker" in classical_predictions(
-        x, y, x, train_groups=groups, test_groups=groups
-    )
+    own = standardise_per_group(x, np.repeat(["a", "b"], 10))
+    found = classical_predictions(x, y, x, train_per_speaker=own, test_per_speaker=own)
+    expected = PooledRegressor("svr").fit(own, y).predict(own)["expected"]
+    np.testing.assert_array_equal(found["svr_per_speaker"]["expected"], expected)
 
 
 def _ravdess(folder):

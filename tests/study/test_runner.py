@@ -18,7 +18,7 @@ from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import write_json
 from mosei_ssl.study import SearchConfig, StudyConfig
 from mosei_ssl.study.cells import CELL_FILE, Cell, Fold, grid_cells, preparation_cells
-from mosei_ssl.study.execute import _run_directory
+from mosei_ssl.study.execute import _run_directory, run_cell
 from mosei_ssl.study.results import collect_sums, write_results
 from mosei_ssl.study.runner import (
     _check_same,
@@ -145,6 +145,30 @@ def test_workers_run_cells_and_results_do_not_depend_on_their_number(classical_s
     sums, missing = collect_sums(out, cells, [0, 1])
     assert missing == []
     assert set(sums["ridge"]["10"]) == {("1", 0), ("1", 1)}
+
+
+def test_the_per_speaker_svr_knows_speakers_with_one_labelled_clip(tmp_path):
+    # Each speaker's clips lie at its own offset from -1, 0, 1; their labels are 0, 1 and 2.
+    def clips(speakers, letter):
+        place = np.tile([-1.0, 0.0, 1.0], speakers)
+        offset = np.repeat(np.random.default_rng(0).normal(0, 50, speakers), 3)
+        names = np.repeat([f"{letter}{n}" for n in range(speakers)], 3)
+        return (place + offset)[:, None], np.repeat(place[:, None] + 1, 6, axis=1), names
+
+    config = StudyConfig(seeds=[0])
+    features = preparation_cells(config, [FOLD])[0]
+    arrays = {}
+    for split, count in (("train", 24), ("test", 8)):
+        for key, values in zip(("features", "labels", "videos"), clips(count, split), strict=True):
+            arrays[f"{split}_{key}"] = values
+    (tmp_path / features.path).mkdir(parents=True)
+    np.savez(tmp_path / features.path / "pooled.npz", **arrays)
+    cell = next(c for c in grid_cells(config, [FOLD], [24], {}) if c.kind == "classical")
+    result = run_cell(cell, tmp_path)
+    # Speakers take turns, so that 24 labels are one of each.
+    assert result["labels"] == 24
+    assert result["metrics"]["svr_per_speaker"]["overall"]["pearson_r"] > 0.9
+    assert abs(result["metrics"]["svr"]["overall"]["pearson_r"]) < 0.5
 
 
 def test_an_incomplete_budget_is_left_out(classical_study, console):
