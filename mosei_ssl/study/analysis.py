@@ -10,7 +10,7 @@ import numpy as np
 
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRICS
 from mosei_ssl.study.bootstrap import Estimate, draw_resamples, holm, interval, resampled_scores
-from mosei_ssl.study.curves import Curves, converged_budget, equal_labels, fit_curves
+from mosei_ssl.study.curves import Curves, converged_interval, equal_labels, fit_curves
 from mosei_ssl.study.video_sums import VideoSums
 
 COLUMNS = (*EMOTIONS, "overall")
@@ -136,7 +136,7 @@ def analyse(
     }
     for arm in [options.baseline, *compared]:
         result["curves"][arm] = {
-            metric: _curve(draws.get(arm, {}), budgets, metric) for metric in METRICS
+            metric: _curve(draws.get(arm, {}), budgets, metric, options.level) for metric in METRICS
         }
     for arm in compared:
         shared = [b for b in budgets if b in draws.get(arm, {}) and b in draws[options.baseline]]
@@ -233,18 +233,23 @@ def _fit(
 
 
 def _curve(
-    draws: Mapping[str, _Draws], budgets: Mapping[str, float], metric: str
+    draws: Mapping[str, _Draws], budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
+    """Parameters of a fitted curve, each with the quantiles of the bootstrap samples' fits."""
     names = [budget for budget in budgets if budget in draws]
     fitted = _fit(draws, names, budgets, metric, "value")
     if fitted is None:
         return None
-    return {
-        "limit": _number(fitted.limit[0]),
-        "gain": _number(fitted.gain[0]),
-        "exponent": _number(fitted.exponent[0]),
-        "residual": _number(fitted.residual[0]),
-    }
+    again = _fit(draws, names, budgets, metric, "both")
+    found: dict[str, Any] = {"residual": _number(fitted.residual[0])}
+    for key in ("limit", "gain", "exponent"):
+        value = float(getattr(fitted, key)[0])
+        ends = (None, None)
+        if again is not None:
+            low, high = np.quantile(getattr(again, key), _tails(level))
+            ends = (_number(min(low, value)), _number(max(high, value)))
+        found[key] = {"value": _number(value), "low": ends[0], "high": ends[1]}
+    return found
 
 
 def _convergence(
@@ -255,26 +260,25 @@ def _convergence(
     metric: str,
     level: float,
 ) -> dict[str, Any] | None:
-    """Budget from which on the difference is no longer told from zero, with its interval.
-
-    The interval repeats the decision on every bootstrap sample, with the half widths fixed.
-    """
+    """Budget from which on the difference is no longer told from zero, with its interval."""
     half = np.array(
         [(estimates[b][metric].high[-1] - estimates[b][metric].low[-1]) / 2 for b in names]
     )
     value, samples = (_overall(pairs, names, metric, what) for what in ("value", "both"))
     if not (np.isfinite(half).all() and np.isfinite(value).all() and np.isfinite(samples).all()):
         return None
+    # Samples over videos and seeds at once spread too far (see `interval`): give them the error.
+    error = np.array([estimates[b][metric].error[-1] for b in names])
+    spread = samples.std(axis=0, ddof=1)
+    ratio = np.divide(error, spread, out=np.ones_like(error), where=spread > 0)
+    samples = value + (samples - value) * ratio
     # None stands for "beyond the largest budget of the study".
     steps: list[str | None] = [*names, None]
-    found = int(converged_budget(value, half)[0])
-    low, high = np.quantile(
-        converged_budget(samples, half), _tails(level), method="closest_observation"
-    ).astype(int)
+    found, low, high = converged_interval(value[0], samples, half, level)
     return {
         "budget": steps[found],
-        "low": steps[min(low, found)],
-        "high": steps[max(high, found)],
+        "low": steps[low],
+        "high": steps[high],
         "ever_differs": found > 0,
         "labels": budgets[names[found]] if found < len(names) else None,
     }
@@ -301,16 +305,23 @@ def _savings(
             # A baseline that does not improve with labels matches with any number or with none.
             empty = {"baseline_labels": None, "low": None, "high": None}
             return {budget: {**empty, "beyond": False, "high_beyond": False} for budget in names}
-        needed[what] = equal_labels(difference, fitted, labels, smallest=smallest, largest=largest)
-    low, high = np.quantile(needed["both"], _tails(level), axis=0)
+        # What lies beyond the study is all alike; quantiles cannot do with infinity.
+        needed[what] = np.minimum(equal_labels(difference, fitted, labels), 2 * largest)
     value = needed["value"][0]
+    low, high = np.quantile(needed["both"], _tails(level), axis=0)
+    ends = {
+        "baseline_labels": value,
+        "low": np.minimum(low, value),
+        "high": np.maximum(high, value),
+    }
+    # As many labels as the largest budget has is no saving, whatever the rounding.
+    beyond = {key: found > largest * (1 + 1e-9) for key, found in ends.items()}
+    shown = {key: np.clip(found, smallest, largest).round(1) for key, found in ends.items()}
     return {
         budget: {
-            "baseline_labels": round(float(value[k]), 1),
-            "low": round(float(min(low[k], value[k])), 1),
-            "high": round(float(max(high[k], value[k])), 1),
-            "beyond": bool(value[k] >= largest > labels[k]),
-            "high_beyond": bool(high[k] >= largest),
+            **{key: float(found[k]) for key, found in shown.items()},
+            "beyond": bool(beyond["baseline_labels"][k]),
+            "high_beyond": bool(beyond["high"][k]),
         }
         for k, budget in enumerate(names)
     }

@@ -130,14 +130,38 @@ def converged_budget(difference: np.ndarray, half_width: np.ndarray) -> np.ndarr
     return np.where(differs.any(axis=1), last + 1, 0)
 
 
-def equal_labels(
-    difference: np.ndarray,
-    baseline: Curves,
-    labels: np.ndarray,
-    *,
-    smallest: float,
-    largest: float,
-) -> np.ndarray:
+def converged_interval(
+    difference: np.ndarray, samples: np.ndarray, half_width: np.ndarray, level: float = 0.95
+) -> tuple[int, int, int]:
+    """Find the budget of convergence and its interval.
+
+    The decision is repeated on every bootstrap sample. A sample lies around the estimate, which
+    itself lies around the truth, so it has the noise twice over: half widths are widened by the
+    square root of 2, or a true zero would be told from zero far more often than the level says.
+
+    Args:
+        difference: [K] difference at ascending budgets.
+        samples: [B, K] bootstrap samples of it.
+        half_width: [K] half width of its interval.
+        level: Coverage of the interval.
+
+    Returns:
+        Numbers of the budget found and of the two ends of its interval; K stands for beyond the
+        largest budget.
+
+    Example:
+        >>> samples = np.random.default_rng(0).normal([9.0, 0.0], 1.0, (500, 2))
+        >>> converged_interval(np.array([9.0, 0.0]), samples, np.array([1.96, 1.96]))
+        (1, 1, 1)
+    """
+    found = int(converged_budget(difference[None], half_width)[0])
+    again = converged_budget(samples, np.sqrt(2) * half_width)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(again, tails, method="closest_observation").astype(int).tolist()
+    return found, min(low, found), max(high, found)
+
+
+def equal_labels(difference: np.ndarray, baseline: Curves, labels: np.ndarray) -> np.ndarray:
     """How many labels the baseline needs to match an arm at each budget.
 
     The arm's score is taken to be the baseline's curve plus the measured difference, so that no
@@ -147,19 +171,16 @@ def equal_labels(
         difference: [R, K] arm minus baseline at each budget.
         baseline: [R] curves of the baseline.
         labels: [K] budgets.
-        smallest: Answers below this budget are not seen by the study and are set to it.
-        largest: Answers above, infinity included, are set to it.
 
     Returns:
-        [R, K] labels between `smallest` and `largest`.
+        [R, K] labels, also such as lie beyond the budgets, where the curve is a guess; infinite
+        where the curve never gets there.
 
     Example:
         >>> n = np.array([25.0, 100.0, 400.0])
         >>> base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
-        >>> found = equal_labels((-0.5 * n**-0.5)[None], base, n, smallest=25, largest=400)
-        >>> found.round().tolist()
-        [[100.0, 400.0, 400.0]]
+        >>> equal_labels((-0.5 * n**-0.5)[None], base, n).round().tolist()
+        [[100.0, 400.0, 1600.0]]
     """
     wanted = baseline.at(np.asarray(labels, dtype=np.float64)) + difference
-    needed = np.stack([baseline.labels_for(wanted[:, k]) for k in range(wanted.shape[1])], axis=1)
-    return np.clip(needed, smallest, largest)
+    return np.stack([baseline.labels_for(wanted[:, k]) for k in range(wanted.shape[1])], axis=1)

@@ -180,7 +180,7 @@ def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
 
 
 def curve_table(result: Mapping[str, Any]) -> Table:
-    """Parameters of the fitted curves.
+    """Parameters of the fitted curves, with their intervals.
 
     Args:
         result: Outcome of `analyse`.
@@ -195,7 +195,8 @@ def curve_table(result: Mapping[str, Any]) -> Table:
         [
             arm,
             METRIC_LABELS[metric],
-            *(number(fitted[key]) for key in ("limit", "gain", "exponent", "residual")),
+            *(with_interval(fitted[key]) for key in ("limit", "gain", "exponent")),
+            number(fitted["residual"]),
         ]
         for arm, by_metric in result["curves"].items()
         for metric, fitted in by_metric.items()

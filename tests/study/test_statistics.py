@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mosei_ssl.metrics import METRICS, evaluate_predictions
 from mosei_ssl.study.analysis import AnalysisOptions, analyse
 from mosei_ssl.study.bootstrap import draw_resamples, holm, interval, resampled_scores
-from mosei_ssl.study.curves import converged_budget, equal_labels, fit_curves
+from mosei_ssl.study.curves import (
+    converged_budget,
+    converged_interval,
+    equal_labels,
+    fit_curves,
+)
 from mosei_ssl.study.video_sums import scores, video_sums, weighted
 
 BUDGETS = {"25": 25.0, "100": 100.0, "400": 400.0, "all": 1000.0}
@@ -151,18 +157,18 @@ def test_a_curve_that_gets_worse_is_flat():
 def test_labels_saved_by_hand():
     n = np.array([25.0, 100.0, 400.0, 1600.0])
     base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
-    found = equal_labels((-0.5 * n**-0.5)[None], base, n, smallest=25, largest=1600)
+    found = equal_labels((-0.5 * n**-0.5)[None], base, n)
     # Half the error at the same number needs four times the labels.
-    assert found[0] == pytest.approx([100, 400, 1600, 1600], rel=1e-3)
+    assert found[0] == pytest.approx([100, 400, 1600, 6400], rel=1e-3)
     arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
-    worse = equal_labels((0.5 * n**-0.5)[None], arm, n, smallest=25, largest=1600)
-    assert worse[0] == pytest.approx([25, 25, 100, 400], rel=1e-3)
+    worse = equal_labels((0.5 * n**-0.5)[None], arm, n)
+    assert worse[0] == pytest.approx([6.25, 25, 100, 400], rel=1e-3)
 
 
 def test_no_difference_saves_no_labels_however_badly_the_curve_fits():
     n = np.array([25.0, 100.0, 400.0])
     base = fit_curves(n, np.array([[0.333, 0.348, 0.306]]), lower_is_better=True)
-    found = equal_labels(np.zeros((1, 3)), base, n, smallest=25, largest=400)
+    found = equal_labels(np.zeros((1, 3)), base, n)
     assert found[0] == pytest.approx(n)
 
 
@@ -180,6 +186,91 @@ def test_convergence_by_hand():
     half = np.array([0.1, 0.1, 0.1])
     rows = np.array([[0.3, 0.2, 0.0], [0.3, 0.0, 0.2], [0.0, 0.0, 0.0], [0.3, 0.0, 0.0]])
     assert converged_budget(rows, half).tolist() == [2, 3, 0, 1]
+
+
+NOISE = np.full(4, stats.norm.ppf(0.975))
+"""Half widths of the 95 % interval at four budgets whose differences have the error 1."""
+
+
+def convergence_of(rng, truth):
+    difference = rng.normal(truth, 1.0)
+    return converged_interval(difference, rng.normal(difference, 1.0, (400, 4)), NOISE)
+
+
+def test_where_nothing_helps_convergence_is_at_once_and_not_open():
+    rng = np.random.default_rng(0)
+    found = [convergence_of(rng, np.zeros(4)) for _ in range(300)]
+    # Four independent looks at the level of 95 % find nothing in 81 of 100 studies.
+    assert np.mean([budget == 0 for budget, _, _ in found]) == pytest.approx(0.81, abs=0.06)
+    assert np.mean([low == 0 for _, low, _ in found]) > 0.95
+    # By hand: the end is open unless the last difference is below 2.77 - 1.96 = 0.81 errors.
+    assert np.mean([high < 4 for _, _, high in found]) == pytest.approx(0.58, abs=0.08)
+
+
+def test_convergence_at_a_known_budget_lies_in_its_interval():
+    rng = np.random.default_rng(1)
+    found = [convergence_of(rng, np.array([9.0, 9.0, 0.0, 0.0])) for _ in range(300)]
+    assert np.mean([low <= 2 <= high for _, low, high in found]) > 0.95
+    assert np.mean([low == 2 for _, low, _ in found]) > 0.9
+    assert np.mean([high < 4 for _, _, high in found]) > 0.5
+    never = [convergence_of(rng, np.full(4, 9.0)) for _ in range(20)]
+    assert set(never) == {(4, 4, 4)}
+
+
+def test_planted_convergence_has_two_ends(planted):
+    make, as_sums = planted
+    gain = {"25": 0.9, "100": 0.7, "400": 0.0, "all": 0.0}
+    options = AnalysisOptions(samples=200)
+    ends = []
+    for seed in range(24):
+        result = analyse(as_sums(make(seed, gain)), BUDGETS, ["ssl"], options)
+        found = result["convergence"]["ssl"]["mae"]
+        assert found["low"] == "400"
+        ends.append(found["high"])
+    assert sum(end is not None for end in ends) > 12
+
+
+def test_a_gain_at_the_largest_budget_is_told(planted):
+    make, as_sums = planted
+    result = analyse(
+        as_sums(make(0, dict.fromkeys(BUDGETS, 0.6))),
+        BUDGETS,
+        ["ssl"],
+        AnalysisOptions(samples=200),
+    )
+    found = result["label_savings"]["ssl"]["mae"]["all"]
+    assert found["beyond"]
+    assert found["high_beyond"]
+    assert found["baseline_labels"] == 1000
+    same = as_sums(make(0, NO_GAIN))
+    same["ssl"] = same["baseline"]
+    result = analyse(same, BUDGETS, ["ssl"], AnalysisOptions(samples=200))
+    found = result["label_savings"]["ssl"]["mae"]["all"]
+    assert (found["baseline_labels"], found["beyond"], found["high_beyond"]) == (1000, False, False)
+
+
+def test_curves_have_intervals(planted):
+    make, as_sums = planted
+    options = AnalysisOptions(samples=200)
+    result = analyse(as_sums(make(0, NO_GAIN)), BUDGETS, ["ssl"], options)
+    fitted = result["curves"]["baseline"]["mae"]
+    for key in ("limit", "gain", "exponent"):
+        assert fitted[key]["low"] <= fitted[key]["value"] <= fitted[key]["high"]
+    # Errors shrink with labels by construction, and not by the same in every sample.
+    assert 0 <= fitted["gain"]["low"] < fitted["gain"]["high"]
+    assert fitted["limit"]["low"] < fitted["limit"]["high"]
+
+
+def test_the_primary_metric_is_not_adjusted(planted):
+    make, as_sums = planted
+    options = AnalysisOptions(samples=200, primary="pearson_r")
+    result = analyse(as_sums(make(1, NO_GAIN)), {"25": 25.0}, ["ssl"], options)
+    found = {m: row["overall"] for m, row in result["differences"]["ssl"]["25"].items()}
+    assert "p_holm" not in found["pearson_r"]
+    others = [metric for metric in METRICS if metric != "pearson_r"]
+    assert len(others) == 4
+    adjusted = holm([found[metric]["p"] for metric in others])
+    assert [found[metric]["p_holm"] for metric in others] == pytest.approx(adjusted, abs=1e-6)
 
 
 def test_planted_help_is_found_and_fades(planted):
