@@ -36,7 +36,7 @@ class VideoSummary:
         lengths: rows of each example.
         labels: float32 [segments, 7].
         dropped: ``(segment_id, reason)`` of label rows that became no example.
-        clipped: label values brought into range, by column.
+        clipped: label values of these examples brought into range, by column.
         oddities: counts of what is unusual but kept, by kind.
         moments: statistics of the rows written.
     """
@@ -164,15 +164,14 @@ def _segments(
     intervals: np.ndarray, features: Rows, labels: VideoLabels, summary: VideoSummary
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     index = FrameIndex(intervals)
-    values, clipped = clip_labels(labels.values)
-    summary.clipped = clipped
+    values, _ = clip_labels(labels.values)
     odd = collections.Counter(_label_oddities(labels.intervals, index))
     if index.unusable:
         odd["unusable_rows"] = index.unusable
     kept: list[int] = []
     found = index.rows_of_each(np.nan_to_num(labels.intervals))
     for row, (start, end) in enumerate(labels.intervals):
-        reason = _reason_to_drop(start, end, values[row])
+        reason = _reason_to_drop(start, end, labels.values[row])
         if reason is None:
             frames = features[found[row]]
             reason = None if len(frames) else "outside_features"
@@ -192,7 +191,7 @@ def _segments(
                 "sentiment": values[row, 0],
             },
         )
-    summary.labels = values[kept]
+    summary.labels, summary.clipped = clip_labels(labels.values[kept])
     summary.oddities = dict(odd)
 
 

@@ -90,6 +90,22 @@ def test_label_that_is_not_a_number_drops_the_segment():
     assert summary.dropped == [(0, "bad_label")]
 
 
+def test_infinite_labels_drop_the_segment_and_are_not_taken_for_three():
+    rows = [label(happy=np.inf), label(sentiment=-np.inf), label(fear=-np.inf), label(sad=1)]
+    found, summary = cut([[0, 0.1]] * 4, rows)
+    assert list(found) == [3]
+    assert summary.dropped == [(0, "bad_label"), (1, "bad_label"), (2, "bad_label")]
+    assert summary.clipped == {}
+
+
+def test_only_labels_of_examples_are_counted_as_clipped():
+    rows = [label(happy=4), label(happy=5, sad=np.nan), label(happy=6), label(fear=7)]
+    found, summary = cut([[0, 0.1], [0, 0.1], [9, 9.5], [0.3, 0.3]], rows)
+    assert list(found) == [0]
+    assert summary.clipped == {"happy": 1}
+    np.testing.assert_array_equal(summary.labels, [label(happy=3)])
+
+
 def test_several_emotions_stay_several():
     third = np.float32(1 / 3)
     found, _ = cut([[0, 0.1]], [label(happy=third, sad=2 * third, fear=1 / 6)])
