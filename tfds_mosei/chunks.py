@@ -24,8 +24,9 @@ def cut_at_pauses(index: FrameIndex, voiced: np.ndarray) -> list[np.ndarray]:
     """Cuts a recording into chunks.
 
     A chunk ends in the middle of a silence of 0.5 s or more, once it is at least 1 s long. One
-    that would grow past 15 s ends in its longest silence of 0.1 s or more, else at 15 s. A hole
-    in the rows always ends it, so chunks beside holes can be shorter than 1 s.
+    that would grow past 15 s ends in its longest silence of 0.1 s or more, else at 15 s, or
+    earlier where less than 1 s would be left over. A hole in the rows always ends it, so only
+    chunks beside holes, and recordings shorter than that, can be shorter than 1 s.
 
     Args:
         index: the usable rows of the recording in order of time.
@@ -73,7 +74,8 @@ def _cuts(on: np.ndarray) -> list[int]:
         elif len(breaths):
             cut = int(middles[breaths[np.argmax(lengths[breaths])]])
         else:
-            cut = start + longest
+            # Never so late that less than the shortest chunk is left over.
+            cut = min(start + longest, total - shortest)
         cuts.append(cut)
         start = cut
     return cuts

@@ -1,6 +1,7 @@
 """Cutting recordings at pauses, on cases worked out by hand."""
 
 import numpy as np
+import pytest
 from mosei_corpus import examples, frames, ramp, write_corpus
 
 import tfds_mosei
@@ -45,6 +46,21 @@ def test_long_speech_is_cut_at_its_longest_breath():
 def test_speech_without_any_breath_is_cut_at_fifteen_seconds():
     assert lengths(runs(31)) == [1500, 1500, 100]
     assert lengths(runs(-31)) == [1500, 1500, 100]
+
+
+@pytest.mark.parametrize("speech", [1, -1], ids=["voiced", "silent"])
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (1500, [1500]),
+        (1501, [1401, 100]),
+        (1510, [1410, 100]),
+        (1600, [1500, 100]),
+        (3050, [1500, 1450, 100]),
+    ],
+)
+def test_a_cut_for_length_leaves_no_chunk_shorter_than_a_second(rows, expected, speech):
+    assert lengths(runs(speech * rows / 100)) == expected
 
 
 def test_holes_in_the_rows_end_a_chunk():
