@@ -26,7 +26,7 @@ from tfds_mosei.errors import CorpusError
 from tfds_mosei.global_heap import read_first_text
 from tfds_mosei.stored_rows import Rows, StoredRows
 
-__all__ = ["MAX_COLUMNS", "MAX_METADATA", "MAX_ROWS", "ComputationalSequence", "write"]
+__all__ = ["MAX_BYTES", "MAX_COLUMNS", "MAX_METADATA", "MAX_ROWS", "ComputationalSequence", "write"]
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ MAX_ROWS = 2_000_000
 
 MAX_COLUMNS = 4096
 """Columns beyond which the file is taken for damaged."""
+
+MAX_BYTES = 2**30
+"""Bytes of one video's array in memory beyond which the file is taken for damaged."""
 
 MAX_METADATA = 10_000
 """Elements of a metadata value beyond which it is left out."""
@@ -126,6 +129,7 @@ class ComputationalSequence:
                 self.video_ids: tuple[str, ...] = tuple(sorted(data))
                 self._known = frozenset(self.video_ids)
                 self._data: h5py.h5g.GroupID = data.id
+                self._number = h5py.h5o.get_info(self._file.id).fileno
                 self._last: tuple[str, _Video] | None = None
         except CorpusError:
             self.close()
@@ -162,6 +166,14 @@ class ComputationalSequence:
             except _READ_ERRORS as error:
                 _logger.warning("%s: metadata %r left out (%s)", self.path, key, _one_line(error))
         return metadata
+
+    @property
+    def dimension_names(self) -> list[str] | None:
+        """Names of the columns, as the metadata gives them; None where it names none."""
+        names = self.metadata.get("dimension names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return None
+        return [name.strip() for name in names]
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._known
@@ -214,11 +226,13 @@ class ComputationalSequence:
                 f"{self.path}: video {video_id!r} has {features[0]} rows of features and "
                 f"{intervals[0]} intervals; they must be as many. Fetch the file again."
             )
-        if features[0] > MAX_ROWS or features[1] > MAX_COLUMNS:
+        # What is claimed need not be there: HDF5 makes up zeros for rows that were never written.
+        needed = features[0] * features[1] * np.dtype(np.float32).itemsize
+        if features[0] > MAX_ROWS or features[1] > MAX_COLUMNS or needed > MAX_BYTES:
             raise CorpusError(
                 f"{self.path}: video {video_id!r} claims the shape {features}, more than "
-                f"{MAX_ROWS} rows or {MAX_COLUMNS} columns. The file is damaged, or the recording "
-                "must be cut into parts."
+                f"{MAX_ROWS} rows, {MAX_COLUMNS} columns or {MAX_BYTES} bytes. The file is "
+                "damaged, or the recording must be cut into parts."
             )
 
     def shape(self, video_id: str) -> tuple[int, int]:
@@ -283,6 +297,9 @@ class ComputationalSequence:
             return _read_numbers(dataset, video.shape, np.float32)
         if _has_variable_length(kind):
             raise ValueError("neither numbers nor text of one length")
+        needed = video.shape[0] * video.shape[1] * kind.get_size()
+        if needed > MAX_BYTES:
+            raise ValueError(f"{needed} bytes of text, more than {MAX_BYTES}")
         return np.asarray(h5py.Dataset(dataset)[()])
 
     def _in_one_piece(
@@ -291,6 +308,9 @@ class ComputationalSequence:
         """The array as bytes in the file; None where they are not all there as `kind`."""
         place = dataset.get_offset()
         if place is None or not dataset.get_type().equal(_NATIVE[kind]):
+            return None
+        # Behind an external link the place is one in the file that the link leads to.
+        if h5py.h5o.get_info(dataset).fileno != self._number:
             return None
         return StoredRows(self._bytes, place, shape, np.dtype(kind))
 

@@ -6,6 +6,7 @@ The whole table is held in memory: MOSEI's 23,259 segments take about a megabyte
 import collections
 import csv
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,11 @@ import numpy as np
 from tfds_mosei.csd import ComputationalSequence
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import LABEL_NAMES, LABEL_ROOT
+
+_logger = logging.getLogger(__name__)
+
+CSV_COLUMNS = ("id", "start", "end", *LABEL_NAMES)
+"""Columns of a label CSV, in any order; others are ignored."""
 
 _CSV_ID_NAMES = ("id", "video_id", "video", "video id")
 _LIMITS = np.array([[-3.0, 3.0]] + [[0.0, 3.0]] * 6)
@@ -65,25 +71,44 @@ def labels_from_sequence(sequence: ComputationalSequence) -> dict[str, VideoLabe
         CorpusError: a video does not have seven columns of numbers.
     """
     order = _column_order(sequence)
+    needed = f"'{LABEL_ROOT}' has the {len(LABEL_NAMES)} numbers {', '.join(LABEL_NAMES)}."
     table: dict[str, VideoLabels] = {}
     for video_id in sequence.video_ids:
-        intervals, values = sequence.read(video_id)
-        if values.shape[1] != len(LABEL_NAMES) or values.dtype.kind not in "fiub":
+        # Known before anything is read: a few bytes are enough to claim millions of columns.
+        _, width = sequence.shape(video_id)
+        if width != len(LABEL_NAMES):
             raise CorpusError(
-                f"{sequence.path}: labels of video {video_id!r} have {values.shape[1]} columns of "
-                f"type {values.dtype}; '{LABEL_ROOT}' has the 7 numbers {', '.join(LABEL_NAMES)}."
+                f"{sequence.path}: labels of video {video_id!r} have {width} columns; {needed}"
+            )
+        intervals, values = sequence.read(video_id)
+        if values.dtype.kind not in "fiub":
+            raise CorpusError(
+                f"{sequence.path}: labels of video {video_id!r} are of type {values.dtype}; "
+                f"{needed}"
             )
         table[video_id] = VideoLabels(intervals, values[:, order].astype(np.float32, copy=False))
     return table
 
 
 def _column_order(sequence: ComputationalSequence) -> list[int]:
-    names = sequence.metadata.get("dimension names")
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        lower = [name.strip().lower() for name in names]
-        if sorted(lower) == sorted(LABEL_NAMES):
-            return [lower.index(name) for name in LABEL_NAMES]
-    return list(range(len(LABEL_NAMES)))
+    """Where each label is; other names than ours are an error, since any guess mixes up labels."""
+    names = sequence.dimension_names
+    if names is None or len(names) != len(LABEL_NAMES):
+        _logger.warning(
+            "%s: its metadata does not name %d columns; they are taken to be %s.",
+            sequence.path,
+            len(LABEL_NAMES),
+            ", ".join(LABEL_NAMES),
+        )
+        return list(range(len(LABEL_NAMES)))
+    lower = [name.lower() for name in names]
+    if sorted(lower) != sorted(LABEL_NAMES):
+        raise CorpusError(
+            f"{sequence.path}: the columns are named {', '.join(names)}; the names "
+            f"{', '.join(LABEL_NAMES)} are needed, in any order. Correct 'dimension names' in "
+            "its metadata."
+        )
+    return [lower.index(name) for name in LABEL_NAMES]
 
 
 def labels_from_csv(path: str | Path) -> dict[str, VideoLabels]:
@@ -107,8 +132,7 @@ def labels_from_csv(path: str | Path) -> dict[str, VideoLabels]:
             columns = csv_columns(next(reader, []))
             if columns is None:
                 raise CorpusError(
-                    f"{path}: the first line must name the columns id, start, end, "
-                    f"{', '.join(LABEL_NAMES)}."
+                    f"{path}: the first line must name the columns {', '.join(CSV_COLUMNS)}."
                 )
             for row in reader:
                 if row:
@@ -134,7 +158,7 @@ def csv_columns(header: list[str]) -> list[int] | None:
     """
     names = [cell.strip().lower() for cell in header]
     id_name = next((name for name in _CSV_ID_NAMES if name in names), None)
-    wanted = [id_name, "start", "end", *LABEL_NAMES]
+    wanted = [id_name, *CSV_COLUMNS[1:]]
     if any(name is None or name not in names for name in wanted):
         return None
     return [names.index(str(name)) for name in wanted]

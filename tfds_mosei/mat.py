@@ -155,10 +155,18 @@ def _read_hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
         features = file.get("features")
         if not isinstance(features, h5py.Dataset) or features.ndim != 2:
             raise CorpusError(f"{path}: no variable 'features' in it; it is not a COVAREP file.")
-        if max(features.shape) > MAX_ROWS:
-            raise CorpusError(f"{path}: 'features' claims the shape {features.shape[::-1]}.")
+        # Checked before anything is read: a few bytes are enough to claim any shape.
+        columns, rows = features.shape
+        if columns != NUM_FEATURES or rows > MAX_ROWS:
+            raise CorpusError(
+                f"{path}: 'features' claims the shape {(rows, columns)}; COVAREP is [rows, "
+                f"{NUM_FEATURES}], with at most {MAX_ROWS} rows."
+            )
         names = file.get("names")
         if not isinstance(names, h5py.Dataset):
             return features[()].T, None
-        cells = [file[reference][()] for reference in names[()].reshape(-1)]
-        return features[()].T, ["".join(chr(int(c)) for c in cell.reshape(-1)) for cell in cells]
+        if names.size != NUM_FEATURES:
+            raise CorpusError(f"{path}: 'names' are not the {NUM_FEATURES} COVAREP columns.")
+        cells = [file[reference] for reference in names[()].reshape(-1)]
+        found = [cell[: len(max(FEATURE_NAMES, key=len)) + 1] for cell in cells]
+        return features[()].T, ["".join(chr(int(c)) for c in cell.reshape(-1)) for cell in found]

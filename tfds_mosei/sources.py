@@ -12,9 +12,15 @@ import numpy as np
 
 from tfds_mosei.csd import ComputationalSequence
 from tfds_mosei.errors import CorpusError
-from tfds_mosei.labels import VideoLabels, csv_columns, labels_from_csv, labels_from_sequence
+from tfds_mosei.labels import (
+    CSV_COLUMNS,
+    VideoLabels,
+    csv_columns,
+    labels_from_csv,
+    labels_from_sequence,
+)
 from tfds_mosei.mat import MatFeatures
-from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
+from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
 from tfds_mosei.stored_rows import Rows
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -52,6 +58,7 @@ class CsdFeatures:
     def __init__(self, path: Path):
         self._sequence = ComputationalSequence(path)
         self.video_ids: tuple[str, ...] = self._sequence.video_ids
+        self._order = _feature_order(self._sequence.dimension_names)
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of one video.
@@ -92,11 +99,18 @@ class CsdFeatures:
                 f"{self._sequence.path}: features of video {video_id!r} are of type "
                 f"{features.dtype}; numbers are needed."
             )
-        return intervals, features
+        return intervals, features if self._order is None else features[:][:, self._order]
 
     def close(self) -> None:
         """Closes the file."""
         self._sequence.close()
+
+
+def _feature_order(names: list[str] | None) -> list[int] | None:
+    """Where each COVAREP column is; None where the file does not say that they are elsewhere."""
+    if names is None or names == list(FEATURE_NAMES) or sorted(names) != sorted(FEATURE_NAMES):
+        return None
+    return [names.index(name) for name in FEATURE_NAMES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +209,24 @@ class Corpus:
         self.close()
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """What lies in a folder.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Its files and folders, sorted.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise CorpusError(f"{folder}: the folder cannot be read ({error}).") from error
+
+
 def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
     """Finds features and labels of a corpus by what is in the files, whatever their names.
 
@@ -218,16 +250,20 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
     roots: dict[str, list[Path]] = {}
     problems: list[str] = []
     tables: list[Path] = []
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+    for path in (p for p in list_folder(folder) if p.is_file()):
         if path.suffix.lower() == ".csv":
-            tables += [path] if _is_label_table(path) else []
+            problem = _why_no_label_table(path)
+            if problem is None:
+                tables.append(path)
+            else:
+                problems.append(problem)
         elif _may_be_sequence(path):
             try:
                 with ComputationalSequence(path) as sequence:
                     roots.setdefault(sequence.root, []).append(path)
             except CorpusError as error:
                 problems.append(str(error))
-    matlab = sorted(p for p in folder.rglob("*.mat") if p.is_file())
+    matlab = sorted(p for p in folder.rglob("*.[mM][aA][tT]") if p.is_file())
     features = [(path,) for path in roots.get(FEATURE_ROOT, [])] + ([tuple(matlab)] * bool(matlab))
     labels = roots.get(LABEL_ROOT, []) + tables
     if len(features) == 1 and len(labels) == 1:
@@ -258,12 +294,20 @@ def _may_be_sequence(path: Path) -> bool:
         return False
 
 
-def _is_label_table(path: Path) -> bool:
+def _why_no_label_table(path: Path) -> str | None:
+    """What keeps a CSV file from being the labels; None where nothing does."""
+    needed = (
+        f"a label table has the columns {', '.join(CSV_COLUMNS)}, separated by commas, in UTF-8"
+    )
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return csv_columns(next(csv.reader([file.readline(65536)]), [])) is not None
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
+            line = file.readline(65536)
+            header = next(csv.reader([line]), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return f"{path}: cannot be read ({error}); {needed}."
+    if csv_columns(header) is not None:
+        return None
+    return f"{path}: its first line is {line.strip()[:200]!r}; {needed}."
 
 
 def _missing(

@@ -104,6 +104,43 @@ def test_label_file_of_another_corpus(tmp_path):
     refuse(tmp_path, "have 1 columns")
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2_000_000, 3584), r"claims the shape \(2000000, 3584\), more than .* bytes"),
+        ((2_000_000, 74), "labels of video 'a' have 74 columns"),
+    ],
+)
+def test_a_small_label_file_cannot_ask_for_all_memory(tmp_path, shape, message, monkeypatch):
+    folder = write_corpus(tmp_path / "corpus")
+    with h5py.File(folder / "labels.csd", "r+") as file:
+        del file["All Labels/data/a"]
+        for name, width in (("features", shape[1]), ("intervals", 2)):
+            file["All Labels/data"].require_group("a").create_dataset(
+                name, (shape[0], width), "f4", chunks=(1000, width), compression="gzip"
+            )
+    assert (folder / "labels.csd").stat().st_size < 60_000
+
+    def read(*_):
+        raise AssertionError("read before its shape was checked")
+
+    monkeypatch.setattr(csd, "_read_numbers", read)
+    refuse(tmp_path, message)
+
+
+def test_a_small_file_cannot_ask_for_all_memory_by_long_text(tmp_path):
+    path = tmp_path / "x.csd"
+    with h5py.File(path, "w") as file:
+        video = file.create_group("R/data/v")
+        video.create_dataset("features", (1000, 10), "S200000", chunks=(1, 1), compression="gzip")
+        video["intervals"] = frames(1000)
+    with (
+        csd.ComputationalSequence(path) as sequence,
+        pytest.raises(CorpusError, match=r"x\.csd: features of video 'v' cannot be read \(2000"),
+    ):
+        sequence.read("v")
+
+
 def test_what_mosei_contains_is_counted_not_refused(tmp_path):
     features = {v: (frames(100), ramp(100)) for v in "abcd"}
     del features["b"]

@@ -18,7 +18,7 @@ from tfds_mosei import folds as folds_lib
 from tfds_mosei.folds import load_folds, make_folds
 from tfds_mosei.labels import labels_from_csv, labels_from_sequence
 from tfds_mosei.mat import read_mat
-from tfds_mosei.sources import find_sources
+from tfds_mosei.sources import CsdFeatures, find_sources
 
 HEADER = "id,link,segment_id,start,end,sentiment,happy,sad,anger,surprise,disgust,fear\n"
 
@@ -126,6 +126,62 @@ def test_label_columns_follow_the_names_in_the_file(tmp_path):
     np.testing.assert_array_equal(values, [[-2, 1, 2, 3, 0, 0, 0.5]])
 
 
+@pytest.mark.parametrize(
+    "first", ["sentiment", "happiness"], ids=["one name twice", "a name that means the same"]
+)
+def test_label_columns_of_other_names_are_refused(tmp_path, first):
+    path = tmp_path / "labels.csd"
+    names = [first, "sad", "anger", "surprise", "disgust", "fear", "sentiment"]
+    csd.write(path, "All Labels", [("v", frames(1), np.ones((1, 7)))], dimension_names=names)
+    with csd.ComputationalSequence(path) as sequence, pytest.raises(CorpusError) as error:
+        labels_from_sequence(sequence)
+    message = str(error.value)
+    assert f"{path}: the columns are named {', '.join(names)};" in message
+    assert "sentiment, happy, sad, anger, surprise, disgust, fear are needed" in message
+
+
+@pytest.mark.parametrize("names", [[], ["x"], [1, 2, 3, 4, 5, 6, 7], None, "sentiment"])
+def test_label_columns_without_usable_names_are_taken_in_our_order(tmp_path, names, caplog):
+    path = tmp_path / "labels.csd"
+    row = np.array([[-1, 1, 2, 3, 0, 0, 0.5]], np.float32)
+    csd.write(
+        path,
+        "All Labels",
+        [("v", frames(1), row)],
+        dimension_names=[],
+        metadata={"dimension names": names},
+    )
+    with csd.ComputationalSequence(path) as sequence:
+        values = labels_from_sequence(sequence)["v"].values
+    np.testing.assert_array_equal(values, row)
+    assert "does not name 7 columns; they are taken to be sentiment, happy" in caplog.text
+
+
+def test_names_in_capitals_are_the_same_and_no_warning_is_given(tmp_path, caplog):
+    path = tmp_path / "labels.csd"
+    names = ["Sad", " Happy", "Anger", "Surprise", "Disgust", "Fear", "Sentiment"]
+    row = np.array([[2, 1, 0, 0, 0, 0, -1]], np.float32)
+    csd.write(path, "All Labels", [("v", frames(1), row)], dimension_names=names)
+    with csd.ComputationalSequence(path) as sequence:
+        values = labels_from_sequence(sequence)["v"].values
+    np.testing.assert_array_equal(values, [[-1, 1, 2, 0, 0, 0, 0]])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("compression", [1, None])
+def test_feature_columns_follow_the_names_in_the_file(tmp_path, compression):
+    path = tmp_path / "features.csd"
+    order = np.random.default_rng(0).permutation(74)
+    names = [FEATURE_NAMES[i] for i in order]
+    video = ("v", frames(9), ramp(9)[:, order])
+    csd.write(path, "COVAREP", [video], dimension_names=names, compression=compression)
+    np.testing.assert_array_equal(CsdFeatures(path).read("v")[1], ramp(9))
+    np.testing.assert_array_equal(CsdFeatures(path).open("v")[1][2:4], ramp(9)[2:4])
+    # Names of their own say nothing about the order.
+    csd.write(path, "COVAREP", [video], dimension_names=[f"f{i}" for i in range(74)])
+    np.testing.assert_array_equal(CsdFeatures(path).read("v")[1], ramp(9)[:, order])
+
+
 # === .mat and CSV ===
 
 
@@ -140,7 +196,7 @@ def test_archive_of_mat_files_with_a_label_table(tmp_path):
         [FEATURE_NAMES[i] for i in order],
     )
     write_mat(folder / "COVAREP" / "c.mat", ramp(100, 900), names=None)
-    write_mat(folder / "COVAREP" / "d.mat", ramp(100))
+    write_mat(folder / "COVAREP" / "d.MAT", ramp(100))
     lines = [
         "b,l,7,0.2,0.5,-1,0,0,3,0,0,0",
         "b,l,8,0.5,0.6,1,3,0,0,0,0,0",
@@ -156,7 +212,7 @@ def test_archive_of_mat_files_with_a_label_table(tmp_path):
     assert built.info.metadata["sources"][0]["files"] == 4
 
     # The same files under another video's name are another corpus.
-    (folder / "COVAREP" / "d.mat").rename(folder / "COVAREP" / "e.mat")
+    (folder / "COVAREP" / "d.MAT").rename(folder / "COVAREP" / "e.mat")
     with pytest.raises(CorpusError, match="'test' is empty"):
         tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
 
@@ -171,6 +227,15 @@ def test_mat_files_of_version_7_3(tmp_path):
         ]
         file.create_dataset("names", data=np.array(cells, dtype=h5py.ref_dtype)[:, None])
     np.testing.assert_array_equal(read_mat(path), ramp(20))
+
+
+@pytest.mark.parametrize("shape", [(2_000_000, 2_000_000), (2_000_000, 74), (73, 20)])
+def test_mat_files_of_version_7_3_that_claim_too_much_are_not_read(tmp_path, shape):
+    path = tmp_path / "v.mat"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", shape, "f8", chunks=(1, 20))
+    with pytest.raises(CorpusError, match=r"v\.mat: 'features' claims the shape"):
+        read_mat(path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "width", "variable", "names"])
@@ -200,6 +265,39 @@ def test_label_table_needs_its_columns_and_numbers(tmp_path):
     path.write_text(HEADER + "a,l,0,0,1\n")
     with pytest.raises(CorpusError, match="line 2"):
         labels_from_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (HEADER.replace(",", ";").encode(), "its first line is 'id;link;segment_id;start"),
+        (HEADER.replace("happy", "happiness").encode(), "sentiment,happiness,sad"),
+        (HEADER.encode("utf-16"), "cannot be read ('utf-8' codec"),
+        (("é" + HEADER).encode("latin-1"), "cannot be read ('utf-8' codec"),
+        (b"", "its first line is ''"),
+    ],
+    ids=["semicolons", "names", "utf-16", "latin-1", "empty"],
+)
+def test_a_table_that_is_no_label_table_is_named_with_what_it_lacks(tmp_path, content, found):
+    folder = write_corpus(tmp_path)
+    (folder / "labels.csd").unlink()
+    (folder / "My labels.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match="no file with the root 'All Labels'") as error:
+        find_sources(folder)
+    message = str(error.value)
+    assert f"{folder / 'My labels.csv'}: " in message
+    assert found in message
+    assert (
+        "a label table has the columns id, start, end, sentiment, happy, sad, anger, surprise, "
+        "disgust, fear, separated by commas, in UTF-8"
+    ) in message
+    assert "\n" not in message
+
+
+def test_tables_of_something_else_may_lie_beside_the_corpus(tmp_path):
+    folder = write_corpus(tmp_path)
+    (folder / "speakers.csv").write_text("speaker;sex\n")
+    assert find_sources(folder).labels == folder / "labels.csd"
 
 
 def test_features_or_labels_twice(tmp_path):

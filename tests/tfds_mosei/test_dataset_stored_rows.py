@@ -66,6 +66,42 @@ def test_rows_never_written_are_zeros(tmp_path):
         assert not sequence.read("v")[1].any()
 
 
+def test_rows_in_another_file_are_those_of_that_file(tmp_path):
+    """A link leads to a place in another file; at the same place in this one lie other rows."""
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["v/features"], file["v/intervals"] = 7 + ramp(50), frames(50, first=3.0)
+    outer = write_plain(tmp_path / "outer.csd")
+    with h5py.File(outer, "a") as file:
+        data = file["COVAREP/data"]
+        data["linked"] = h5py.ExternalLink("other.h5", "v")
+        data["soft"] = h5py.SoftLink("/COVAREP/data/v")
+        data["half/intervals"] = frames(50)
+        data["half/features"] = h5py.ExternalLink("other.h5", "v/features")
+        layout = h5py.VirtualLayout((50, 74), "<f4")
+        layout[:] = h5py.VirtualSource("other.h5", "v/features", (50, 74))
+        data.create_group("virtual").create_virtual_dataset("features", layout)
+        data["virtual/intervals"] = frames(50)
+        raw = data.create_group("raw")
+        (tmp_path / "rows.bin").write_bytes((9 + ramp(50)).tobytes())
+        raw.create_dataset(
+            "features", (50, 74), "<f4", external=[(tmp_path / "rows.bin", 0, 50 * 74 * 4)]
+        )
+        raw["intervals"] = frames(50)
+    first = {"linked": 7, "half": 7, "virtual": 7, "raw": 9, "v": 0, "soft": 0}
+    with csd.ComputationalSequence(outer) as sequence:
+        for video, offset in first.items():
+            intervals, rows = sequence.open(video)
+            np.testing.assert_array_equal(rows[:], offset + ramp(50), err_msg=video)
+            assert isinstance(rows, StoredRows) == (video in ("v", "soft")), video
+            np.testing.assert_array_equal(intervals, frames(50, 3.0 * (video == "linked")))
+    # A whole sequence behind a link.
+    with h5py.File(tmp_path / "link.csd", "w") as file:
+        file["COVAREP"] = h5py.ExternalLink("outer.csd", "COVAREP")
+    with csd.ComputationalSequence(tmp_path / "link.csd") as sequence:
+        np.testing.assert_array_equal(sequence.read("v")[1], ramp(50))
+
+
 def test_a_file_cut_short_while_it_is_read_is_a_clear_error(tmp_path):
     path = write_plain(tmp_path / "x.csd", 5000)
     with csd.ComputationalSequence(path) as sequence:
