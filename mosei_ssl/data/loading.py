@@ -68,7 +68,8 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     """Load what pretraining may see: splits of the dataset and of the extra ones.
 
     Rows of an extra dataset are mapped to the first dataset's feature statistics (see
-    `concatenate_segments`).
+    `concatenate_segments`). An extra dataset made of the same corpus with other folds may train on
+    videos that the first one holds out, so videos are compared by id.
 
     Args:
         config: The dataset and its `extra_datasets`.
@@ -79,7 +80,8 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
         All segments; the first dataset's come first.
 
     Raises:
-        UserError: If a split is missing.
+        UserError: If a split is missing, or an extra dataset gives videos of the first dataset's
+            validation or test split.
 
     Example:
         >>> config = DataConfig(dataset="covarep-1", extra_datasets=["covarep-2"])
@@ -91,8 +93,27 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
         directory = find_dataset(config.data_dir, name)
         known = _builder(directory).info.splits
         present = [split for split in splits if split in known] or ["train"]
-        parts.append(load_prepared(directory, "+".join(present), config))
+        part = load_prepared(directory, "+".join(present), config)
+        _refuse_held_out(part, name, config)
+        parts.append(part)
     return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
+
+
+def _refuse_held_out(part: Segments, name: str, config: DataConfig) -> None:
+    """Raise a UserError if an extra dataset holds videos that the first one tests models on."""
+    first = find_dataset(config.data_dir, config.dataset)
+    known = _builder(first).info.splits
+    for split in ("validation", "test"):
+        if split not in known or known[split].num_examples == 0:
+            continue
+        held_out = load_prepared(first, split, config).video_ids
+        shared = np.intersect1d(held_out, part.video_ids)
+        if len(shared):
+            raise UserError(
+                f"data.extra_datasets: {name!r} would let held-out speakers into pretraining: it "
+                f"holds {len(shared)} video(s) of the {split} split of {first.parent.name}, "
+                f"{str(shared[0])!r} for one; allowed are datasets without such videos"
+            )
 
 
 def load_prepared(

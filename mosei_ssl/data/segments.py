@@ -168,7 +168,8 @@ def concatenate_segments(parts: Sequence[Segments], *, match_statistics: bool = 
     """Join several splits or corpora into one.
 
     Args:
-        parts: What to join; metadata of the first is kept.
+        parts: What to join; metadata of the first is kept, but for synthetic: what is partly made
+            up is made up.
         match_statistics: Map the rows of the others linearly, column by column, from their own
             train mean and standard deviation to those of the first. A model that standardises
             with the first corpus' statistics then sees every corpus standardised by its own.
@@ -207,11 +208,12 @@ def concatenate_segments(parts: Sequence[Segments], *, match_statistics: bool = 
             "offsets",
         )
     }
+    made_up = any(part.synthetic for part in parts)
     return Segments(
         **joined,
         source=np.concatenate(numbers),
         sources=tuple(sources),
-        metadata=first.metadata,
+        metadata=first.metadata | ({"synthetic": True} if made_up else {}),
         name="+".join(part.name for part in parts),
     )
 

@@ -244,7 +244,7 @@ def _curve(
     found: dict[str, Any] = {"residual": _number(fitted.residual[0])}
     for key in ("limit", "gain", "exponent"):
         value = float(getattr(fitted, key)[0])
-        ends = (None, None)
+        ends: tuple[float | None, float | None] = (None, None)
         if again is not None:
             low, high = np.quantile(getattr(again, key), _tails(level))
             ends = (_number(min(low, value)), _number(max(high, value)))

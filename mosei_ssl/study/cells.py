@@ -52,6 +52,7 @@ class Fold:
         test: Labelled test segments.
         test_videos: Ids of test videos.
         train_frames: Frames of the train split.
+        fit_videos: Ids of labelled train and validation videos.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Fold:
     test: int
     test_videos: tuple[str, ...]
     train_frames: int
+    fit_videos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

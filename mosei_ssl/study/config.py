@@ -13,6 +13,7 @@ import yaml
 from mosei_ssl.data.config import DataConfig
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import METRICS
+from mosei_ssl.study.feasible import check_feasible
 from mosei_ssl.study.parsing import build, merge, nested
 
 MAX_TRIALS = 8
@@ -211,10 +212,14 @@ def check(config: StudyConfig) -> None:
     if config.data.dataset is not None:
         raise UserError("name datasets under 'datasets', not under data.dataset")
     for number, arm in enumerate(config.arms):
+        where = f"arms[{number}]"
+        # Unknown keys mean nothing of an arm that is not pretrained either.
+        options = pretrain_options(config, arm, "checked", 0, where)
         if arm.pretrained:
-            pretrain_options(config, arm, "checked", 0, f"arms[{number}]")
+            check_feasible(options, _where(arm.pretrain or arm.backbone, where, "pretrain"))
         for trial in config.search.trials or [{}]:
-            finetune_options(config, arm, "checked", 1, 0, trial, f"arms[{number}]")
+            options = finetune_options(config, arm, "checked", 1, 0, trial, where)
+            check_feasible(options, _where(arm.finetune or arm.backbone, where, "finetune"))
 
 
 def pretrain_options(
@@ -242,7 +247,7 @@ def pretrain_options(
     from mosei_ssl.training.config import PretrainConfig
 
     values = merge(config.pretrain, arm.pretrain)
-    where = f"{where}.pretrain" if arm.pretrain and where else "pretrain"
+    where = _where(arm.pretrain, where, "pretrain")
     data = _data(config, dataset, values.pop("data", {}), where)
     fixed = {"run": "", "data": data, "seed": seed}
     return _resolve(PretrainConfig, values, merge(config.backbone, arm.backbone), where, fixed)
@@ -281,7 +286,7 @@ def finetune_options(
     from mosei_ssl.training.config import FinetuneConfig
 
     values = merge(config.finetune, arm.finetune, nested(trial or {}))
-    where = f"{where}.finetune" if arm.finetune and where else "finetune"
+    where = _where(arm.finetune, where, "finetune")
     fixed = {
         "run": "",
         "data": _data(config, dataset, values.pop("data", {}), where),
@@ -294,6 +299,11 @@ def finetune_options(
     if not arm.early_stopping:
         values["patience"] = 0
     return _resolve(FinetuneConfig, values, merge(config.backbone, arm.backbone), where, fixed)
+
+
+def _where(own: dict[str, Any], arm: str, stage: str) -> str:
+    """Where a stage's options are to be found: with the arm if it has some, else for all arms."""
+    return f"{arm}.{stage}" if own and arm else stage
 
 
 def _data(config: StudyConfig, dataset: str, own: dict[str, Any], where: str) -> DataConfig:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import Fold
-from mosei_ssl.study.config import DEFAULT_BUDGETS, StudyConfig
+from mosei_ssl.study.config import DEFAULT_BUDGETS, StudyConfig, pretrain_options
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
         The folds.
 
     Raises:
-        UserError: If folds share test videos or a split has no labels.
+        UserError: If folds share test videos, a split has no labels, or an arm would pretrain on
+            a split or dataset that is not there or on held-out videos.
         tfds_mosei.CorpusError: If a dataset is missing or cannot be built.
 
     Example:
@@ -60,15 +61,50 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
                 name=str(number),
                 dataset=dataset,
                 fingerprint=str(metadata.get("fingerprint")),
-                synthetic=splits["train"].synthetic,
+                # Also if what makes the difference is made up.
+                synthetic=splits["train"].synthetic or _made_up(config, dataset),
                 train=labelled["train"],
                 validation=labelled["validation"],
                 test=labelled["test"],
                 test_videos=videos,
                 train_frames=int(splits["train"].lengths.sum()),
+                fit_videos=tuple(
+                    np.unique(
+                        np.concatenate(
+                            [splits[s].labelled().video_ids for s in ("train", "validation")]
+                        )
+                    ).tolist()
+                ),
             )
         )
     return folds
+
+
+def _made_up(config: StudyConfig, dataset: str) -> bool:
+    """Load what the arms pretrain on beyond the train split; tell whether any of it is made up."""
+    from mosei_ssl.data import DataConfig, load_pretraining_segments
+    from mosei_ssl.study.parsing import build
+    from tfds_mosei import CorpusError
+
+    seen: list[tuple[DataConfig, list[str]]] = []
+    synthetic = False
+    for arm in config.arms:
+        if not arm.pretrained:
+            continue
+        options = pretrain_options(config, arm, dataset, 0)
+        data, splits = build(DataConfig, options["data"]), options["splits"]
+        usual = not data.extra_datasets and splits in ([], ["train"])
+        if usual or (data, splits) in seen:
+            continue
+        seen.append((data, splits))
+        try:
+            synthetic |= load_pretraining_segments(data, splits).synthetic
+        except (CorpusError, UserError) as error:
+            raise UserError(
+                f"arm {arm.name!r} cannot pretrain on splits {', '.join(splits)} with "
+                f"data.extra_datasets {data.extra_datasets}: {error}"
+            ) from None
+    return synthetic
 
 
 def _built(config: StudyConfig) -> list[str]:

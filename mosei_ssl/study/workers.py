@@ -253,7 +253,7 @@ class RayPool:
                 {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
             )
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, **local)
-        except (ConnectionError, RuntimeError) as error:
+        except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"cannot reach the Ray cluster {address}: {error}") from None
         self._function = ray.remote(execute).options(
             num_cpus=threads,

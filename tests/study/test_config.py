@@ -78,6 +78,27 @@ search: {labels: 25, metric: pearson_r, trials: [{optimizer.learning_rate: 2e-3}
         ("search: {metric: loss}", ["search.metric", "pearson_r"]),
         ("search: {trials: [{optimizer.rate: 1}]}", ["'finetune.optimizer.rate'"]),
         ("search: {trials: [{}, {}, {}, {}, {}, {}, {}, {}, {}]}", ["search.trials", "8"]),
+        ("finetune: {monitor: val_f1}", ["finetune.monitor", "val_pearson_r", "val_mae_happy"]),
+        ("finetune: {epochs: 0}", ["finetune.epochs", "at least 1"]),
+        ("finetune: {optimizer: {learning_rate: -1}}", ["finetune.optimizer.learning_rate", "0"]),
+        ("pretrain: {optimizer: {warmup_fraction: 2}}", ["pretrain.optimizer.warmup_fraction"]),
+        ("finetune: {head: {kind: foo}}", ["finetune", "head.kind", "'ordinal'"]),
+        ("finetune: {head: {dropout: 3}}", ["finetune", "head", "between 0 and 1"]),
+        ("backbone: {kind: transformr}", ["backbone.kind", "'transformer', 'gru'"]),
+        ("backbone: {hidden_dim: 30, num_heads: 4}", ["hidden_dim 30", "num_heads 4"]),
+        ("pretrain: {task: {name: foo}}", ["pretrain", "task.name", "masked_timestep"]),
+        ("pretrain: {task: {mask_ratio: 3}}", ["pretrain", "masking ratio", "(0, 1)"]),
+        ("pretrain: {splits: [test]}", ["pretrain.splits", "unlabelled"]),
+        ("pretrain: {splits: [train+test]}", ["pretrain.splits", "unlabelled"]),
+        (
+            "arms: [{name: baseline, pretrain: {epoch: 2}}]",
+            ["'arms[0].pretrain.epoch'", "epochs"],
+        ),
+        (
+            "arms: [{name: baseline}, {name: b, finetune: {patience: -1}}]",
+            ["arms[1].finetune.patience", "at least 0"],
+        ),
+        ("search: {trials: [{}, {epochs: 0}]}", ["finetune.epochs"]),
         ("folds: [a.json]", ["folds", "manual_dir"]),
         ("threads: 0", ["threads"]),
         ("seeds: 3", ["seeds", "list"]),
@@ -91,6 +112,13 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, text, words):
     for word in [*words, "study.yaml"]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value) or "YAML" in str(caught.value)
+
+
+def test_an_arm_that_is_not_pretrained_needs_no_backbone_for_the_task(tmp_path):
+    text = "arms: [{name: baseline, backbone: {kind: gru}}]\npretrain: {task: {name: codebook}}"
+    assert read(tmp_path, text).arms[0].backbone == {"kind": "gru"}
+    with pytest.raises(UserError, match=r"arms\[0\]\.pretrain: .*codebook"):
+        read(tmp_path, text.replace("name: baseline", "name: baseline, pretrained: true"))
 
 
 def test_missing_file(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -367,6 +368,15 @@ def test_a_training_cut_off_before_the_data_moved_begins_anew(tmp_path):
 def test_threads_are_fixed_for_every_library():
     found = environment(3)
     assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
+
+
+def test_an_address_that_is_none_is_told(tmp_path, monkeypatch):
+    def init(**options):
+        raise ValueError(f"Malformed address: {options['address']}")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(UserError, match="cannot reach the Ray cluster foo: Malformed"):
+        RayPool(tmp_path, 1, 1, "foo")
 
 
 @pytest.mark.slow

@@ -1,0 +1,105 @@
+"""Whether options that are well-formed can be run at all, found out before anything is."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import EMOTIONS, METRICS
+
+# Dotted option: least and greatest value, and the same in words.
+_RANGES: dict[str, tuple[float, float, str]] = {
+    "epochs": (1, math.inf, "at least 1"),
+    "min_steps_per_epoch": (1, math.inf, "at least 1"),
+    "patience": (0, math.inf, "at least 0"),
+    "checkpoint_steps": (0, math.inf, "at least 0"),
+    "weight_prior": (0, math.inf, "at least 0"),
+    "optimizer.learning_rate": (math.ulp(0), math.inf, "above 0"),
+    "optimizer.weight_decay": (0, math.inf, "at least 0"),
+    "optimizer.warmup_fraction": (0, 1, "from 0 to 1"),
+    "optimizer.clip_norm": (math.ulp(0), math.inf, "above 0"),
+    "optimizer.layer_decay": (0, 1, "from 0 to 1"),
+    "head.label_smoothing": (0, 1, "from 0 to 1"),
+}
+
+MONITORS = (
+    "val_loss",
+    *(f"val_{metric}" for metric in METRICS),
+    *(f"val_{metric}_{emotion}" for metric in ("mae", "accuracy") for emotion in EMOTIONS),
+    "loss",
+)
+"""Scores that fine-tuning can watch."""
+
+PRETRAINING_SPLITS = ("train", "unlabelled", "unassigned")
+
+
+def check_feasible(options: Mapping[str, Any], where: str) -> None:
+    """Refuse options that a training would refuse.
+
+    The models are built once, on statistics of nothing, so that what does not fit together is told
+    by those who know: backbone, task and head.
+
+    Args:
+        options: Resolved options of `PretrainConfig` or `FinetuneConfig`.
+        where: Dotted place in the file, for messages.
+
+    Raises:
+        UserError: Naming the key and what is allowed.
+
+    Example:
+        >>> check_feasible({"epochs": 0}, "finetune")
+        Traceback (most recent call last):
+        mosei_ssl.errors.UserError: finetune.epochs must be at least 1, not 0
+    """
+    for key, (least, greatest, words) in _RANGES.items():
+        value = functools.reduce(lambda part, name: part.get(name, {}), key.split("."), options)
+        if value != {} and not least <= value <= greatest:  # type: ignore[operator]
+            raise UserError(f"{where}.{key} must be {words}, not {value}")
+    if options.get("monitor", "val_loss") not in MONITORS:
+        raise UserError(
+            f"{where}.monitor {options['monitor']!r} is no score; allowed: {', '.join(MONITORS)}"
+        )
+    for split in "+".join(options.get("splits", ())).split("+"):
+        if split in ("validation", "test"):
+            raise UserError(
+                f"{where}.splits: {split!r} would let held-out speakers into pretraining; "
+                f"allowed: {', '.join(PRETRAINING_SPLITS)}"
+            )
+    if "backbone" in options:
+        parts = {key: options[key] for key in ("backbone", "task", "head") if key in options}
+        error = _build(json.dumps(parts, sort_keys=True))
+        if error:
+            raise UserError(f"{where}: {error}")
+
+
+@functools.cache
+def _build(parts: str) -> str:
+    """Build the models of options; what went wrong, or nothing."""
+    from mosei_ssl.models import (
+        BackboneConfig,
+        EmotionModel,
+        PretrainingTaskConfig,
+        build_backbone,
+        build_pretraining_model,
+    )
+
+    options = json.loads(parts)
+    try:
+        backbone = build_backbone(BackboneConfig(**options["backbone"]), [0.0] * 74, [1.0] * 74)
+    except (UserError, ValueError, TypeError) as error:
+        return str(error)
+    try:
+        if "task" in options:
+            build_pretraining_model(PretrainingTaskConfig(**options["task"]), backbone)
+        if "head" in options:
+            EmotionModel(backbone, options["head"])
+    except UserError as error:
+        return str(error)
+    except (ValueError, TypeError) as error:
+        # Keras says what is wrong with a value, not whose value it is.
+        return f"{'head' if 'head' in options else 'task'}: {error}"
+    return ""

@@ -1,0 +1,81 @@
+"""Folds from prepared datasets, and what may be pretrained on beside them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mosei_ssl.data import DataConfig, load_pretraining_segments, load_segments
+from mosei_ssl.errors import UserError
+from mosei_ssl.study import StudyConfig
+from mosei_ssl.study.config import ArmConfig
+from mosei_ssl.study.folds import prepare_folds
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """A folder of "speech", its twin "synthetic-a" that owns up to being made up, and another.
+
+    The twin has the same folds; "synthetic-b" has the same videos in other folds.
+    """
+    import tfds_mosei
+
+    data = tmp_path_factory.mktemp("corpora")
+    for name, size in (("synthetic-a", 6), ("synthetic-b", 8)):
+        made = Path(tfds_mosei.build("synthetic", data_dir=data, size=size).data_dir)
+        made.parent.rename(made.parent.with_name(name))
+    folder = data / "tfds_mosei"
+    shutil.copytree(folder / "synthetic-a", folder / "speech")
+    (metadata,) = (folder / "speech").rglob("metadata.json")
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "synthetic": False}))
+    return data
+
+
+def study(corpora, extra=(), splits=("train",)):
+    options = {"splits": list(splits), "data": {"extra_datasets": list(extra)}}
+    arms = [ArmConfig("ssl", pretrained=True, pretrain=options), ArmConfig("baseline")]
+    return StudyConfig(data=DataConfig(data_dir=str(corpora)), datasets=["speech"], arms=arms)
+
+
+def test_a_fold_knows_its_videos(corpora):
+    (fold,) = prepare_folds(study(corpora))
+    assert not fold.synthetic
+    data = DataConfig(data_dir=str(corpora), dataset="speech")
+    fit = {v for s in ("train", "validation") for v in load_segments(data, s).video_ids.tolist()}
+    assert set(fold.fit_videos) == fit
+    assert not fit & set(fold.test_videos)
+
+
+def test_made_up_extra_data_makes_the_study_made_up(corpora):
+    (fold,) = prepare_folds(study(corpora, ["synthetic-a"]))
+    assert fold.synthetic
+    # Of an arm that is not pretrained it changes nothing.
+    config = study(corpora, ["synthetic-a"])
+    config.arms[0].pretrained = False
+    assert not prepare_folds(config)[0].synthetic
+
+
+def test_extra_data_of_held_out_videos_is_refused(corpora):
+    data = DataConfig(data_dir=str(corpora), dataset="speech", extra_datasets=["synthetic-b"])
+    held_out = {
+        v for s in ("validation", "test") for v in load_segments(data, s).video_ids.tolist()
+    }
+    other = DataConfig(data_dir=str(corpora), dataset="synthetic-b")
+    assert held_out & set(load_segments(other, "train").video_ids.tolist())
+    with pytest.raises(UserError, match=r"data\.extra_datasets: 'synthetic-b' would let held-out"):
+        load_pretraining_segments(data)
+    with pytest.raises(UserError, match=r"arm 'ssl'.*'synthetic-b' would let held-out"):
+        prepare_folds(study(corpora, ["synthetic-b"]))
+    # Its twin trains on nothing that "speech" holds out.
+    data.extra_datasets = ["synthetic-a"]
+    both = load_pretraining_segments(data)
+    assert len(both) == 2 * len(load_segments(data, "train"))
+    assert both.synthetic
+
+
+def test_what_is_not_there_is_told_before_anything_runs(corpora):
+    with pytest.raises(UserError, match=r"extra_datasets.*no prepared dataset 'nope'.*synthetic-a"):
+        prepare_folds(study(corpora, ["nope"]))
+    with pytest.raises(UserError, match=r"arm 'ssl'.*no split 'foo'; it has test, train"):
+        prepare_folds(study(corpora, splits=["foo"]))
