@@ -7,6 +7,7 @@ from mosei_ssl.training.config import FinetuneConfig
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.usage = "%(prog)s --run RUN (--pretrained RUN | --from-scratch) [options]"
     parser.description = (
         "Train the emotion model on a label budget: with --pretrained the self-supervised arm, "
         "with --from-scratch the baseline, the same backbone with fresh weights. Examples: "
@@ -21,7 +22,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         ("--from-scratch", "the baseline: the same backbone with fresh weights"),
         ("--freeze-backbone", "train the head only (a linear probe of the backbone)"),
     ):
-        parser.add_argument(flag, action="store_true", help=text)
+        # A file may turn it on, and the line off again: --freeze-backbone false.
+        parser.add_argument(flag, type=bool, nargs="?", const=True, default=False, help=text)
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:

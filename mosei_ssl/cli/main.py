@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import mosei_ssl
+from mosei_ssl.cli.options import make_parser, nearest, parse_options
 from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.errors import UserError
 
@@ -64,16 +65,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"mosei-ssl {mosei_ssl.__version__}")
         return 0
+    debug = "--debug" in arguments
+    if arguments[0] == "--debug":
+        arguments.append(arguments.pop(0))
     verb = arguments.pop(0)
     if verb not in VERBS:
-        sys.stderr.write(f"mosei-ssl: there is no verb {verb!r}; there are: {', '.join(VERBS)}.\n")
+        sys.stderr.write(
+            f"mosei-ssl: there is no verb {verb!r}{nearest(verb, VERBS)}; "
+            f"there are: {', '.join(VERBS)}.\n"
+        )
         return 2
-    debug = "--debug" in arguments
     _set_up_logging(debug)
     try:
         module = importlib.import_module(f"mosei_ssl.cli.{verb}")
         parser = _parser(verb, module.add_arguments)
-        options = parser.parse_args(arguments)
+        options = parse_options(parser, arguments)
         options.pop("debug", None)
         return module.run(parser, options) or 0
     except UserError as error:
@@ -100,7 +106,7 @@ def _fail(verb: str, error: Exception, debug: bool) -> int:
 
 
 def _parser(verb: str, add_arguments: Callable[[ArgumentParser], None]) -> ArgumentParser:
-    parser = ArgumentParser(prog=f"mosei-ssl {verb}", print_config="--print-config")
+    parser = make_parser(f"mosei-ssl {verb}")
     add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     return parser

@@ -7,10 +7,11 @@ from mosei_ssl.training.config import PretrainConfig
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.usage = "%(prog)s --run RUN [options]"
     parser.description = (
         "Pretrain a backbone by self-supervision: no label is used. "
         "Interrupted runs go on where they were: give the same command again. Example: "
-        "mosei-ssl pretrain --run runs/pre --config configs/small.yaml --epochs 40"
+        "mosei-ssl pretrain --run runs/pre --config configs/small_pretrain.yaml --epochs 40"
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     parser.add_class_arguments(PretrainConfig, as_group=False)

@@ -8,7 +8,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
         "Run the label-efficiency experiment: arms x label budgets x folds x seeds, statistics and "
         "one report. Killed at any moment and started again it does only what is missing. "
-        "Example: mosei-ssl study --config configs/study.yaml --out studies/first --workers 2"
+        "Example: mosei-ssl study --config configs/small_study.yaml --out studies/first --workers 2"
     )
     parser.add_argument("--config", type=str, required=True, help="the study, a YAML file")
     parser.add_argument("--out", type=str, required=True, help="folder of the study")

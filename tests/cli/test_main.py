@@ -7,6 +7,7 @@ import pytest
 
 from mosei_ssl.cli import main
 from mosei_ssl.cli.main import VERBS
+from mosei_ssl.errors import UserError
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -35,7 +36,9 @@ def test_without_arguments_the_verbs_are_listed(capsys):
 
 def test_an_unknown_verb_names_those_there_are(capsys):
     assert main(["trian"]) == 2
-    assert "there is no verb 'trian'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "there is no verb 'trian' (nearest: pretrain)" in error
+    assert all(verb in error for verb in VERBS)
 
 
 def test_bad_input_is_one_line_and_code_2_without_traceback(tmp_path):
@@ -54,13 +57,18 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "is not a run directory" in done.stderr
 
 
-def test_an_unknown_option_in_a_file_is_named(tmp_path, capsys):
-    file = tmp_path / "pretrain.yaml"
-    file.write_text("run: r\nbackbone:\n  hiden_dim: 3\n")
-    with pytest.raises(SystemExit) as exit_code:
-        main(["pretrain", "--config", str(file)])
-    assert exit_code.value.code == 2
-    assert "hiden_dim" in capsys.readouterr().err
+def test_debug_may_come_before_the_verb(tmp_path):
+    with pytest.raises(UserError, match="is not a run directory"):
+        main(["--debug", "evaluate", "--run", str(tmp_path)])
+
+
+def test_a_bad_option_is_one_line_unless_debugged(capsys):
+    assert main(["build", "--synthtic"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mosei-ssl build: there is no option --synthtic (nearest: --synthetic)")
+    assert error.count("\n") == 1
+    with pytest.raises(UserError, match="--synthtic"):
+        main(["build", "--synthtic", "--debug"])
 
 
 def test_terminal_is_free_of_the_native_librarys_notes(tmp_path):
