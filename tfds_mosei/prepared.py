@@ -41,7 +41,8 @@ def build(
             ``"array_record"`` (for ``as_data_source``, which needs no TensorFlow).
         beam_flags: build by an Apache Beam pipeline with these flags, for example
             ``["--runner=DirectRunner"]``; None builds in this process.
-        overwrite: prepare again, even if it is there.
+        overwrite: prepare again, even if it is there; the old dataset stays until the new one
+            is complete.
         **kwargs: further arguments of `tfds_mosei.Builder`, such as ``version``.
 
     Returns:
@@ -68,14 +69,19 @@ def build(
         "size": size,
         "unlabelled": unlabelled,
     }
-    if overwrite:
-        Builder(**arguments).data_path.rmtree(missing_ok=True)
-    builder = Builder(**arguments, file_format=file_format, **kwargs)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            beam_options=None if beam_flags is None else _beam_options(beam_flags),
-        )
+    settings = tfds.download.DownloadConfig(
+        beam_options=None if beam_flags is None else _beam_options(beam_flags),
     )
+    if overwrite:
+        settings.download_mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+        # The format of what is there does not bind what replaces it.
+        builder = Builder(**arguments, **kwargs)
+        builder.download_and_prepare(
+            download_config=settings, file_format=file_format or tfds.core.FileFormat.TFRECORD
+        )
+        return builder
+    builder = Builder(**arguments, file_format=file_format, **kwargs)
+    builder.download_and_prepare(download_config=settings)
     return builder
 
 

@@ -2,14 +2,17 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import dataset_info
 
 from tfds_mosei import folds as folds_lib
 from tfds_mosei import (
@@ -41,6 +44,26 @@ class CorpusConfig(tfds.core.BuilderConfig):
     """
 
     synthetic: bool = False
+
+
+@contextlib.contextmanager
+def _reported_as_unwritable(place: Path) -> Iterator[None]:
+    """Turns errors of writing into a `CorpusError`; errors of reading say themselves what is wrong.
+
+    What TensorFlow and ArrayRecord raise where a disk is full comes out of TFDS as a RuntimeError
+    with the path in it.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and os.fspath(place.parent) not in reason:
+            raise
+        raise CorpusError(
+            f"{place}: the dataset cannot be written ({reason}). Its data_dir must be a folder "
+            "that may be written to, with room for the dataset: make room, or give another one. "
+            "Nothing is left half-written."
+        ) from error
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -122,7 +145,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             data_dir=data_dir,
             **kwargs,
         )
-        self._set_format(file_format)
+        self._wanted_format = file_format
+        self._set_format()
         self._original_state = {
             "config": config,
             "data_dir": data_dir,
@@ -134,17 +158,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             **kwargs,
         }
 
-    def _set_format(self, file_format: str | tfds.core.FileFormat | None) -> None:
-        if file_format is None:
+    def _set_format(self) -> None:
+        if self._wanted_format is None:
             return
-        wanted = tfds.core.FileFormat.from_value(file_format)
-        if self.data_path.exists() and self.info.file_format != wanted:
-            raise CorpusError(
-                f"{self.data_dir} holds the dataset as {self.info.file_format.value}, not as "
-                f"{wanted.value}. Use another data_dir, or prepare again with overwriting."
-            )
+        wanted = tfds.core.FileFormat.from_value(self._wanted_format)
+        if self.data_path.exists():
+            self._check_format(self.info.file_format)
         if self.info.file_format != wanted:
             self.info.set_file_format(wanted, override=True)
+
+    def _check_format(self, found: tfds.core.FileFormat) -> None:
+        """A dataset of another format is never returned in place of the one asked for."""
+        if self._wanted_format is None:
+            return
+        wanted = tfds.core.FileFormat.from_value(self._wanted_format)
+        if found != wanted:
+            raise CorpusError(
+                f"{self.data_dir} holds the dataset as {found.value}, not as {wanted.value}. Use "
+                "another data_dir, or prepare again with overwriting."
+            )
 
     # === Identity ===
 
@@ -212,7 +244,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.info.metadata.get("sources", []) if hasattr(self, "_data_dir") else []
 
     def _existing(self, manual_dir: Path | None) -> Path:
-        if manual_dir is None or not manual_dir.is_dir() or not any(manual_dir.iterdir()):
+        if manual_dir is None or not manual_dir.is_dir() or not sources.list_folder(manual_dir):
             raise CorpusError(
                 f"{manual_dir}: no such folder, or nothing in it. It must hold the corpus.\n"
                 f"{MANUAL_DOWNLOAD_INSTRUCTIONS}"
@@ -245,33 +277,72 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         *,
         download_dir: str | os.PathLike[str] | None = None,
         download_config: tfds.download.DownloadConfig | None = None,
+        file_format: str | tfds.core.FileFormat | None = None,
         **kwargs: Any,
     ) -> None:
         """Prepares the dataset, or checks that what is there was made from the same files.
+
+        Where the dataset is to be overwritten, the old one stays until the new one is complete.
 
         Args:
             download_dir: where downloads go; ``manual`` in it is the default ``manual_dir``.
             download_config: as in TFDS; its ``manual_dir`` is the folder of the corpus where the
                 builder was not given one.
+            file_format: format to write, where it is not the one that the builder was given.
             **kwargs: as in `tfds.core.DatasetBuilder.download_and_prepare`.
 
         Raises:
-            CorpusError: the corpus is not usable, or the directory holds a dataset made from
-                other files or folds.
+            CorpusError: the corpus is not usable, the dataset cannot be written, or the
+                directory holds a dataset made from other files or folds.
         """
         settings = dataclasses.replace(download_config or tfds.download.DownloadConfig())
         downloads = Path(download_dir or Path(self.data_dir_root) / "downloads")
         if self._manual_dir is not None:
             settings.manual_dir = self._manual_dir
         manual_dir = Path(settings.manual_dir or downloads / "manual")
-        mode = settings.download_mode
-        if self.data_path.exists() and not mode.overwrite_dataset:
-            self._check_prepared(manual_dir)
-        folder = Path(self.data_dir).parent
-        with workspace.exclusive(folder, f"incomplete.*_{self.version}"):
-            super().download_and_prepare(
-                download_dir=download_dir, download_config=settings, **kwargs
-            )
+        prepare = functools.partial(
+            super().download_and_prepare,
+            download_dir=download_dir,
+            download_config=settings,
+            **kwargs,
+        )
+        place = Path(self.data_dir)
+        with (
+            _reported_as_unwritable(place),
+            workspace.exclusive(place.parent, f"incomplete.*_{self.version}*"),
+        ):
+            if settings.download_mode.overwrite_dataset:
+                self._replace(place, prepare, file_format)
+                return
+            if place.exists():
+                self._take_over(place)
+                self._check_prepared(manual_dir)
+            prepare(file_format=file_format)
+
+    def _replace(
+        self,
+        place: Path,
+        prepare: Callable[..., None],
+        file_format: str | tfds.core.FileFormat | None,
+    ) -> None:
+        """Prepares beside the dataset that is there, and then takes its place."""
+        if file_format is not None:
+            self.info.set_file_format(file_format, override=True, override_if_initialized=True)
+        new = place.with_name(f"incomplete.new_{place.name}")
+        with mock.patch.object(self, "_data_dir", os.fspath(new)):
+            prepare()
+        workspace.replace_folder(place, new)
+        self.info.update_data_dir(os.fspath(place))
+
+    def _take_over(self, place: Path) -> None:
+        """Reads what another build finished after this builder was made."""
+        if self.info.initialized:
+            return
+        stored = dataset_info.read_from_json(dataset_info.dataset_info_path(place)).file_format
+        found = tfds.core.FileFormat.from_value(stored)
+        self._check_format(found)
+        self.info.set_file_format(found, override=True)
+        self.info.read_from_directory(os.fspath(place))
 
     def _check_prepared(self, manual_dir: Path) -> None:
         """A dataset of other sources or folds is never returned in place of the one asked for."""
@@ -303,6 +374,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not self._use_beam:
             return generators
         from tfds_mosei import beam_pipeline
+
+        # The pipeline counts what it writes; splits that nothing is left of never get there.
+        self._summaries = [s for s in self._summaries if s.split not in generators]
 
         data_dir = Path(self.data_dir)
         return {
@@ -368,7 +442,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if self._use_beam:
                 from tfds_mosei import beam_pipeline
 
-                self._summaries = beam_pipeline.read_summaries(Path(self.data_dir))
+                self._summaries += beam_pipeline.read_summaries(Path(self.data_dir))
             self._describe_result()
 
     def _describe_result(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from unittest import mock
 
 from tensorflow_datasets.core import shuffle
+
+_logger = logging.getLogger(__name__)
 
 SHUFFLE_BYTES = 256 * 2**20
 """What a build keeps in memory of a split before it goes to disk."""
@@ -27,18 +30,48 @@ def exclusive(folder: Path, leftovers: str) -> Iterator[None]:
         leftovers: pattern of the unfinished directories in it.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    handle = _lock(folder)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         for left in folder.glob(leftovers):
             shutil.rmtree(left)
         yield
     finally:
-        os.close(handle)
+        # Before the lock ends, so that a folder that another build has locked is never removed.
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
+        os.close(handle)
+
+
+def _lock(folder: Path) -> int:
+    """Makes a folder and locks it; returns what must be closed to end the lock."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _logger.info("Another build is at work in %s: waiting until it is done.", folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        # The build that was waited for may have failed and removed the folder.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), folder.stat()):
+                return handle
+        os.close(handle)
+
+
+def replace_folder(old: Path, new: Path) -> None:
+    """Puts a finished folder in the place of another, which need not be there.
+
+    Args:
+        old: the folder to replace.
+        new: the folder that takes its place; on the same disk.
+    """
+    aside = new.with_name(f"{new.name}.old")
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,11 @@
 """Bad corpora: one clear message, and nothing left behind."""
 
+import errno
 import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -139,6 +144,67 @@ def test_a_small_file_cannot_ask_for_all_memory_by_long_text(tmp_path):
         pytest.raises(CorpusError, match=r"x\.csd: features of video 'v' cannot be read \(2000"),
     ):
         sequence.read("v")
+
+
+def test_a_data_dir_that_is_a_file(tmp_path):
+    write_corpus(tmp_path / "corpus")
+    (tmp_path / "data").write_text("not a folder")
+    refuse(tmp_path, r"data/.*: the dataset cannot be written \(.*Not a directory.*another one")
+    assert (tmp_path / "data").read_text() == "not a folder"
+
+
+def test_a_data_dir_that_may_not_be_written_to(tmp_path, monkeypatch):
+    """The system refuses every new folder below; as root it would not."""
+    write_corpus(tmp_path / "corpus")
+    data, mkdir = tmp_path / "data", Path.mkdir
+
+    def refused(self, *arguments, **options):
+        if data in (self, *self.parents):
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        mkdir(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    refuse(tmp_path, r"data/.*: the dataset cannot be written \(.*Permission denied")
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_full_disk(tmp_path, file_format):
+    """A process that may not write more than 200 kB into a file gets the errors of a full disk."""
+    features = {v: (frames(2000), ramp(2000)) for v in "abcd"}
+    labels = {v: ([[0.0, 20.0]], np.zeros((1, 7))) for v in "abcd"}
+    write_corpus(tmp_path / "corpus", features, labels)
+    code = textwrap.dedent(
+        """
+        import resource, sys, tfds_mosei
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        data_dir, manual_dir, file_format = sys.argv[1:]
+        try:
+            tfds_mosei.build(data_dir=data_dir, manual_dir=manual_dir, file_format=file_format)
+        except tfds_mosei.CorpusError as error:
+            print(f"refused: {error}")
+        """
+    )
+    data = tmp_path / "data"
+    command = [sys.executable, "-c", code, data, tmp_path / "corpus", file_format]
+    done = subprocess.run(command, capture_output=True, text=True)
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"refused: {data}/tfds_mosei/covarep-")
+    assert "the dataset cannot be written (" in last
+    assert "File too large" in last
+    assert "make room" in last
+    assert [p for p in data.glob("tfds_mosei/*/*") if p.parent.name != ".config"] == []
+
+
+def test_a_corpus_that_may_not_be_read_says_so_itself(tmp_path, monkeypatch):
+    folder, iterdir = write_corpus(tmp_path / "corpus"), Path.iterdir
+
+    def refused(self):
+        if self == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    refuse(tmp_path, f"{folder}: the folder cannot be read .*Permission denied")
 
 
 def test_what_mosei_contains_is_counted_not_refused(tmp_path):
