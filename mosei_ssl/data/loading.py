@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import shutil
+import socket
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -244,26 +247,42 @@ def _disk_cache(
         "bytes": builder.info.splits[split].num_bytes,
         "name": builder.info.full_name,
     }
-    if not _cache_is_valid(folder, stamp):
+    cached = _open_cache(folder, stamp)
+    if cached is None:
         _write_cache(builder, split, folder, stamp)
-    with np.load(folder / "segments.npz", allow_pickle=False) as file:
-        columns = {key: file[key] for key in _TABLE_KEYS}
-    frames = np.memmap(folder / "frames.f32", dtype=np.float32, mode="r").reshape(-1, FEATURES)
-    return frames, columns
+        cached = _open_cache(folder, stamp)
+    if cached is None:
+        raise UserError(
+            f"the frame cache {folder} cannot be read back; check the disk, or set data.cache to "
+            "'memory'"
+        )
+    return cached
 
 
-def _cache_is_valid(folder: Path, stamp: dict[str, Any]) -> bool:
+def _open_cache(
+    folder: Path, stamp: dict[str, Any]
+) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
+    """The cache's frames and table; None where they are not all there, or of another dataset."""
     try:
-        return json.loads((folder / "stamp.json").read_text(encoding="utf-8")) == stamp
-    except (OSError, ValueError):
-        return False
+        if json.loads((folder / "stamp.json").read_text(encoding="utf-8")) != stamp:
+            return None
+        with np.load(folder / "segments.npz", allow_pickle=False) as file:
+            columns = {key: file[key] for key in _TABLE_KEYS}
+        frames = np.memmap(folder / "frames.f32", dtype=np.float32, mode="r")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    # A file of another length is one that was cut short: its last rows would be missing.
+    if frames.size != columns["lengths"].sum() * FEATURES:
+        return None
+    return frames.reshape(-1, FEATURES), columns
 
 
 def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) -> None:
     size = stamp["bytes"] / 1e6
     logger.info("Writing the frames of split %s (%.0f MB) to %s", split, size, folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
+        _remove_leftovers(folder)
         temporary.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(temporary).free
         if free < stamp["bytes"]:
@@ -283,7 +302,7 @@ def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) 
             temporary.rename(folder)
         except OSError:
             # Another process may have finished the same cache in the meantime.
-            if not _cache_is_valid(folder, stamp):
+            if _open_cache(folder, stamp) is None:
                 raise
     except OSError as error:
         raise UserError(
@@ -292,3 +311,11 @@ def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) 
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes of this machine left of a cache: it can be gigabytes."""
+    for path in folder.parent.glob(f".{folder.name}.{glob.escape(socket.gethostname())}.*.tmp"):
+        number = path.suffixes[-2].removeprefix(".")
+        if number.isdecimal() and not Path("/proc", number).exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -2,7 +2,11 @@
 
 import json
 import logging
+import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,6 +57,43 @@ def test_a_cache_of_another_dataset_is_written_anew(prepare_tiny, tmp_path, asse
     config = DataConfig(cache="disk", cache_dir=str(tmp_path))
     load_prepared(prepare_tiny(seed=1), "train", config)
     assert_holds(load_prepared(prepare_tiny(seed=2), "train", config), "train", seed=2)
+
+
+@pytest.mark.parametrize("file", ["frames.f32", "segments.npz", "stamp.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+def test_a_cache_that_is_not_all_there_is_written_anew(
+    tiny_dataset, tmp_path, assert_holds, caplog, file, damage
+):
+    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
+    load_prepared(tiny_dataset, "train", config)
+    (path,) = tmp_path.rglob(file)
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -4 * 74 if damage == "cut" else 0])
+    with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
+        assert_holds(load_prepared(tiny_dataset, "train", config), "train")
+        assert_holds(load_prepared(tiny_dataset, "train", config), "train")
+    assert sum("Writing the frames" in message for message in caplog.messages) == 1
+
+
+def test_what_a_killed_process_left_of_a_cache_is_removed(tiny_dataset, tmp_path):
+    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
+    load_prepared(tiny_dataset, "test", config)
+    (folder,) = (path.parent.parent for path in tmp_path.rglob("stamp.json"))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = socket.gethostname()
+    kept = {
+        f".train.{host}.{os.getppid()}.tmp": "of a process at work",
+        f".train.elsewhere.{dead.pid}.tmp": "of another machine",
+        f".test.{host}.{dead.pid}.tmp": "of another split",
+    }
+    for name in (*kept, f".train.{host}.{dead.pid}.tmp"):
+        (folder / name).mkdir()
+        (folder / name / "frames.f32").write_bytes(bytes(100))
+    load_prepared(tiny_dataset, "train", config)
+    assert {path.name for path in folder.glob(".*.tmp")} == set(kept)
 
 
 def test_splits_can_be_joined(tiny_dataset, assert_holds):
