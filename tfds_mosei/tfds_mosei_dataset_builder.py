@@ -6,6 +6,7 @@ import functools
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +32,9 @@ from tfds_mosei.instructions import MANUAL_DOWNLOAD_INSTRUCTIONS
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS
 
 _logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_NEWS = 10
+"""How often a build says how far it is."""
 
 FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
 
@@ -426,13 +430,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return None
 
     def _generate_examples(self, split: str, video_ids: Sequence[str]) -> generation.Examples:
-        for video_id in video_ids:
+        for number, video_id in enumerate(video_ids, start=1):
             examples, summary = generation.video_examples(self._corpus, split, video_id)
             self._summaries.append(summary)
             yield from examples
+            if number == len(video_ids) or time.monotonic() - self._told >= SECONDS_BETWEEN_NEWS:
+                _logger.info("%s: %d of %d videos read", split, number, len(video_ids))
+                self._told = time.monotonic()
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         self._summaries = []
+        self._told = time.monotonic()
         beam_settings = (download_config.beam_options, download_config.beam_runner)
         self._use_beam = any(setting is not None for setting in beam_settings)
         with workspace.small_shuffle_buffer(), contextlib.ExitStack() as self._stack:

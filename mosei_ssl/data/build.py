@@ -20,15 +20,20 @@ def build_dataset(
     *,
     synthetic: bool = False,
     size: int | None = None,
+    unlabelled: str = "train",
+    file_format: str | None = None,
 ) -> Group:
     """Prepare a TFDS dataset, or find it prepared, and report what it holds.
 
     Args:
         data_dir: Where datasets are kept.
-        manual_dir: Folder of the .csd files; None looks in `data_dir`/downloads/manual.
+        manual_dir: Folder of the corpus; None looks in `data_dir`/downloads/manual.
         folds: Folds file instead of the folder's own.
         synthetic: Make up a small corpus instead.
         size: Number of videos of the made-up corpus.
+        unlabelled: Videos of the split "unlabelled": "train", "all" (those in no fold too) or
+            "none".
+        file_format: "tfrecord" (the default) or "array_record".
 
     Returns:
         A rich renderable: name and place of the dataset, and the data report.
@@ -52,6 +57,8 @@ def build_dataset(
         manual_dir=manual_dir,
         folds=None if folds is None else os.fspath(folds),
         size=size,
+        unlabelled=unlabelled,
+        file_format=file_format,
     )
     metadata = dict(builder.info.metadata or {})
     name = builder.builder_config.name

@@ -1,0 +1,61 @@
+"""`mosei-ssl build`: its options reach the dataset, and its output is for people and for logs."""
+
+import logging
+
+import pytest
+import tensorflow_datasets as tfds
+
+import tfds_mosei
+from mosei_ssl.cli import main
+
+
+def build(data_dir, *options):
+    return main(["build", "--synthetic", "--size", "4", "--data-dir", str(data_dir), *options])
+
+
+def test_options_reach_the_dataset(tmp_path):
+    assert build(tmp_path, "--unlabelled", "none", "--file-format", "array_record") == 0
+    builder = tfds.builder_from_directory(tfds_mosei.find_prepared(tmp_path))
+    assert set(builder.info.splits) == {"train", "validation", "test"}
+    assert len(builder.as_data_source("test")) == 20
+    # The defaults make another dataset.
+    assert build(tmp_path) == 0
+    names = tfds_mosei.list_prepared(tmp_path)
+    assert len(names) == 2
+    infos = [tfds.builder_from_directory(directory).info for directory in names.values()]
+    assert {info.file_format.value for info in infos} == {"array_record", "tfrecord"}
+    assert sum("unlabelled" in info.splits for info in infos) == 1
+
+
+def test_output_is_the_report_and_news_of_each_split(tmp_path, capsys):
+    try:
+        assert build(tmp_path) == 0
+    finally:
+        logging.getLogger().handlers.clear()
+    written = capsys.readouterr()
+    assert written.out.startswith("dataset synthetic-")
+    news = [line.split("INFO")[-1].strip() for line in written.err.splitlines() if "INFO" in line]
+    assert news == [
+        "train: 2 of 2 videos read",
+        "validation: 1 of 1 videos read",
+        "test: 1 of 1 videos read",
+        "unlabelled: 2 of 2 videos read",
+    ]
+    for noise in ("Unknown size", "Shuffling", "splits/s"):
+        assert noise not in written.out + written.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--unlabelled", "test"), ("--file-format", "parquet")]
+)
+def test_other_choices_are_refused(tmp_path, capsys, option, value):
+    assert build(tmp_path, option, value) == 2
+    assert f"{option} is '{value}'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_data_dir_that_is_a_file_is_one_line_and_code_2(tmp_path, capsys):
+    (tmp_path / "data").write_text("")
+    assert build(tmp_path / "data") == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert "the dataset cannot be written" in message
