@@ -1,46 +1,14 @@
 """Choice of a backbone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mosei_ssl.errors import UserError
+from mosei_ssl.model_config import BackboneConfig
 from mosei_ssl.models.backbone import Backbone
 from mosei_ssl.models.codebook_backbone import CodebookBackbone
 from mosei_ssl.models.gru_backbone import GRUBackbone
 from mosei_ssl.models.transformer_backbone import TransformerBackbone
-
-
-@dataclass
-class BackboneConfig:
-    """Options of a backbone.
-
-    Attributes:
-        kind: ``"transformer"``, ``"gru"`` (bidirectional) or ``"codebook"``.
-        hidden_dim: width of the encoder; entries of the codebook.
-        num_layers: transformer blocks or bidirectional GRU layers.
-        num_heads: attention heads (transformer only); divides hidden_dim.
-        feedforward_dim: width inside the feed-forward networks (transformer only).
-        dropout: dropout rate inside the encoder (not codebook, which has nothing to drop).
-        code_dim: width of the space in which timesteps and entries are compared (codebook only).
-        context: timesteps that are looked at together, odd (codebook only).
-        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
-            deviation of each window).
-        epsilon: smallest standard deviation that features are divided by.
-        clip: largest absolute value of a standardised feature.
-    """
-
-    kind: str = "transformer"
-    hidden_dim: int = 64
-    num_layers: int = 2
-    num_heads: int = 4
-    feedforward_dim: int = 128
-    dropout: float = 0.1
-    code_dim: int = 60
-    context: int = 5
-    pooling_factor: int = 10
-    epsilon: float = 1e-3
-    clip: float = 8.0
 
 
 def build_backbone(

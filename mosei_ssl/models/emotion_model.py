@@ -1,7 +1,7 @@
 """Emotion intensities from a backbone."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import keras
 import numpy as np
@@ -13,41 +13,11 @@ from mosei_ssl.layers.feature_dropout import FeatureDropout
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
+from mosei_ssl.model_config import HeadConfig
 from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
 
 NUM_EMOTIONS = 6
 NUM_LEVELS = 4
-
-
-@dataclass
-class HeadConfig:
-    """Options of the emotion head.
-
-    Attributes:
-        kind: parameterisation of the distribution, ``"ordinal"`` or ``"categorical"``, see
-            `DistributionHead`.
-        embedding_dim: width of the hidden layer between pooling and distribution; 0 for none.
-        dropout: dropout on the pooled statistics and on the embedding.
-        encoder_statistics: pool the encoder's states (mean and standard deviation).
-        summary: use the backbone's utterance summary too, so that the encoder has to add to what
-            classical statistics know instead of finding it again.
-        weight_penalty: squared weights of the distribution's dense layer times this are added to
-            the loss. With few labels and many statistics it decides more than any other option.
-        label_smoothing: share of each target spread over all levels.
-        min_crop: in training, segments are cropped to a random share of at least this, see
-            `RandomCrop`; 1 never crops.
-        feature_dropout: in training, share of feature columns dropped, see `FeatureDropout`.
-    """
-
-    kind: str = "ordinal"
-    embedding_dim: int = 0
-    dropout: float = 0.2
-    encoder_statistics: bool = True
-    summary: bool = True
-    weight_penalty: float = 0.1
-    label_smoothing: float = 0.0
-    min_crop: float = 1.0
-    feature_dropout: float = 0.0
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mosei_ssl.data import DataConfig
-from mosei_ssl.models import BackboneConfig, HeadConfig, PretrainingTaskConfig
+from mosei_ssl.errors import UserError
+from mosei_ssl.model_config import BackboneConfig, HeadConfig, PretrainingTaskConfig
+from mosei_ssl.ranges import check_range
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass
@@ -23,6 +27,9 @@ class OptimizerConfig:
         clip_norm: global gradient norm above which gradients are scaled down.
         layer_decay: fine-tuning only: each stage of the encoder, from the head down, learns with
             this share of the rate of the one above it, see `learning_rate_multipliers`.
+
+    Raises:
+        UserError: If a value is out of range; the message names the key.
     """
 
     learning_rate: float = 1e-3
@@ -30,6 +37,13 @@ class OptimizerConfig:
     warmup_fraction: float = 0.1
     clip_norm: float = 1.0
     layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("optimizer.learning_rate", self.learning_rate, 0, above=True)
+        check_range("optimizer.weight_decay", self.weight_decay, 0)
+        check_range("optimizer.warmup_fraction", self.warmup_fraction, 0, 1)
+        check_range("optimizer.clip_norm", self.clip_norm, 0, above=True)
+        check_range("optimizer.layer_decay", self.layer_decay, 0, 1)
 
 
 @dataclass
@@ -47,6 +61,9 @@ class PretrainConfig:
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         seed: fixes data order, masks and initial weights.
         checkpoint_steps: also save the training state every so many steps (0: per epoch only).
+
+    Raises:
+        UserError: If a value is out of range; the message names the key.
     """
 
     run: str
@@ -59,6 +76,13 @@ class PretrainConfig:
     precision: Precision = "float32"
     seed: int = 0
     checkpoint_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.splits:
+            raise UserError("splits is empty: name what to pretrain on, [train] for instance")
+        check_range("epochs", self.epochs, 1)
+        check_range("seed", self.seed, 0, _LARGEST_SEED)
+        check_range("checkpoint_steps", self.checkpoint_steps, 0)
 
 
 @dataclass
@@ -87,6 +111,9 @@ class FinetuneConfig:
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         seed: fixes the labelled subset, data order and initial weights.
         checkpoint_steps: also save the training state every so many steps (0: per epoch only).
+
+    Raises:
+        UserError: If a value is out of range; the message names the key.
     """
 
     run: str
@@ -107,3 +134,13 @@ class FinetuneConfig:
     precision: Precision = "float32"
     seed: int = 0
     checkpoint_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.labels != "all":
+            check_range("labels", self.labels, 1)
+        check_range("weight_prior", self.weight_prior, 0)
+        check_range("epochs", self.epochs, 1)
+        check_range("min_steps_per_epoch", self.min_steps_per_epoch, 1)
+        check_range("patience", self.patience, 0)
+        check_range("seed", self.seed, 0, _LARGEST_SEED)
+        check_range("checkpoint_steps", self.checkpoint_steps, 0)

@@ -1,0 +1,53 @@
+"""Values that no training could use end as one line, before anything is read or written."""
+
+import pytest
+
+from mosei_ssl.cli import main
+
+BAD = {
+    "pretrain": [
+        ("--epochs", "-3", "epochs must be at least 1, not -3"),
+        ("--epochs", "0", "epochs must be at least 1"),
+        ("--seed", "-1", "seed must be at least 0"),
+        ("--seed", str(2**32), "seed must be"),
+        ("--splits", "[]", "splits is empty"),
+        ("--checkpoint-steps", "-1", "checkpoint_steps must be at least 0"),
+        ("--optimizer.learning-rate", "-1", "optimizer.learning_rate must be above 0, not -1"),
+        ("--optimizer.learning-rate", ".nan", "optimizer.learning_rate must be above 0"),
+        ("--optimizer.warmup-fraction", "7", "optimizer.warmup_fraction must be at least 0 and at"),
+        ("--optimizer.clip-norm", "0", "optimizer.clip_norm must be above 0"),
+        ("--data.batch-size", "0", "data.batch_size must be"),
+    ],
+    "finetune": [
+        ("--epochs", "0", "epochs must be at least 1"),
+        ("--labels", "0", "labels must be at least 1"),
+        ("--patience", "-1", "patience must be at least 0"),
+        ("--weight-prior", "-1", "weight_prior must be at least 0"),
+        ("--head.dropout", "2", "head.dropout must be at least 0 and below 1, not 2"),
+        ("--head.min-crop", "0", "head.min_crop must be above 0 and at most 1"),
+        ("--head.label-smoothing", "1.5", "head.label_smoothing must be"),
+        ("--optimizer.layer-decay", "2", "optimizer.layer_decay must be"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "value", "message"),
+    [(verb, *case) for verb, cases in BAD.items() for case in cases],
+)
+def test_a_value_out_of_range_is_one_line_and_leaves_nothing(
+    verb, option, value, message, tmp_path, capsys
+):
+    arm = ["--from-scratch"] if verb == "finetune" else []
+    assert main([verb, "--run", str(tmp_path / "r"), option, value, *arm]) == 2
+    error = capsys.readouterr().err
+    assert f"mosei-ssl {verb}: {message}" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_bounds_themselves_are_allowed(tmp_path, capsys):
+    line = ["--epochs", "1", "--optimizer.warmup_fraction", "1", "--head.dropout", "0"]
+    place = ["--run", str(tmp_path / "r"), "--data.data_dir", str(tmp_path / "none")]
+    assert main(["finetune", "--from-scratch", *place, *line]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
