@@ -225,9 +225,11 @@ def _fit(
     metric: str,
     what: str,
 ) -> Curves | None:
+    if len(names) < 2:
+        return None
     labels = np.array([budgets[b] for b in names], dtype=np.float64)
     values = _overall(draws, names, metric, what)
-    if len(names) < 2 or not np.isfinite(values).all():
+    if not np.isfinite(values).all():
         return None
     return fit_curves(labels, values, lower_is_better=metric in LOWER_IS_BETTER)
 
@@ -245,7 +247,8 @@ def _curve(
     for key in ("limit", "gain", "exponent"):
         value = float(getattr(fitted, key)[0])
         ends: tuple[float | None, float | None] = (None, None)
-        if again is not None:
+        # Samples that are all alike (one video, one seed) know nothing of how sure the fit is.
+        if again is not None and (np.ptp(again.limit) > 0 or np.ptp(again.residual) > 0):
             low, high = np.quantile(getattr(again, key), _tails(level))
             ends = (_number(min(low, value)), _number(max(high, value)))
         found[key] = {"value": _number(value), "low": ends[0], "high": ends[1]}

@@ -335,6 +335,14 @@ def test_same_seed_same_numbers(planted):
     assert first == analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
 
 
+def test_an_arm_without_any_result_is_left_out(planted):
+    make, as_sums = planted
+    cells = {"baseline": as_sums(make(5, NO_GAIN))["baseline"], "half": {}}
+    result = analyse(cells, BUDGETS, ["ssl", "half"], AnalysisOptions(samples=100))
+    assert result["differences"] == result["convergence"] == {}
+    assert set(result["curves"]["ssl"].values()) == {None}
+
+
 def test_without_a_baseline_there_is_nothing_to_compare():
     with pytest.raises(ValueError, match="baseline"):
         analyse({}, BUDGETS, ["ssl"])
