@@ -7,8 +7,10 @@ import fcntl
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +54,8 @@ from mosei_ssl.study.workers import LocalPool, Outcome, Pool, RayPool
 logger = logging.getLogger(__name__)
 
 Engine = Literal["local", "ray"]
+
+_FOREVER = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,7 +274,7 @@ def run_cells(
         cells: The cells; those already finished are left alone.
         out: The study's folder.
         pool: Where they run.
-        console: Where progress is shown.
+        console: Where progress is shown: a bar on a terminal, else a line for each cell that ended.
         title: What the progress bar says.
         already_failed: Cells known to have failed; they and what needs them are not tried.
 
@@ -292,17 +296,34 @@ def run_cells(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+    # Cells end minutes or hours apart; the default forgets those of more than 30 seconds ago.
+    with Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=_FOREVER,
+    ) as progress:
         task = progress.add_task(title, total=len(cells), completed=len(cells) - len(waiting))
+        began, ended = time.monotonic(), 0
         running = 0
 
         def settle(outcome: Outcome) -> None:
+            nonlocal ended
             pending.discard(outcome.cell.path)
             if outcome.result is None:
                 failed[outcome.cell.path] = outcome.error
                 known_failed[outcome.cell.path] = outcome.error
                 logger.error("%s failed: %s", outcome.cell.path, outcome.error.splitlines()[0])
             progress.advance(task)
+            ended += 1
+            if not console.is_terminal:
+                left = (time.monotonic() - began) / ended * len(pending)
+                console.print(
+                    f"{title}: {len(cells) - len(pending)}/{len(cells)} {outcome.cell.path}, about "
+                    f"{timedelta(seconds=round(left))} left",
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
         while waiting or running:
             started = []

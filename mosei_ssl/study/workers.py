@@ -161,10 +161,16 @@ class LocalPool:
         if worker is None:
             worker = self._start(number)
             self._workers[number] = worker
-        worker.cell = cell
         values = cell.as_dict()
         values.pop("key")
-        worker.pipe.send(values)
+        try:
+            worker.pipe.send(values)
+        except OSError:
+            # It died while it had nothing to do, which is no fault of this cell.
+            self._stop(worker)
+            worker = self._workers[number] = self._start(number)
+            worker.pipe.send(values)
+        worker.cell = cell
 
     def wait(self) -> list[Outcome]:
         """Wait until at least one cell has ended."""

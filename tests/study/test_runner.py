@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from rich.console import Console
+from rich.progress import Progress
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import write_json
@@ -73,6 +74,52 @@ def test_cells_wait_for_what_they_need(tmp_path, console):
     assert run_cells(chain(), tmp_path, pool, console, "x") == {}
     assert sorted(pool.order) == ["a", "b", "c", "d"]
     assert pool.order.index("a") < pool.order.index("b") < pool.order.index("c")
+
+
+def test_a_log_gets_a_line_per_cell_with_the_time_left(tmp_path, monkeypatch):
+    now = [1000.0]
+
+    class SlowPool(FakePool):
+        def wait(self):
+            now[0] += 100.0
+            return super().wait()
+
+    monkeypatch.setattr("mosei_ssl.study.runner.time.monotonic", lambda: now[0])
+    said = io.StringIO()
+    cells = chain()
+    write_json(tmp_path / "d" / CELL_FILE, {"key": cells[3].key})
+    run_cells(cells, tmp_path, SlowPool(tmp_path), Console(file=said), "grid")
+    assert said.getvalue().splitlines() == [
+        "grid: 2/4 a, about 0:03:20 left",
+        "grid: 3/4 b, about 0:01:40 left",
+        "grid: 4/4 c, about 0:00:00 left",
+    ]
+
+
+def test_the_bar_knows_the_time_left_of_long_cells(tmp_path, monkeypatch):
+    now = [0.0]
+    bars = []
+
+    class Bar(Progress):
+        def __init__(self, *columns, **options):
+            super().__init__(*columns, **options, get_time=lambda: now[0], auto_refresh=False)
+            bars.append(self)
+
+    left = []
+
+    class SlowPool(FakePool):
+        def wait(self):
+            left.append(bars[0].tasks[0].time_remaining)
+            now[0] += 600.0
+            return super().wait()
+
+    monkeypatch.setattr("mosei_ssl.study.runner.Progress", Bar)
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    run_cells(
+        [Cell("train", f"c{n}", {}) for n in range(5)], tmp_path, SlowPool(tmp_path), terminal, "x"
+    )
+    # With two cells ended there is a speed: one in ten minutes.
+    assert left[2:] == [1800, 1200, 600]
 
 
 def test_a_failure_takes_along_only_what_needs_it(tmp_path, console):
@@ -208,6 +255,12 @@ def test_a_worker_that_dies_is_replaced(classical_study, console):
         assert "worker died" in outcome.error
         assert pool.free() == 1
         assert run_cells(cells[:1], out, pool, console, "x") == {}
+        # Now one that has nothing to do.
+        idle = pool._workers[0].process
+        os.kill(idle.pid, signal.SIGKILL)
+        idle.join()
+        assert run_cells(cells[1:2], out, pool, console, "x") == {}
+        assert pool._workers[0].process.pid != idle.pid
     finally:
         pool.close()
 
