@@ -53,7 +53,13 @@ def build(
         )
         if required and name not in found:
             raise UserError(f"{_join(where, name)} is missing")
-    return kind(**found, **fixed)
+    try:
+        return kind(**found, **fixed)
+    except UserError as error:
+        # Options know their ranges and perhaps their group, but not where in the file they are.
+        above, _, group = where.rpartition(".")
+        place = above if group and str(error).startswith(f"{group}.") else where
+        raise UserError(_join(place, str(error))) from None
 
 
 def check_keys(values: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
@@ -119,6 +125,27 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
         for part in reversed(str(key).split(".")):
             value = {part: value}
         result = merge(result, value)
+    return result
+
+
+def dotted(mapping: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Turn nested mappings into dotted keys, the opposite of `nested`.
+
+    Args:
+        mapping: For instance {"optimizer": {"learning_rate": 1e-3}}.
+        where: Dotted place of the mapping itself.
+
+    Returns:
+        For instance {"optimizer.learning_rate": 1e-3}.
+
+    Example:
+        >>> dotted({"a": {"b": 1}, "c": {}})
+        {'a.b': 1}
+    """
+    result: dict[str, Any] = {}
+    for key, value in mapping.items():
+        place = _join(where, str(key))
+        result |= dotted(value, place) if isinstance(value, Mapping) else {place: value}
     return result
 
 

@@ -83,7 +83,7 @@ search: {labels: 25, metric: pearson_r, trials: [{optimizer.learning_rate: 2e-3}
         ("finetune: {optimizer: {learning_rate: -1}}", ["finetune.optimizer.learning_rate", "0"]),
         ("pretrain: {optimizer: {warmup_fraction: 2}}", ["pretrain.optimizer.warmup_fraction"]),
         ("finetune: {head: {kind: foo}}", ["finetune", "head.kind", "'ordinal'"]),
-        ("finetune: {head: {dropout: 3}}", ["finetune", "head", "between 0 and 1"]),
+        ("finetune: {head: {dropout: 3}}", ["finetune.head.dropout", "below 1"]),
         ("backbone: {kind: transformr}", ["backbone.kind", "'transformer', 'gru'"]),
         ("backbone: {hidden_dim: 30, num_heads: 4}", ["hidden_dim 30", "num_heads 4"]),
         ("pretrain: {task: {name: foo}}", ["pretrain", "task.name", "masked_timestep"]),
