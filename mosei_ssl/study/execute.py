@@ -6,7 +6,6 @@ import fcntl
 import gc
 import json
 import logging
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from mosei_ssl.metrics import (
     write_json,
 )
 from mosei_ssl.study.cells import CELL_FILE, Cell
+from mosei_ssl.study.memory import peak_memory_mb
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def run_cell(cell: Cell, study: Path) -> dict[str, Any]:
             "trial": cell.trial,
             **result,
             "seconds": round(time.perf_counter() - started, 2),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mb": round(peak_memory_mb()),
         }
         write_json(folder / CELL_FILE, marker)
         # Keras and TensorFlow keep graphs of models alive in cycles.
@@ -147,7 +147,7 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     config = _typed(
         FinetuneConfig, cell.options["run"], run=_run_directory(cell, study), pretrained=pretrained
     )
-    run = finetune(config)
+    run = finetune(config, hparams={"arm": cell.arm, "fold": cell.fold})
     segments = load_segments(config.data, cell.options["split"]).labelled()
     predictions = predict_segments(load_model(run / "model.keras"), segments, config.data)
     _save_predictions(folder, segments.video_ids, segments.emotions, {"model": predictions})

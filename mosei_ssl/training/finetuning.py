@@ -2,8 +2,10 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,7 +34,7 @@ from mosei_ssl.training.run_directory import RunDirectory, write_text
 _log = logging.getLogger(__name__)
 
 
-def finetune(config: FinetuneConfig) -> RunDirectory:
+def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None) -> RunDirectory:
     """Train the emotion model on few labels, from a pretrained backbone or from scratch.
 
     Both arms get the same labelled subset, data order, head and schedule for the same seed; only
@@ -40,6 +42,8 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
 
     Args:
         config: all options; see `FinetuneConfig`.
+        hparams: what TensorBoard's HParams dashboard shows beside options of the run or instead
+            of them, such as the name of a study's arm.
 
     Returns:
         The finished run, with `model.keras` (float32), `labels.json`, `history.csv`
@@ -109,6 +113,7 @@ def finetune(config: FinetuneConfig) -> RunDirectory:
                 "backbone": config.backbone.kind,
                 "learning_rate": config.optimizer.learning_rate,
                 "seed": config.seed,
+                **(hparams or {}),
             },
         ),
     )
