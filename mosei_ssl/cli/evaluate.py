@@ -28,10 +28,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="instead of --run: saved_models/NAME[/VERSION]",
     )
     parser.add_argument(
-        "--data-dir", type=str, default="data", help="with --model: where the dataset is"
+        "--data-dir",
+        type=str | None,
+        default=None,
+        help="where the dataset is (default: where the run found it; with --model: data)",
     )
     parser.add_argument(
-        "--dataset", type=str | None, default=None, help="with --model: which of several datasets"
+        "--dataset", type=str | None, default=None, help="which of several datasets there"
     )
     parser.add_argument("--split", type=str, default="test", help="split to score")
     parser.add_argument(
@@ -45,36 +48,60 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     rows, heading = _score_export(options) if options.model else _score_runs(options)
     from mosei_ssl.metrics import metrics_table
 
-    Console().print(metrics_table(rows, title=heading, per_emotion=("mae", "pearson_r")))
+    Console().print(metrics_table(rows, title=heading))
+    for path in [] if options.model else [options.run, *options.against]:
+        Console(soft_wrap=True).print(f"Written: {Path(path) / 'metrics.json'}", highlight=False)
     return 0
 
 
 def _score_runs(options: Namespace) -> tuple[dict[str, Any], str]:
     from mosei_ssl.training import RunDirectory, evaluate
 
+    paths = [options.run, *options.against]
+    infos = [RunDirectory(path).open("finetune").require_finished().info for path in paths]
+    names = _row_names(paths, infos)
+    dataset, labels = infos[0]["dataset"], infos[0]["result"]["labels"]
+    for path, info in zip(paths, infos, strict=True):
+        if info["dataset"]["fingerprint"] != dataset["fingerprint"]:
+            raise UserError(
+                f"{path} was trained on dataset {info['dataset']['name']}, {paths[0]} on "
+                f"{dataset['name']}: their scores do not belong into one table. Leave it out of "
+                "--against."
+            )
     models: dict[str, Any] = {}
     references: dict[str, Any] = {}
-    heading = ""
-    for path in [options.run, *options.against]:
-        info = RunDirectory(path).open("finetune").require_finished().info
-        result = evaluate(path, options.split)
+    for path, name in zip(paths, names, strict=True):
+        result = evaluate(path, options.split, data_dir=options.data_dir, dataset=options.dataset)
         predictors = dict(result["predictors"])
-        models[f"{info['result']['arm']} ({Path(path).name})"] = predictors.pop("model")
-        # Those of the first run: runs put side by side share their labelled subset.
+        models[name] = predictors.pop("model")
+        # Those of the first run's labelled subset stand for all.
         references = references or predictors
-        heading = heading or (
-            f"{'SYNTHETIC data, ' if info['dataset']['synthetic'] else ''}"
-            f"{info['dataset']['name'].split('/')[0]}, {options.split} split, "
-            f"{result['segments']} segments, {info['result']['labels']} labels"
-        )
+    heading = (
+        f"{'SYNTHETIC data, ' if dataset['synthetic'] else ''}{dataset['name'].split('/')[0]}, "
+        f"{options.split} split, {result['segments']} segments, {labels} labels"
+    )
+    if any(info["result"]["labels"] != labels for info in infos):
+        heading += " unless a row says otherwise"
     return {**models, **references}, heading
+
+
+def _row_names(paths: list[str], infos: list[dict[str, Any]]) -> list[str]:
+    """What tells the runs of a table apart: arm and folder, the path and the labels if need be."""
+    short = [Path(path).name for path in paths]
+    if len(set(short)) < len(short):
+        short = paths
+    names = [f"{info['result']['arm']} ({name})" for info, name in zip(infos, short, strict=True)]
+    budgets = [info["result"]["labels"] for info in infos]
+    if len(set(budgets)) > 1:
+        names = [f"{name}, {count} labels" for name, count in zip(names, budgets, strict=True)]
+    return names
 
 
 def _score_export(options: Namespace) -> tuple[dict[str, Any], str]:
     from mosei_ssl.data import DataConfig
     from mosei_ssl.serving.evaluation import evaluate_saved_model
 
-    data = DataConfig(data_dir=options.data_dir, dataset=options.dataset)
+    data = DataConfig(data_dir=options.data_dir or "data", dataset=options.dataset)
     result = evaluate_saved_model(options.model, data, options.split)
     rows = {f"SavedModel ({Path(options.model).name})": result["predictors"]["model"]}
     return rows, f"{options.split} split, {result['segments']} segments"

@@ -23,7 +23,13 @@ from mosei_ssl.training.run_directory import RunDirectory
 _log = logging.getLogger(__name__)
 
 
-def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
+def evaluate(
+    run: str | Path,
+    split: str = "test",
+    *,
+    data_dir: str | None = None,
+    dataset: str | None = None,
+) -> dict[str, Any]:
     """Score a finished fine-tuning run on a split, and write the result to its metrics.json.
 
     Beside the model stand, with the same labelled segments: the all-zero predictor, the median of
@@ -32,6 +38,8 @@ def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
     Args:
         run: directory of a finished fine-tuning run.
         split: split of the run's dataset that has labels.
+        data_dir: folder that the dataset has moved to; None: where the run found it.
+        dataset: name of the dataset there; None: as the run named it.
 
     Returns:
         What metrics.json holds for the split: `segments`, and per predictor the scores of
@@ -45,7 +53,10 @@ def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
     """
     directory = RunDirectory(run).open("finetune").require_finished()
     options = directory.config()
-    config = DataConfig(**options["data"])
+    moved = {"data_dir": data_dir, "dataset": dataset}
+    config = DataConfig(
+        **options["data"] | {key: value for key, value in moved.items() if value is not None}
+    )
     segments = load_segments(config, split).labelled()
     labelled = _labelled_subset(directory, config, segments)
     model = load_model(directory / "model.keras")

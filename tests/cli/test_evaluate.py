@@ -1,0 +1,70 @@
+"""`mosei-ssl evaluate`: the table of one or several runs."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from mosei_ssl.cli import main
+from mosei_ssl.data import DataConfig, load_segments
+
+
+@pytest.fixture
+def scored(finished_run, synthetic_data, tmp_path):
+    """Makes finished runs on the synthetic corpus, which has moved since."""
+    data = DataConfig(data_dir=str(synthetic_data))
+    train = load_segments(data, "train")
+
+    def make(folder, labels=8, **dataset):
+        run = tmp_path / folder
+        shutil.copytree(finished_run, run)
+        info = json.loads((run / "run.json").read_text())
+        info["dataset"] = {
+            "name": f"{train.name}/1.0.0",
+            "fingerprint": train.metadata["fingerprint"],
+            "synthetic": True,
+            **dataset,
+        }
+        info["result"]["labels"] = labels
+        (run / "run.json").write_text(json.dumps(info))
+        options = {"data": {"data_dir": str(tmp_path / "where it was"), "batch_size": 16}}
+        (run / "config.yaml").write_text(yaml.safe_dump(options))
+        names = zip(train.video_ids[:labels], train.segment_ids[:labels], strict=True)
+        chosen = [{"video_id": str(video), "segment_id": int(row)} for video, row in names]
+        (run / "labels.json").write_text(json.dumps(chosen))
+        return run
+
+    return make
+
+
+def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
+    scored, synthetic_data, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "90")
+    few, more = scored("few", 8), scored("more", 12)
+    line = ["evaluate", "--run", str(few), "--against", str(more)]
+    assert main(line) == 2
+    assert "where it was" in capsys.readouterr().err
+    assert main([*line, "--data-dir", str(synthetic_data)]) == 0
+    out = capsys.readouterr().out
+    for metric in ("MAE", "4-class accuracy", "Pearson r", "balanced accuracy", "AUROC"):
+        assert any(
+            metric in row and row.rstrip().endswith("per emotion") for row in out.splitlines()
+        )
+    assert "…" not in out
+    # Budgets differ, so that each row has to say its own.
+    assert "ssl (few), 8 labels" in out
+    assert "ssl (more), 12 labels" in out
+    for run in (few, more):
+        assert f"Written: {run / 'metrics.json'}" in out
+        assert "test" in json.loads((run / "metrics.json").read_text())["splits"]
+
+
+def test_runs_of_unlike_datasets_do_not_share_a_table(scored, capsys):
+    other = scored("other", name="covarep-9876543210/1.0.0", fingerprint="9876543210")
+    assert main(["evaluate", "--run", str(scored("one")), "--against", str(other)]) == 2
+    captured = capsys.readouterr()
+    assert f"{other} was trained on dataset covarep-9876543210/1.0.0" in captured.err
+    assert captured.out == ""
+    assert not (other / "metrics.json").exists()
