@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -51,6 +52,8 @@ def build_dataset(
         raise UserError("--synthetic makes its own corpus: leave out --manual-dir, or --synthetic")
     if size is not None and not synthetic:
         raise UserError("the size can be chosen for the synthetic corpus only")
+    if not synthetic and manual_dir is None:
+        _check_default_place(Path(data_dir))
     builder = tfds_mosei.build(
         "synthetic" if synthetic else "covarep",
         data_dir=data_dir,
@@ -65,6 +68,17 @@ def build_dataset(
     return Group(
         Text(f"dataset {name} in {builder.data_dir}"), *dataset_report(metadata).renderables
     )
+
+
+def _check_default_place(data_dir: Path) -> None:
+    """Refuse a build without a corpus before TFDS announces it and makes folders."""
+    corpus = data_dir / "downloads" / "manual"
+    prepared = data_dir / "tfds_mosei" / "covarep"
+    if not (corpus.is_dir() and any(corpus.iterdir())) and not prepared.is_dir():
+        raise UserError(
+            f"which corpus? Give its folder as --manual-dir (nothing is in {corpus}), or "
+            "--synthetic for a small made-up one."
+        )
 
 
 def dataset_report(metadata: Mapping[str, Any]) -> Group:
