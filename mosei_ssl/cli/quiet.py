@@ -10,6 +10,8 @@ _NOTE = re.compile(
     rb"^(WARNING: All log messages before absl::"
     rb"|[IW]\d{4} [\d:.]+ "
     rb"|To enable the following instructions"
+    rb"|goo\.gle/debug(str|only)"
+    rb"|.*oneDNN supports DT_INT64 only"
     # Said on every machine without a GPU, and for every dataset, though nothing is wrong.
     rb"|E\d{4} .*(cuda_platform|cuda_dnn|cuda_fft|cuda_blas|computation_placer"
     rb"|use_unbounded_threadpool))"

@@ -14,6 +14,9 @@ type_id: TFT_OPTIONAL
 
 \tfor Tuple type infernce function 0
 \twhile inferring type of node 'cond/output/_147'
+goo.gle/debugstr
+goo.gle/debugonly
+2026-11-24 20:00:00.1: W tensorflow/core/x.cc:1] oneDNN supports DT_INT64 only on x
 mosei-ssl pretrain: data: no such folder
 E0000 00:00:1795464445.782507    9503 something.cc:1] that matters
 """
