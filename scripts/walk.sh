@@ -20,21 +20,19 @@ usage: quickstart.sh [--manual-dir PATH] [--folds FILE] [--labels N] [--epochs N
 TEXT
 }
 
-manual_dir="" folds="" labels=200 epochs="" configs="" out="$PWD/quickstart" saved="$PWD/saved_models" seed=0
+fail() { echo "quickstart: $*" >&2; exit 2; }
+
+manual_dir="" folds="" labels=200 epochs="" configs="" out="$PWD/quickstart" saved_models="$PWD/saved_models" seed=0
 while [ $# -gt 0 ]; do
   case "$1" in
-    --manual-dir) manual_dir="$2" ;;
-    --folds) folds="$2" ;;
-    --labels) labels="$2" ;;
-    --epochs) epochs="$2" ;;
-    --configs) configs="$2" ;;
-    --out) out="$2" ;;
-    --saved-models) saved="$2" ;;
-    --seed) seed="$2" ;;
     -h | --help) usage; exit 0 ;;
+    --manual-dir | --folds | --labels | --epochs | --configs | --out | --saved-models | --seed) ;;
     *) echo "quickstart: unknown option $1" >&2; usage >&2; exit 2 ;;
   esac
-  shift 2 || { echo "quickstart: $1 needs a value" >&2; exit 2; }
+  [ $# -gt 1 ] || fail "$1 needs a value"
+  name="${1#--}"
+  printf -v "${name//-/_}" '%s' "$2"
+  shift 2
 done
 
 bold="" plain=""
@@ -42,16 +40,23 @@ bold="" plain=""
 say() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 
 if [ -n "$manual_dir" ]; then
-  [ -d "$manual_dir" ] || { echo "quickstart: --manual-dir $manual_dir: no such folder" >&2; exit 2; }
+  [ -d "$manual_dir" ] || fail "--manual-dir $manual_dir: no such folder"
   name="$(basename "$(cd "$manual_dir" && pwd)")"
   source_options=(--manual-dir "$manual_dir")
   [ -z "$folds" ] || { source_options+=(--folds "$folds"); name="$name-$(basename "$folds" .json)"; }
 else
+  [ -z "$folds" ] || fail "--folds goes with --manual-dir; the synthetic corpus has its own"
   name="synthetic"
   source_options=(--synthetic)
 fi
 place="$out/$name"
 mkdir -p "$place"
+# A run keeps its options: other ones get runs of their own.
+seeded=""
+[ "$seed" = 0 ] || seeded="-seed$seed"
+pre="$place/runs/pre$seeded${epochs:+-epochs$epochs}"
+ssl="$place/runs/ssl$labels$seeded${epochs:+-epochs$epochs}"
+base="$place/runs/base$labels$seeded"
 common=(--seed "$seed" --data.data_dir "$place/data")
 pretraining=("${common[@]}")
 finetuning=("${common[@]}")
@@ -65,38 +70,38 @@ say "1/6 build the dataset ($name)"
 mosei-ssl build "${source_options[@]}" --data-dir "$place/data"
 
 say "2/6 pretrain, without labels"
-mosei-ssl pretrain --run "$place/runs/pre" "${pretraining[@]}"
+mosei-ssl pretrain --run "$pre" "${pretraining[@]}"
 
 say "3/6 fine-tune on $labels labels: pretrained (SSL), and from scratch (baseline)"
-mosei-ssl finetune --run "$place/runs/ssl$labels" --labels "$labels" --pretrained "$place/runs/pre" "${finetuning[@]}"
-mosei-ssl finetune --run "$place/runs/base$labels" --labels "$labels" --from-scratch "${finetuning[@]}"
+mosei-ssl finetune --run "$ssl" --labels "$labels" --pretrained "$pre" "${finetuning[@]}"
+mosei-ssl finetune --run "$base" --labels "$labels" --from-scratch "${finetuning[@]}"
 
 say "4/6 evaluate on the test speakers"
-mosei-ssl evaluate --run "$place/runs/ssl$labels" --against "$place/runs/base$labels" --split test
+mosei-ssl evaluate --run "$ssl" --against "$base" --split test
 
 say "5/6 export"
-note="$place/runs/ssl$labels/exported_to"
+note="$ssl/exported_to"
 if [ -e "$note" ] && [ -d "$(cat "$note")" ]; then
   echo "Exported before: $(cat "$note")"
 else
-  mosei-ssl export --run "$place/runs/ssl$labels" --to "$saved/$name"
+  mosei-ssl export --run "$ssl" --to "$saved_models/$name"
   # The highest version is the one just written.
-  find "$saved/$name" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' | sort -V | tail -n 1 > "$note"
+  find "$saved_models/$name" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' | sort -V | tail -n 1 > "$note"
 fi
 
 say "6/6 predict with the SavedModel"
-mosei-ssl predict "$place/data" --limit 5 --model "$saved/$name"
+mosei-ssl predict "$place/data" --limit 5 --model "$(cat "$note")"
 
 cat <<TEXT
 
 Where everything is:
   dataset and its report  $place/data
   runs                    $place/runs
-  SavedModel              $saved/$name
+  SavedModel              $saved_models/$name
 
 Go on with (after ". .venv/bin/activate" in a checkout):
   tensorboard --logdir $place/runs
-  mosei-ssl predict INPUT --model $saved/$name --format json
+  mosei-ssl predict INPUT --model $saved_models/$name --format json
 where INPUT is a .csd, a .npy, a dataset's folder or, with the extra audio, a recording.
 TEXT
 [ -n "$manual_dir" ] || echo "These numbers come from SYNTHETIC data: they show that the way works, nothing more."
