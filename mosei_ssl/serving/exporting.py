@@ -4,14 +4,13 @@ import errno
 import logging
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from mosei_ssl.archive import is_whole
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
@@ -84,7 +83,7 @@ def load_emotion_model(file: str | Path) -> EmotionModel:
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file} is missing: finish the run, or name another.")
-    if not _intact(file):
+    if not is_whole(file):
         raise UserError(f"{file} is damaged or cut short: copy it again, or repeat the run.")
     try:
         model = keras.saving.load_model(file, compile=False, safe_mode=True)
@@ -98,15 +97,6 @@ def load_emotion_model(file: str | Path) -> EmotionModel:
     if not isinstance(model, EmotionModel):
         raise UserError(f"{file} holds a {type(model).__name__}, not an EmotionModel.")
     return model
-
-
-def _intact(file: Path) -> bool:
-    # Keras reads the weights without looking at the archive's checksums.
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error):
-        return False
 
 
 def export_model(

@@ -46,12 +46,15 @@ def evaluate(
         `evaluate_predictions`. The predictions themselves are kept in `predictions-SPLIT.npz`.
 
     Raises:
-        UserError: no such run or split, or the dataset is no longer the one it was trained on.
+        UserError: no such run or split, a damaged file in the run, or the dataset is no longer the
+            one it was trained on.
 
     Example:
         >>> evaluate("runs/ssl100")["predictors"]["model"]["overall"]["mae"]  # doctest: +SKIP
     """
     directory = RunDirectory(run).open("finetune").require_finished()
+    # Read before the work, so that a damaged file costs none.
+    metrics = _read_json(directory / "metrics.json", dict, "delete it", default={})
     options = directory.config()
     moved = {"data_dir": data_dir, "dataset": dataset}
     config = DataConfig(
@@ -85,7 +88,7 @@ def evaluate(
         **predictions,
     }
     np.savez(directory / f"predictions-{split}.npz", **kept)
-    _add_to_metrics(directory, split, result)
+    _add_to_metrics(directory, metrics, split, result)
     return result
 
 
@@ -118,7 +121,8 @@ def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> 
             f"the dataset in {config.data_dir} is not the one that {run.path} was trained on "
             f"({run.info['dataset']['name']}): build that one again, or repeat the run."
         )
-    names = json.loads((run / "labels.json").read_text())
+    file = run / "labels.json"
+    names = _read_json(file, list, "repeat the run")
     train = load_segments(config, "train")
     where = {
         (str(video), int(segment)): index
@@ -126,12 +130,31 @@ def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> 
             zip(train.video_ids, train.segment_ids, strict=True)
         )
     }
-    return train.subset([where[name["video_id"], name["segment_id"]] for name in names])
+    try:
+        return train.subset([where[name["video_id"], name["segment_id"]] for name in names])
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{file} is damaged: it names segments that the dataset does not have. Repeat the run."
+        ) from None
 
 
-def _add_to_metrics(run: RunDirectory, split: str, result: dict[str, Any]) -> None:
-    file = run / "metrics.json"
-    metrics = json.loads(file.read_text()) if file.exists() else {}
+def _read_json(file: Path, kind: type, remedy: str, default: Any = None) -> Any:
+    """What a file of the run holds; `default`, if given, stands for one that is not there."""
+    if default is not None and not file.exists():
+        return default
+    try:
+        content = json.loads(file.read_text())
+        if isinstance(content, kind):
+            return content
+        reason = f"it holds no {kind.__name__}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise UserError(f"{file} is missing or damaged ({reason}): {remedy}.")
+
+
+def _add_to_metrics(
+    run: RunDirectory, metrics: dict[str, Any], split: str, result: dict[str, Any]
+) -> None:
     metrics.update(
         dataset=run.info["dataset"],
         seed=run.info["seed"],
@@ -139,4 +162,4 @@ def _add_to_metrics(run: RunDirectory, split: str, result: dict[str, Any]) -> No
         **run.info["result"],
     )
     metrics.setdefault("splits", {})[split] = result
-    write_json(file, metrics)
+    write_json(run / "metrics.json", metrics)

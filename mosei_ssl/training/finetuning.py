@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mosei_ssl.archive import is_whole
 from mosei_ssl.data import (
     Segments,
     draw_label_budget,
@@ -173,6 +174,8 @@ def load_model(path: Path) -> keras.Model:
 
     if not path.is_file():
         raise UserError(f"{path} is missing: repeat the run that writes it.")
+    if not is_whole(path):
+        raise UserError(f"{path} is damaged or cut short: repeat the run that writes it.")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

@@ -121,6 +121,8 @@ class RunDirectory:
             self.info = json.loads(file.read_text())
         except json.JSONDecodeError as error:
             raise UserError(f"{file} is damaged ({error}): delete the run and repeat it.") from None
+        if not isinstance(self.info, dict):
+            raise UserError(f"{file} is damaged (no JSON object): delete the run and repeat it.")
         if self.info.get("format") != FORMAT:
             raise UserError(
                 f"{self.path} has run format {self.info.get('format')}, this version of mosei_ssl "
@@ -148,8 +150,23 @@ class RunDirectory:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def config(self) -> dict[str, Any]:
-        """The run's options as written in config.yaml."""
-        return yaml.safe_load((self / "config.yaml").read_text())
+        """The run's options as written in config.yaml.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        file = self / "config.yaml"
+        remedy = "delete the run and repeat it."
+        try:
+            options = yaml.safe_load(file.read_text())
+        except OSError as error:
+            raise UserError(f"{file} is missing ({error.strerror}): {remedy}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file} is damaged ({reason}): {remedy}") from None
+        if not isinstance(options, dict):
+            raise UserError(f"{file} is damaged (no options): {remedy}")
+        return options
 
     def _save(self) -> None:
         write_text(self / "run.json", json.dumps(self.info, indent=2) + "\n")

@@ -68,3 +68,40 @@ def test_runs_of_unlike_datasets_do_not_share_a_table(scored, capsys):
     assert f"{other} was trained on dataset covarep-9876543210/1.0.0" in captured.err
     assert captured.out == ""
     assert not (other / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.json", None),
+        ("labels.json", "[{"),
+        ("labels.json", '[{"video_id": "nobody", "segment_id": 0}]'),
+        ("metrics.json", "{"),
+        ("metrics.json", "[]"),
+        ("config.yaml", None),
+        ("config.yaml", "a: b: c"),
+        ("run.json", "[]"),
+        ("model.keras", None),
+        ("model.keras", "PK"),
+    ],
+)
+def test_a_damaged_run_is_told_in_one_line(scored, synthetic_data, name, content, capsys):
+    run = scored("damaged")
+    if content is None:
+        (run / name).unlink()
+    else:
+        (run / name).write_text(content)
+    assert main(["evaluate", "--run", str(run), "--data-dir", str(synthetic_data)]) == 2
+    error = capsys.readouterr().err
+    assert str(run / name) in error
+    assert "missing" in error or "damaged" in error
+    assert error.count("\n") == 1
+
+
+def test_a_model_cut_short_is_called_damaged(scored, synthetic_data, capsys):
+    run = scored("cut")
+    whole = (run / "model.keras").read_bytes()
+    (run / "model.keras").write_bytes(whole[: len(whole) // 2])
+    assert main(["evaluate", "--run", str(run), "--data-dir", str(synthetic_data)]) == 2
+    error = capsys.readouterr().err
+    assert f"{run / 'model.keras'} is damaged or cut short" in error
