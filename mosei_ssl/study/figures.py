@@ -216,6 +216,52 @@ def difference_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stam
         return svg(figure)
 
 
+def curve_figure(
+    result: Mapping[str, Any], arms: Sequence[str], metrics: Sequence[str], *, stamp: str = ""
+) -> str:
+    """Draw the fitted learning curves with the scores that they were fitted to.
+
+    Args:
+        result: Outcome of `analyse`.
+        arms: Arms in the order of `budget_figure`, so that they look the same.
+        metrics: Metrics, one panel each.
+        stamp: Text laid over the figure.
+
+    Returns:
+        SVG text.
+
+    Example:
+        >>> curve_figure(result, ["ssl"], ["mae"])  # doctest: +SKIP
+    """
+    budgets = result["budgets"]
+    values = list(budgets.values())
+    inside, outside = np.geomspace(min(values), max(values), 60), max(values) * np.array([1, 4.0])
+    with mpl.rc_context(_SETTINGS):
+        figure, axes = _new(len(metrics), 1, 4.0 * len(metrics), 3.1, stamp)
+        for axis, metric in zip(axes.flat, metrics, strict=True):
+            for number, arm in enumerate(arms):
+                fitted = result["curves"].get(arm, {}).get(metric)
+                if not fitted:
+                    continue
+                limit, gain, exponent = (
+                    fitted[key]["value"] for key in ("limit", "gain", "exponent")
+                )
+                style = _style(number)
+                points = result["scores"][arm]
+                x = [budgets[b] for b in budgets if b in points]
+                y = [points[b][metric]["overall"]["value"] for b in budgets if b in points]
+                axis.plot(x, y, label=arm, **{**style, "linestyle": "none"})
+                for labels, line in ((inside, "-"), (np.geomspace(*outside, 20), "--")):
+                    curve = limit + gain * labels**-exponent
+                    axis.plot(labels, curve, color=style["color"], linestyle=line, linewidth=1.2)
+            axis.set_title(METRIC_LABELS[metric], fontsize=10)
+            _label_axis(axis, budgets)
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        return svg(figure)
+
+
 def savings_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: str = "") -> str:
     """Draw how many labels the baseline needs to match each arm.
 

@@ -19,6 +19,7 @@ from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import StudyConfig
 from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
 from mosei_ssl.study.files import write_text
+from mosei_ssl.study.parsing import dotted
 from mosei_ssl.study.results import collect_sums
 from mosei_ssl.study.versions import DECISIVE, package_versions
 
@@ -70,7 +71,7 @@ def write_report(
         Section("Summary", _summary(result, config, folds, compared)),
         Section("Scores against labels", _score_blocks(result, arms, stamp)),
         Section("Differences", _difference_blocks(result, compared, stamp)),
-        Section("Convergence and labels saved", _convergence_blocks(result, compared, stamp)),
+        Section("Convergence and labels saved", _convergence_blocks(result, arms, compared, stamp)),
         Section("Pretraining", _pretraining_blocks(out, cells, stamp)),
         Section("Design", _design_blocks(out, config, folds, chosen)),
         Section("Data", tables.data_blocks(config, folds)),
@@ -159,6 +160,11 @@ def _score_blocks(result: dict[str, Any], arms: Sequence[str], stamp: str) -> li
     ]
 
 
+def _shown(result: dict[str, Any]) -> list[str]:
+    """Metrics with figures of their own: the usual ones, and the primary one whichever it is."""
+    return list(dict.fromkeys(("mae", "accuracy", "pearson_r", result["primary"])))
+
+
 def _difference_blocks(result: dict[str, Any], compared: Sequence[str], stamp: str) -> list[Any]:
     if not result["differences"]:
         return ["No arm to compare with the baseline has a complete budget."]
@@ -168,7 +174,7 @@ def _difference_blocks(result: dict[str, Any], compared: Sequence[str], stamp: s
         "adjusted over metrics by Holm's method, those of emotions over emotions.",
         Figure(
             "differences",
-            figures.difference_figure(result, ["mae", "accuracy", "pearson_r"], stamp=stamp),
+            figures.difference_figure(result, _shown(result), stamp=stamp),
             "Differences with their intervals; the line is no difference.",
         ),
     ]
@@ -178,20 +184,33 @@ def _difference_blocks(result: dict[str, Any], compared: Sequence[str], stamp: s
     return blocks
 
 
-def _convergence_blocks(result: dict[str, Any], compared: Sequence[str], stamp: str) -> list[Any]:
+def _convergence_blocks(
+    result: dict[str, Any], arms: Sequence[str], compared: Sequence[str], stamp: str
+) -> list[Any]:
     if not result["label_savings"]:
         return ["At least two complete budgets are needed."]
     blocks: list[Any] = [
         "Curves are power laws, score = limit + gain * labels ** -exponent. The budget of "
         "convergence is the smallest from which on, at it and all larger ones, the difference "
-        "cannot be told from zero; its interval repeats that decision on every bootstrap sample. "
+        "cannot be told from zero; its interval repeats that decision on every bootstrap sample, "
+        "against half widths widened by the square root of 2, since a sample has the noise twice. "
         "Labels needed are those at which the baseline's curve has changed by the measured "
-        "difference; they end at the study's smallest and largest budget.",
+        "difference; they end at the study's smallest and largest budget, ≥ says where.",
         Figure(
             "savings",
-            figures.savings_figure(result, ["mae", "accuracy", "pearson_r"], stamp=stamp),
+            figures.savings_figure(result, _shown(result), stamp=stamp),
             f"Labels that {result['baseline']} needs to match each arm. Above the line labels are "
             "saved.",
+        ),
+        Figure(
+            "curves",
+            figures.curve_figure(
+                result,
+                [arm for arm in arms if arm in result["scores"]],
+                _shown(result),
+                stamp=stamp,
+            ),
+            "Scores (markers) and the curves fitted to them; dashed beyond the study.",
         ),
         tables.curve_table(result),
     ]
@@ -260,7 +279,9 @@ def _design_blocks(
     rows = []
     for arm in config.arms:
         trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
-        differs = {**arm.backbone, **arm.pretrain, **arm.finetune}
+        stages = {"backbone": arm.backbone, "finetune": arm.finetune}
+        # What is not pretrained does not differ in how.
+        differs = dotted(stages | ({"pretrain": arm.pretrain} if arm.pretrained else {}))
         rows.append(
             [
                 arm.name + (" (baseline)" if arm.name == config.baseline else ""),
@@ -273,11 +294,14 @@ def _design_blocks(
     header = ["arm", "pretrained", "early stopping", "differs in", "chosen by the search"]
     validation = sum(fold.validation for fold in folds)
     trials = len(config.search.trials)
+    shared = "labelled subsets and data order"
+    if not any(arm.backbone for arm in config.arms):
+        shared = f"backbone, {shared}"
     blocks: list[Any] = [
-        Table(header, rows, "Arms. All share backbone, labelled subsets and data order."),
+        Table(header, rows, f"Arms. All share {shared}, but for what they differ in."),
         f"Validation labels: {validation} over {len(folds)} fold(s). Arms with early stopping use "
-        "those of their fold, on top of the label budget, to choose the epoch; test labels are "
-        "used for nothing but the final scores.",
+        "those of their fold, on top of the label budget, to choose the epoch. "
+        + _use_of_test_labels(folds, searched=bool(trials)),
         f"Hyper-parameter search: {trials} trial(s) per arm on fold {folds[0].name}, seed "
         f"{config.seeds[0]}, {config.search.labels} labels, chosen by validation "
         f"{METRIC_LABELS[config.search.metric]}, then frozen."
@@ -303,6 +327,20 @@ def _design_blocks(
             )
         )
     return blocks
+
+
+def _use_of_test_labels(folds: Sequence[Fold], *, searched: bool) -> str:
+    """Say whether anything but the final scores has seen test labels."""
+    tested = {video for fold in folds[1:] for video in fold.test_videos}
+    seen = tested & set(folds[0].fit_videos) if searched else set()
+    if not seen:
+        return "Test labels are used for nothing but the final scores."
+    return (
+        "No training and no choice of an epoch sees test labels of its fold. The search does see "
+        f"some of other folds: {len(seen)} of the {len(tested)} test videos of the other folds are "
+        f"train or validation videos of fold {folds[0].name}, where it chose the options that all "
+        "folds use."
+    )
 
 
 def _cell_blocks(

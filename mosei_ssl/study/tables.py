@@ -162,7 +162,7 @@ def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
         rows.append(row)
     caption = f"{arm} minus {result['baseline']}, overall"
     blocks: list[Block] = [Table(["metric", *found], rows, caption)]
-    for metric in ("mae", "accuracy"):
+    for metric in dict.fromkeys((result["primary"], "mae", "accuracy")):
         rows = [
             [
                 emotion,
