@@ -3,8 +3,15 @@
 import keras
 from keras import ops
 
+from mosei_ssl.layers.fused import on_tensorflow_cpu
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.tiled_attention import tiled_attention
+
+
+def _padded_at_the_end(padding_mask):
+    """Whether every sequence has all its real timesteps before its padding."""
+    valid = ops.cast(padding_mask, "int32")
+    return ops.all(valid[:, 1:] <= valid[:, :-1])
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
@@ -68,32 +75,47 @@ class MaskedSelfAttention(keras.layers.Layer):
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
         self.seed = seed
+        self.scale = (hidden_dim // num_heads) ** -0.5
 
     def build(self, inputs_shape, padding_mask_shape=None):
         for layer in (self.query, self.key, self.value, self.output_projection):
             layer.build((None, None, self.hidden_dim))
 
     def call(self, inputs, padding_mask, training=False):
-        batch, steps = ops.shape(inputs)[:2]
-        # Flat: a dense layer on three dimensions costs a dozen small operations around its product.
-        flat = ops.reshape(inputs, (-1, self.hidden_dim))
-        query = self._split(self.query(flat), batch, steps)
-        query = query * (self.hidden_dim // self.num_heads) ** -0.5
-        key = self._split(self.key(flat), batch, steps)
-        value = self._split(self.value(flat), batch, steps)
-        if not training:
-            merged = self._attend(query, key, value, padding_mask)
-        elif keras.backend.backend() == "tensorflow":
+        if training and on_tensorflow_cpu():
             merged = ops.cond(
-                steps >= self.TILED_FROM,
-                lambda: self._attend_in_tiles(query, key, value, padding_mask),
-                lambda: self._attend(query, key, value, padding_mask),
+                ops.logical_and(
+                    ops.shape(inputs)[1] >= self.TILED_FROM, _padded_at_the_end(padding_mask)
+                ),
+                lambda: self._attend_in_tiles(inputs, padding_mask),
+                lambda: self._attend_at_once(inputs, padding_mask, self._attend),
             )
         else:
-            merged = self._attend_fused(query, key, value, padding_mask)
-        merged = ops.swapaxes(merged, 1, 2)
+            fuse = training and keras.backend.backend() != "tensorflow"
+            attend = self._attend_fused if fuse else self._attend
+            merged = self._attend_at_once(inputs, padding_mask, attend)
+        # Flat: a dense layer on three dimensions costs a dozen small operations around its product.
         outputs = self.output_projection(ops.reshape(merged, (-1, self.hidden_dim)))
-        return ops.reshape(outputs, (batch, steps, self.hidden_dim))
+        return ops.reshape(outputs, ops.shape(inputs))
+
+    def _attend_at_once(self, inputs, padding_mask, attend):
+        """[B, T, D] -> [B, T, D]."""
+        batch, steps = ops.shape(inputs)[:2]
+        flat = ops.reshape(inputs, (-1, self.hidden_dim))
+        query = self._split(self.query(flat), batch, steps) * self.scale
+        key = self._split(self.key(flat), batch, steps)
+        value = self._split(self.value(flat), batch, steps)
+        merged = ops.swapaxes(attend(query, key, value, padding_mask), 1, 2)
+        return ops.reshape(merged, (batch, steps, self.hidden_dim))
+
+    def _attend_in_tiles(self, inputs, padding_mask):
+        # One product instead of three, and the queries' scale in its kernel.
+        scaled = [(self.query, self.scale), (self.key, 1.0), (self.value, 1.0)]
+        kernel = ops.concatenate([layer.kernel * scale for layer, scale in scaled], axis=1)
+        bias = ops.concatenate([layer.bias * scale for layer, scale in scaled], axis=0)
+        kernel, bias = (ops.cast(x, inputs.dtype) for x in (kernel, bias))
+        lengths = ops.sum(ops.cast(padding_mask, "int32"), axis=1)
+        return tiled_attention(inputs, kernel, bias, lengths, self.num_heads)
 
     def _attend(self, query, key, value, padding_mask):
         """[B, heads, T, d] each -> [B, heads, T, d]."""
@@ -101,14 +123,6 @@ class MaskedSelfAttention(keras.layers.Layer):
         scores = ops.where(padding_mask[:, None, None, :], scores, self.MASKED_SCORE)
         weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
         return ops.matmul(weights, value)
-
-    def _attend_in_tiles(self, query, key, value, padding_mask):
-        steps, width = ops.shape(query)[2:]
-        query, key, value = (ops.reshape(x, (-1, steps, width)) for x in (query, key, value))
-        bias = ops.where(padding_mask, 0.0, self.MASKED_SCORE)
-        bias = ops.repeat(bias[:, None, :], self.num_heads, axis=0)
-        outputs = tiled_attention(query, key, value, bias)
-        return ops.reshape(outputs, (-1, self.num_heads, steps, width))
 
     def _attend_fused(self, query, key, value, padding_mask):
         """As the backend does it best: on a GPU under JAX, flash attention where it applies."""

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from mosei_ssl.layers.fused import gelu, normalize
 from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 from mosei_ssl.layers.seeding import derive_seed
 
@@ -91,11 +92,11 @@ class TransformerBlock(keras.layers.Layer):
         self.contract.build((None, None, self.feedforward_dim))
 
     def call(self, inputs, padding_mask, training=False):
-        attended = self.attention(self.attention_norm(inputs), padding_mask, training=training)
+        normalized = normalize(inputs, self.attention_norm, training)
+        attended = self.attention(normalized, padding_mask, training=training)
         x = inputs + self.attention_dropout(attended, training=training)
-        flat = ops.reshape(self.feedforward_norm(x), (-1, self.hidden_dim))
-        # The tanh form of gelu: the exact one has no counterpart in some export formats.
-        inner = ops.gelu(self.expand(flat), approximate=True)
+        normalized = normalize(x, self.feedforward_norm, training)
+        inner = gelu(self.expand(ops.reshape(normalized, (-1, self.hidden_dim))), training)
         outputs = ops.reshape(self.contract(inner), ops.shape(x))
         return x + self.feedforward_dropout(outputs, training=training)
 

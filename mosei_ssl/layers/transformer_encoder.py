@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from mosei_ssl.layers.fused import normalize
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
 from mosei_ssl.layers.transformer_block import TransformerBlock
@@ -97,7 +98,8 @@ class TransformerEncoder(keras.layers.Layer):
         x = self.input_dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
-        return ops.where(padding_mask[:, :, None], self.output_norm(x), 0.0)
+        x = normalize(ops.cast(x, "float32"), self.output_norm, training)
+        return ops.where(padding_mask[:, :, None], x, 0.0)
 
     @property
     def stages(self) -> list[list[keras.layers.Layer]]:

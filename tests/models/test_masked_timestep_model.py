@@ -65,13 +65,13 @@ def test_errors_by_hand():
 
 def test_loss_falls_and_beats_the_corpus_mean(backbone):
     model = MaskedTimestepModel(backbone, mask_ratio=0.3, mask_span=1, seed=3)
-    model.compile(keras.optimizers.Adam(1e-2))
+    model.compile(keras.optimizers.Adam(3e-3))
     unseen = smooth_batch(1)
     before = model.evaluate(unseen, verbose=0, return_dict=True)
     model.fit(smooth_batch(), epochs=60, batch_size=16, verbose=0)
     after = model.evaluate(unseen, verbose=0, return_dict=True)
     assert after["loss"] < 0.7 * before["loss"]
-    assert after["relative_error"] < 0.95
+    assert after["relative_error"] < 0.75
 
 
 def test_pretraining_is_repeatable_and_moves_the_shared_backbone(small_config):

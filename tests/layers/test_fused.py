@@ -1,0 +1,107 @@
+"""Fused gelu and layer normalisation give the values and gradients of their definitions."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from mosei_ssl.layers import fused
+
+
+def value_and_gradients(function, *arrays):
+    """Sum of a function's outputs times a probe, and its gradients, on this backend."""
+    probe = np.random.default_rng(9).normal(size=arrays[0].shape).astype("float32")
+
+    def total(*inputs):
+        return ops.sum(ops.cast(function(*inputs), "float32") * probe)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        value, found = jax.value_and_grad(total, argnums=tuple(range(len(arrays))))(*arrays)
+        return probe, float(value), [np.asarray(g, "float32") for g in found]
+    import tensorflow as tf
+
+    tensors = [tf.constant(array) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = total(*tensors)
+    gradients = tape.gradient(value, tensors)
+    return probe, float(value), [tf.cast(g, tf.float32).numpy() for g in gradients]
+
+
+def check(function, definition, arrays, near=1e-4):
+    """Compares with the definition in float64, and with its gradients by differences."""
+    probe, value, gradients = value_and_gradients(function, *arrays)
+    exact = [array.astype("float64") for array in arrays]
+    assert value == pytest.approx((definition(*exact) * probe).sum(), rel=near, abs=near)
+    step = 1e-5
+    for index, array in enumerate(exact):
+        for place in range(0, array.size, max(1, array.size // 20)):
+            sides = []
+            for sign in (1, -1):
+                moved = [a.copy() for a in exact]
+                moved[index].reshape(-1)[place] += sign * step
+                sides.append((definition(*moved) * probe).sum())
+            expected = (sides[0] - sides[1]) / (2 * step)
+            assert gradients[index].reshape(-1)[place] == pytest.approx(
+                expected, rel=near, abs=near
+            )
+
+
+def draw(*shape, seed=0, scale=2.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype("float32")
+
+
+def test_gelu():
+    def definition(x):
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+        return 0.5 * x * (1 + np.tanh(inner))
+
+    check(lambda x: fused.gelu(x, training=True), definition, [draw(7, 11)])
+
+
+def test_layer_normalization():
+    layer = keras.layers.LayerNormalization(epsilon=1e-3)
+    layer.build((None, None, 6))
+
+    def definition(x, gamma, beta):
+        centered = x - x.mean(-1, keepdims=True)
+        return centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-3) * gamma + beta
+
+    def function(x, gamma, beta):
+        flat = ops.reshape(ops.convert_to_tensor(x), (-1, 6))
+        epsilon = ops.convert_to_tensor(1e-3, "float32")
+        return ops.reshape(fused._layer_normalization(flat, gamma, beta, epsilon), (4, 5, 6))
+
+    check(function, definition, [draw(4, 5, 6), draw(6, seed=1), draw(6, seed=2)])
+    # Through the layer's own weights.
+    layer.gamma.assign(draw(6, seed=1))
+    layer.beta.assign(draw(6, seed=2))
+    x = draw(4, 5, 6)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(fused.normalize(ops.convert_to_tensor(x), layer, training=True)),
+        definition(x, draw(6, seed=1), draw(6, seed=2)),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.skipif(not fused.on_tensorflow_cpu(), reason="the backend's own gelu is used here")
+def test_half_precision_is_rounded_once():
+    x = draw(50, 8)
+    half = ops.cast(ops.convert_to_tensor(x), "bfloat16")
+    exact = ops.convert_to_numpy(fused.gelu(ops.cast(half, "float32"), training=True))
+    found = fused.gelu(half, training=True)
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    found = ops.convert_to_numpy(ops.cast(found, "float32"))
+    np.testing.assert_allclose(found, exact, rtol=2**-8, atol=1e-6)
+
+
+def test_products_are_summed_in_float32():
+    left, right = draw(3, 4, 5), draw(3, 4, 5, seed=1)
+    found = fused.fused_product_sum(ops.convert_to_tensor(left), ops.convert_to_tensor(right))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), (left.astype("float64") * right).sum(-1), rtol=1e-5, atol=1e-5
+    )
