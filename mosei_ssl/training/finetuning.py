@@ -19,7 +19,7 @@ from mosei_ssl.data import (
     make_training_dataset,
 )
 from mosei_ssl.errors import UserError
-from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
 from mosei_ssl.models import (
     BackboneConfig,
     EmotionModel,
@@ -33,6 +33,14 @@ from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset
 from mosei_ssl.training.run_directory import RunDirectory, write_text
 
 _log = logging.getLogger(__name__)
+
+MONITORS = (
+    "val_loss",
+    *(f"val_{metric}" for metric in METRICS),
+    *(f"val_{metric}_{emotion}" for metric in ("mae", "accuracy") for emotion in EMOTIONS),
+    "loss",
+)
+"""Scores that fine-tuning can watch."""
 
 
 def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None) -> RunDirectory:
@@ -65,6 +73,10 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
             "choose the arm: --pretrained RUN for the self-supervised one, or --from-scratch for "
             "the baseline."
         )
+    if config.monitor not in MONITORS:
+        raise UserError(
+            f"monitor {config.monitor!r} is no score; choose one of {', '.join(MONITORS)}"
+        )
     pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
     if pretrained:
         config.backbone = BackboneConfig(**pretrained.config()["backbone"])
@@ -75,16 +87,19 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
     labelled = segments.subset(chosen)
     validation = load_segments(config.data, "validation").labelled()
 
+    prepare(config.precision, config.seed)
+    # Before the run is begun: options that do not fit together then leave nothing behind.
+    model = _build(config, segments, len(labelled))
+    if pretrained:
+        _take_over(pretrained / "backbone.keras", model)
+
     run = RunDirectory(config.run).start("finetune", config, describe_dataset(segments))
     if run.finished:
+        keras.config.set_dtype_policy("float32")
         _log.info("%s has finished already", run.path)
         return run
     write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
 
-    prepare(config.precision, config.seed)
-    model = _build(config, segments, len(labelled))
-    if pretrained:
-        _take_over(pretrained / "backbone.keras", model)
     adapt(model, segments, config.data, config.seed)
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:

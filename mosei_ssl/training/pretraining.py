@@ -81,19 +81,23 @@ def pretrain(
 
 def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | None) -> RunDirectory:
     segments = load_pretraining_segments(config.data, config.splits)
+    prepare(config.precision, config.seed)
+    # Before the run is begun: options that do not fit together then leave nothing behind.
+    with devices.scope():
+        backbone = backbone_for(config.backbone, segments, config.seed)
+        model = build_pretraining_model(config.task, backbone, config.seed)
+
     run = RunDirectory(config.run)
     if devices.chief:
         run.start("pretrain", config, describe_dataset(segments))
     devices.wait()
     run.open("pretrain")
     if run.finished:
+        keras.config.set_dtype_policy("float32")
         _log.info("%s has finished already", run.path)
         return run
 
-    prepare(config.precision, config.seed)
     with devices.scope():
-        backbone = backbone_for(config.backbone, segments, config.seed)
-        model = build_pretraining_model(config.task, backbone, config.seed)
         adapt(model, segments, config.data, config.seed)
         steps = make_training_dataset(
             segments, config.data, seed=config.seed, with_labels=False

@@ -1,4 +1,6 @@
-"""Values that no training could use end as one line, before anything is read or written."""
+"""Values that no training could use end as one line and leave no run behind."""
+
+import json
 
 import pytest
 
@@ -51,3 +53,47 @@ def test_the_bounds_themselves_are_allowed(tmp_path, capsys):
     place = ["--run", str(tmp_path / "r"), "--data.data_dir", str(tmp_path / "none")]
     assert main(["finetune", "--from-scratch", *place, *line]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+@pytest.fixture
+def cut_pretraining(tmp_path):
+    """A pretraining run whose backbone was cut short."""
+    run = tmp_path / "pre"
+    run.mkdir()
+    (run / "run.json").write_text('{"format": 1, "kind": "pretrain", "state": "finished"}')
+    (run / "config.yaml").write_text(json.dumps({"backbone": {"hidden_dim": 8}}))
+    (run / "backbone.keras").write_bytes(b"PK")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "value", "message"),
+    [
+        ("pretrain", "--backbone.kind", "foo", "backbone.kind is 'foo'"),
+        ("pretrain", "--backbone.num-heads", "3", "heads"),
+        ("pretrain", "--task.name", "foo", "task.name 'foo' is unknown"),
+        ("pretrain", "--task.mask-ratio", "7", "options of pretraining task 'masked_timestep'"),
+        ("pretrain", "--splits", "[test]", "held-out speakers"),
+        ("finetune", "--backbone.kind", "foo", "backbone.kind is 'foo'"),
+        ("finetune", "--head.kind", "foo", "head.kind is 'foo'"),
+        ("finetune", "--monitor", "val_los", "'val_los' is no score; choose one of val_loss, "),
+        ("finetune", "--labels", "100000", "label budget 100000 is impossible"),
+    ],
+)
+def test_what_does_not_fit_together_leaves_no_run(
+    verb, option, value, message, synthetic_data, tmp_path, capsys
+):
+    arm = ["--from-scratch"] if verb == "finetune" else []
+    place = ["--run", str(tmp_path / "r"), "--data.data_dir", str(synthetic_data)]
+    assert main([verb, *place, option, value, *arm]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_damaged_pretraining_leaves_no_run(cut_pretraining, synthetic_data, tmp_path, capsys):
+    place = ["--run", str(tmp_path / "r"), "--data.data_dir", str(synthetic_data)]
+    assert main(["finetune", *place, "--pretrained", str(cut_pretraining)]) == 2
+    assert f"{cut_pretraining / 'backbone.keras'} is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
