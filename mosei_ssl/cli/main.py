@@ -92,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if type(error).__name__ == "CorpusError":
             return _fail(verb, error, debug)
+        if isinstance(error, OSError) and error.filename is not None:
+            return _fail(verb, UserError(f"{error.filename}: {error.strerror}."), debug)
         raise
     except KeyboardInterrupt:
         sys.stderr.write(f"\nmosei-ssl {verb}: stopped.\n")

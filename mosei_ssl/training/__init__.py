@@ -1,11 +1,26 @@
-"""Pretraining, fine-tuning and evaluation of runs."""
+"""Pretraining, fine-tuning and evaluation of runs; loaded when first used."""
 
-from mosei_ssl.training.checkpoint import Interrupted
-from mosei_ssl.training.config import FinetuneConfig, OptimizerConfig, PretrainConfig
-from mosei_ssl.training.evaluation import evaluate
-from mosei_ssl.training.finetuning import finetune
-from mosei_ssl.training.pretraining import pretrain
-from mosei_ssl.training.run_directory import RunDirectory
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosei_ssl.training.checkpoint import Interrupted
+    from mosei_ssl.training.config import FinetuneConfig, OptimizerConfig, PretrainConfig
+    from mosei_ssl.training.evaluation import evaluate
+    from mosei_ssl.training.finetuning import finetune
+    from mosei_ssl.training.pretraining import pretrain
+    from mosei_ssl.training.run_directory import RunDirectory
+
+_HOMES = {
+    "FinetuneConfig": "mosei_ssl.training.config",
+    "Interrupted": "mosei_ssl.training.checkpoint",
+    "OptimizerConfig": "mosei_ssl.training.config",
+    "PretrainConfig": "mosei_ssl.training.config",
+    "RunDirectory": "mosei_ssl.training.run_directory",
+    "evaluate": "mosei_ssl.training.evaluation",
+    "finetune": "mosei_ssl.training.finetuning",
+    "pretrain": "mosei_ssl.training.pretraining",
+}
 
 __all__ = [
     "FinetuneConfig",
@@ -17,3 +32,10 @@ __all__ = [
     "finetune",
     "pretrain",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # To say what is wrong with a command takes its options alone; TensorFlow takes seconds.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,26 @@ def test_terminal_is_free_of_the_native_librarys_notes(tmp_path):
     assert done.returncode == 2
     assert "oneDNN" not in done.stderr
     assert "no prepared dataset" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+def test_a_typing_error_does_not_wait_for_tensorflow(verb):
+    script = (
+        "import sys; from mosei_ssl.cli import main; "
+        f"assert main(['{verb}', '--run', 'r', '--epoch', '3']) == 2; "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "(nearest: --epochs)" in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_one_line(monkeypatch, capsys):
+    def run(parser, options):
+        Path(options.directory).read_text()
+
+    monkeypatch.setattr("mosei_ssl.cli.verify.run", run)
+    assert main(["verify", "/no/such/file"]) == 2
+    assert (
+        capsys.readouterr().err == "mosei-ssl verify: /no/such/file: No such file or directory.\n"
+    )
