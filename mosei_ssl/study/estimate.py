@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import multiprocessing
 import os
-import resource
 import shutil
 import time
 from collections import Counter
@@ -21,6 +21,7 @@ from rich.text import Text
 from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import StudyConfig
+from mosei_ssl.study.memory import peak_memory_mb
 from mosei_ssl.study.workers import environment
 
 _STEPS = 6
@@ -35,7 +36,7 @@ class Measured:
         step: Seconds per training step.
         steps_per_epoch: Steps of an epoch over the whole train split.
         validation: Seconds per look at the validation split.
-        disk_mb: Size of a finished run's weights.
+        disk_mb: Size of a finished run's model files.
         memory_mb: Peak memory of the process.
     """
 
@@ -61,7 +62,12 @@ def measure(kind: str, options: dict[str, Any]) -> Measured:
         >>> measure("pretrain", cell.options["run"]).step  # doctest: +SKIP
         0.04
     """
-    from mosei_ssl.data import load_segments, make_evaluation_dataset, make_training_dataset
+    from mosei_ssl.data import (
+        load_pretraining_segments,
+        load_segments,
+        make_evaluation_dataset,
+        make_training_dataset,
+    )
     from mosei_ssl.models import EmotionModel, build_pretraining_model
     from mosei_ssl.study.parsing import build
     from mosei_ssl.training import FinetuneConfig, PretrainConfig
@@ -74,15 +80,23 @@ def measure(kind: str, options: dict[str, Any]) -> Measured:
         config = build(PretrainConfig, options, fixed={"run": ""})
     else:
         config = build(FinetuneConfig, options, fixed={"run": "", "pretrained": None})
-    segments = load_segments(config.data, "train").labelled()
+    if kind == "pretrain":
+        segments = load_pretraining_segments(config.data, config.splits)
+    else:
+        segments = load_segments(config.data, "train").labelled()
     validation = load_segments(config.data, "validation")
     prepare(config.precision, config.seed)
     backbone = backbone_for(config.backbone, segments, config.seed)
     if kind == "pretrain":
         model = build_pretraining_model(config.task, backbone, config.seed)
         model.compile(optimizer=make_optimizer(config.optimizer, 100))
+        # The backbone has a file of its own beside that of the task.
+        parameters = model.count_params() + backbone.count_params()
     else:
         model = EmotionModel(backbone, dataclasses.asdict(config.head), config.seed)
+        parameters = model.count_params()
+        if config.freeze_backbone:
+            model.freeze_backbone()
         model.compile(optimizer=make_optimizer(config.optimizer, 100), loss=model.loss_function)
     data = make_training_dataset(
         segments, config.data, seed=config.seed, with_labels=kind != "pretrain"
@@ -115,9 +129,46 @@ def measure(kind: str, options: dict[str, Any]) -> Measured:
         step=seconds,
         steps_per_epoch=data.steps_per_epoch,
         validation=look,
-        disk_mb=model.count_params() * 4 / 1e6,
-        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        disk_mb=parameters * 4 / 1e6,
+        memory_mb=peak_memory_mb(),
     )
+
+
+# What a step costs depends on none of these.
+_FREE = (
+    "seed",
+    "labels",
+    "epochs",
+    "min_steps_per_epoch",
+    "patience",
+    "keep_best",
+    "monitor",
+    "from_scratch",
+    "weight_prior",
+    "optimizer",
+)
+
+
+def cost_key(cell: Cell) -> str:
+    """Name what a training's steps cost the same for.
+
+    Args:
+        cell: A cell that trains.
+
+    Returns:
+        Text, the same for cells of which one measurement stands for all; folds are taken to be
+        alike.
+
+    Example:
+        >>> cost_key(cell)  # doctest: +SKIP
+    """
+    options = {key: value for key, value in cell.options["run"].items() if key not in _FREE}
+    options["data"] = {k: v for k, v in options["data"].items() if k != "dataset"}
+    return f"{_stage(cell)} {json.dumps(options, sort_keys=True)}"
+
+
+def _stage(cell: Cell) -> str:
+    return "pretrain" if cell.kind == "pretrain" else "train"
 
 
 def _measure_apart(kind: str, options: dict[str, Any], threads: int) -> Measured:
@@ -158,11 +209,11 @@ def estimate_table(
     Example:
         >>> estimate_table(config, folds, cells, Path("study"), 2)  # doctest: +SKIP
     """
-    measured = {}
-    for kind in ("pretrain", "train"):
-        sample = next((cell for cell in cells if cell.kind == kind), None)
-        if sample is not None:
-            measured[kind] = _measure_apart(kind, sample.options["run"], config.threads)
+    measured: dict[str, Measured] = {}
+    for cell in cells:
+        if "run" in cell.options and cost_key(cell) not in measured:
+            found = _measure_apart(_stage(cell), cell.options["run"], config.threads)
+            measured[cost_key(cell)] = found
     of_fold = {fold.name: fold for fold in folds}
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
@@ -172,20 +223,19 @@ def estimate_table(
         table.add_column(column, justify="left" if column in ("kind", "arm") else "right")
     total, disk = 0.0, 0.0
     for (kind, arm, budget), group in groups.items():
-        done = sum(cell.finished(out) is not None for cell in group)
-        each = cell_seconds(group[0], of_fold[group[0].fold], measured)
-        size = _cell_disk(group[0], of_fold[group[0].fold], measured)
-        rest = len(group) - done
-        total, disk = total + each * rest, disk + size * rest
+        rest = [cell for cell in group if cell.finished(out) is None]
+        seconds = sum(cell_seconds(cell, of_fold[cell.fold], measured) for cell in rest)
+        size = sum(_cell_disk(cell, of_fold[cell.fold], measured) for cell in rest)
+        total, disk = total + seconds, disk + size
         table.add_row(
             kind,
             arm,
             budget,
             str(len(group)),
-            str(done),
-            f"{each:.1f}",
-            f"{each * rest / 3600:.2f}",
-            f"{size * rest:.1f}",
+            str(len(group) - len(rest)),
+            f"{seconds / len(rest):.1f}" if rest else "-",
+            f"{seconds / 3600:.2f}",
+            f"{size:.1f}",
         )
     memory = max((m.memory_mb for m in measured.values()), default=0.0)
     free = shutil.disk_usage(_existing(out)).free / 1e6
@@ -199,9 +249,17 @@ def estimate_table(
         f"{config.threads} thread(s), {total / 3600:.2f} h of work",
         f"memory: about {memory * workers:.0f} MB ({memory:.0f} MB each worker)",
         f"disk: about {disk:.0f} MB at {out} ({free:.0f} MB free)",
+        *_frame_cache(config),
         "Measured on a few steps; early stopping may end trainings sooner.",
     ]
     return Group(table, *(Text(line) for line in lines))
+
+
+def _frame_cache(config: StudyConfig) -> list[str]:
+    """Size of the frames kept on disk; finding the folds has written all that a study needs."""
+    root = Path(config.data.cache_dir or Path(config.data.data_dir) / "frame_cache")
+    size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) / 1e6
+    return [f"frame cache: {size:.0f} MB at {root}, written already"] if size else []
 
 
 def _existing(folder: Path) -> Path:
@@ -217,7 +275,7 @@ def cell_seconds(cell: Cell, fold: Fold, measured: dict[str, Measured]) -> float
     Args:
         cell: The cell.
         fold: Its fold.
-        measured: Costs of "pretrain" and "train".
+        measured: Costs by `cost_key`.
 
     Returns:
         Seconds.
@@ -232,7 +290,7 @@ def cell_seconds(cell: Cell, fold: Fold, measured: dict[str, Measured]) -> float
     if cell.kind == "classical":
         # Support vector regression grows with the square of the labels.
         return 1.0 + 6e-7 * labels**2 + 2e-4 * labels
-    cost = measured["pretrain" if cell.kind == "pretrain" else "train"]
+    cost = measured[cost_key(cell)]
     options = cell.options["run"]
     steps = cost.steps_per_epoch
     if cell.kind != "pretrain":
@@ -247,5 +305,5 @@ def _cell_disk(cell: Cell, fold: Fold, measured: dict[str, Measured]) -> float:
         return (fold.train + fold.test) * (4 * 74 + 6 + 20) * 4 / 1e6
     if cell.kind == "classical":
         return predictions * 5
-    cost = measured["pretrain" if cell.kind == "pretrain" else "train"]
+    cost = measured[cost_key(cell)]
     return cost.disk_mb * 1.1 + 0.3 + (0.0 if cell.kind == "pretrain" else predictions)

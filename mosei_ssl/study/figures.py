@@ -235,7 +235,8 @@ def curve_figure(
     """
     budgets = result["budgets"]
     values = list(budgets.values())
-    inside, outside = np.geomspace(min(values), max(values), 60), max(values) * np.array([1, 4.0])
+    inside = np.geomspace(min(values), max(values), 60)
+    outside = np.geomspace(max(values), 4 * max(values), 20)
     with mpl.rc_context(_SETTINGS):
         figure, axes = _new(len(metrics), 1, 4.0 * len(metrics), 3.1, stamp)
         for axis, metric in zip(axes.flat, metrics, strict=True):
@@ -251,7 +252,7 @@ def curve_figure(
                 x = [budgets[b] for b in budgets if b in points]
                 y = [points[b][metric]["overall"]["value"] for b in budgets if b in points]
                 axis.plot(x, y, label=arm, **{**style, "linestyle": "none"})
-                for labels, line in ((inside, "-"), (np.geomspace(*outside, 20), "--")):
+                for labels, line in ((inside, "-"), (outside, "--")):
                     curve = limit + gain * labels**-exponent
                     axis.plot(labels, curve, color=style["color"], linestyle=line, linewidth=1.2)
             axis.set_title(METRIC_LABELS[metric], fontsize=10)

@@ -124,8 +124,9 @@ def run_study(
     _check_same(out, description)
     preparation = preparation_cells(config, folds)
     if dry_run:
-        unsearched = grid_cells(config, folds, budgets, {})
-        console.print(estimate_table(config, folds, [*preparation, *unsearched], out, workers))
+        chosen, _ = _best_trials(config, preparation, out)
+        cells = [*preparation, *grid_cells(config, folds, budgets, chosen)]
+        console.print(estimate_table(config, folds, cells, out, workers))
         return StudyResult(out, 0, {}, None)
     with _exclusive(out):
         _write_description(out, config, description)
@@ -363,9 +364,19 @@ def choose_trials(config: StudyConfig, cells: Sequence[Cell], out: Path) -> dict
         >>> choose_trials(config, cells, out)  # doctest: +SKIP
         {'ssl': 1, 'baseline': 0}
     """
-    if not config.search.trials:
-        return {}
-    chosen, table = {}, []
+    chosen, table = _best_trials(config, cells, out)
+    if table:
+        content = {"chosen": chosen, "metric": config.search.metric, "trials": table}
+        write_json(out / "search.json", content)
+    return chosen
+
+
+def _best_trials(
+    config: StudyConfig, cells: Sequence[Cell], out: Path
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """The best trial of each arm that has one, and all trials with their scores."""
+    chosen: dict[str, int] = {}
+    table: list[dict[str, Any]] = []
     metric = config.search.metric
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     for arm in config.arms:
@@ -381,8 +392,7 @@ def choose_trials(config: StudyConfig, cells: Sequence[Cell], out: Path) -> dict
                 scores.append((sign * value, cell.trial))
         if scores:
             chosen[arm.name] = min(scores)[1]
-    write_json(out / "search.json", {"chosen": chosen, "metric": metric, "trials": table})
-    return chosen
+    return chosen, table
 
 
 def _without_choice(

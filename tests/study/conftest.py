@@ -1,5 +1,9 @@
 """Planted studies: predictions whose truth is known by construction."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -66,3 +70,22 @@ def as_sums(predictions):
 def planted():
     """Functions that make planted predictions and their sums."""
     return planted_study, as_sums
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory):
+    """A folder of "speech", its twin "synthetic-a" that owns up to being made up, and another.
+
+    The twin has the same folds; "synthetic-b" has the same videos in other folds.
+    """
+    import tfds_mosei
+
+    data = tmp_path_factory.mktemp("corpora")
+    for name, size in (("synthetic-a", 6), ("synthetic-b", 8)):
+        made = Path(tfds_mosei.build("synthetic", data_dir=data, size=size).data_dir)
+        made.parent.rename(made.parent.with_name(name))
+    folder = data / "tfds_mosei"
+    shutil.copytree(folder / "synthetic-a", folder / "speech")
+    (metadata,) = (folder / "speech").rglob("metadata.json")
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "synthetic": False}))
+    return data

@@ -1,9 +1,5 @@
 """Folds from prepared datasets, and what may be pretrained on beside them."""
 
-import json
-import shutil
-from pathlib import Path
-
 import pytest
 
 from mosei_ssl.data import DataConfig, load_pretraining_segments, load_segments
@@ -11,25 +7,6 @@ from mosei_ssl.errors import UserError
 from mosei_ssl.study import StudyConfig
 from mosei_ssl.study.config import ArmConfig
 from mosei_ssl.study.folds import prepare_folds
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory):
-    """A folder of "speech", its twin "synthetic-a" that owns up to being made up, and another.
-
-    The twin has the same folds; "synthetic-b" has the same videos in other folds.
-    """
-    import tfds_mosei
-
-    data = tmp_path_factory.mktemp("corpora")
-    for name, size in (("synthetic-a", 6), ("synthetic-b", 8)):
-        made = Path(tfds_mosei.build("synthetic", data_dir=data, size=size).data_dir)
-        made.parent.rename(made.parent.with_name(name))
-    folder = data / "tfds_mosei"
-    shutil.copytree(folder / "synthetic-a", folder / "speech")
-    (metadata,) = (folder / "speech").rglob("metadata.json")
-    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "synthetic": False}))
-    return data
 
 
 def study(corpora, extra=(), splits=("train",)):
