@@ -121,7 +121,7 @@ def main() -> None:
         options.batch, options.length, options.hidden, options.layers = 4, 40, 16, 1
         options.steps, options.repeats = 2, 2
     runs: dict[str, tuple[str, Callable[[int], None]]] = {}
-    frames, mask = make_batch(options.batch, options.length)
+    frames, mask = make_batch(options.batch, options.length, 0.5)
     size = Size(options.hidden, options.layers, 4, 2 * options.hidden, dropout=options.dropout)
     if importlib.util.find_spec("torch"):
         for precision in ("float32", "bfloat16"):

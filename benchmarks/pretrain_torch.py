@@ -32,13 +32,13 @@ VARIANTS = {
 }
 
 
-def make_batch(batch: int, steps: int):
-    """Standardised frames and a mask of lengths between half and all of `steps`."""
+def make_batch(batch: int, steps: int, shortest: float):
+    """Standardised frames and a mask of lengths between a share of `steps` and all."""
     import numpy as np
 
     rng = np.random.default_rng(0)
     frames = rng.normal(size=(batch, steps, 74)).astype("float32")
-    mask = np.arange(steps) < rng.integers(steps // 2, steps + 1, size=(batch, 1))
+    mask = np.arange(steps) < rng.integers(round(shortest * steps), steps + 1, size=(batch, 1))
     mask[0] = True
     return frames, mask
 
@@ -159,6 +159,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps per turn")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=500)
+    parser.add_argument(
+        "--shortest", type=float, default=0.5, help="shortest segment, as a share of the length"
+    )
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--serve", choices=["ours", "torch"], help=argparse.SUPPRESS)
@@ -193,7 +196,7 @@ class Side:
 
     def __init__(self, side: str, options: argparse.Namespace):
         command = [sys.executable, __file__, "--serve", side]
-        for name in ("cores", "batch", "length", "dropout"):
+        for name in ("cores", "batch", "length", "shortest", "dropout"):
             command += [f"--{name}", str(getattr(options, name))]
         self.process = subprocess.Popen(
             [*command, "--variants", *_of(side, options)],
@@ -215,7 +218,7 @@ class Side:
 def serve(options: argparse.Namespace) -> None:
     """One side: builds its variants, then answers requests "variant,steps" with seconds a step."""
     size = Size(dropout=options.dropout)
-    frames, mask = make_batch(options.batch, options.length)
+    frames, mask = make_batch(options.batch, options.length, options.shortest)
     runs = {}
     for name in options.variants:
         side, precision, compiled = VARIANTS[name]
@@ -244,7 +247,8 @@ def report(options, times: dict[str, list[float]], peak: dict[str, dict]) -> Non
     flops = size.flops(options.batch, options.length)
     print(
         f"\n{options.cores} core(s), dropout {options.dropout}, {options.repeats} repeats of "
-        f"{options.steps} steps, batch [{options.batch}, {options.length}, 74]"
+        f"{options.steps} steps, batch [{options.batch}, {options.length}, 74], lengths from "
+        f"{options.shortest:.0%}"
     )
     print(
         "| variant | ms per step: median (range) | frames/s | over torch float32 | GFLOP/s "

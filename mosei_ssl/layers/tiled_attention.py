@@ -119,5 +119,6 @@ def _heads(projected: Any, num_heads: int) -> list[tuple]:
     """[L, 3 D] -> query, key and value [L, D / heads] of each head."""
     import tensorflow as tf
 
-    parts = tf.split(projected, 3 * num_heads, axis=1)
+    shape = [-1, 3 * num_heads, projected.shape[-1] // (3 * num_heads)]
+    parts = tf.unstack(tf.transpose(tf.reshape(projected, shape), [1, 0, 2]))
     return [tuple(parts[kind * num_heads + head] for kind in range(3)) for head in range(num_heads)]
