@@ -75,7 +75,7 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
         )
     if config.monitor not in MONITORS:
         raise UserError(
-            f"monitor {config.monitor!r} is no score; choose one of {', '.join(MONITORS)}"
+            f"monitor: there is no score named {config.monitor!r}; there are {', '.join(MONITORS)}"
         )
     pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
     if pretrained:
@@ -190,7 +190,9 @@ def load_model(path: Path) -> keras.Model:
     if not path.is_file():
         raise UserError(f"{path} is missing: repeat the run that writes it.")
     if not is_whole(path):
-        raise UserError(f"{path} is damaged or cut short: repeat the run that writes it.")
+        raise UserError(
+            f"{path} cannot be read (damaged or cut short): repeat the run that writes it."
+        )
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

@@ -104,4 +104,4 @@ def test_a_model_cut_short_is_called_damaged(scored, synthetic_data, capsys):
     (run / "model.keras").write_bytes(whole[: len(whole) // 2])
     assert main(["evaluate", "--run", str(run), "--data-dir", str(synthetic_data)]) == 2
     error = capsys.readouterr().err
-    assert f"{run / 'model.keras'} is damaged or cut short" in error
+    assert f"{run / 'model.keras'} cannot be read (damaged or cut short)" in error

@@ -76,7 +76,7 @@ def cut_pretraining(tmp_path):
         ("pretrain", "--splits", "[test]", "held-out speakers"),
         ("finetune", "--backbone.kind", "foo", "backbone.kind is 'foo'"),
         ("finetune", "--head.kind", "foo", "head.kind is 'foo'"),
-        ("finetune", "--monitor", "val_los", "'val_los' is no score; choose one of val_loss, "),
+        ("finetune", "--monitor", "val_los", "no score named 'val_los'; there are val_loss, "),
         ("finetune", "--labels", "100000", "label budget 100000 is impossible"),
     ],
 )
@@ -95,5 +95,5 @@ def test_what_does_not_fit_together_leaves_no_run(
 def test_a_damaged_pretraining_leaves_no_run(cut_pretraining, synthetic_data, tmp_path, capsys):
     place = ["--run", str(tmp_path / "r"), "--data.data_dir", str(synthetic_data)]
     assert main(["finetune", *place, "--pretrained", str(cut_pretraining)]) == 2
-    assert f"{cut_pretraining / 'backbone.keras'} is damaged" in capsys.readouterr().err
+    assert f"{cut_pretraining / 'backbone.keras'} cannot be read" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
