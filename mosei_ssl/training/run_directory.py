@@ -4,7 +4,6 @@ import dataclasses
 import importlib.metadata
 import json
 import logging
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from mosei_ssl.errors import UserError
+from mosei_ssl.training.storage import write_text
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ FORMAT = 1
 
 _PACKAGES = ("mosei_ssl", "tensorflow", "keras", "tensorflow-datasets", "numpy", "h5py")
 _FREE_BYTES = 256 * 2**20
+_PROBE = ".probe"
 
 
 class RunDirectory:
@@ -75,35 +76,71 @@ class RunDirectory:
             UserError: the directory holds something else, or cannot be written.
         """
         options = _options(config)
-        if (self.path / "run.json").exists():
-            self.open(kind)
-            changed = _changed(options, yaml.safe_load((self / "config.yaml").read_text()))
-            if changed:
-                raise UserError(
-                    f"{self.path} holds a run with other options ({', '.join(changed)}). "
-                    "Give the same options to resume it, or another --run."
-                )
-            if self.info["dataset"]["fingerprint"] != dataset["fingerprint"]:
-                raise UserError(
-                    f"{self.path} was trained on dataset {self.info['dataset']['fingerprint']}, "
-                    f"not on {dataset['fingerprint']}. Give another --run."
-                )
-            return self
-        if self.path.exists() and any(self.path.iterdir()):
-            raise UserError(f"{self.path} is not empty and holds no run: give another --run.")
-        self._check_writable()
-        self.info = {
-            "format": FORMAT,
-            "kind": kind,
-            "state": "running",
-            "seed": options["seed"],
-            "dataset": dataset,
-            "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
-            "versions": {"python": sys.version.split()[0], **_versions()},
-        }
-        write_text(self / "config.yaml", yaml.safe_dump(options, sort_keys=False))
-        self._save()
+        try:
+            if self._holds_run(kind):
+                self._check_same(options, dataset)
+                if not self.finished:
+                    self._check_storage()
+                return self
+            self._check_storage()
+            self.info = {
+                "format": FORMAT,
+                "kind": kind,
+                "state": "running",
+                "seed": options["seed"],
+                "dataset": dataset,
+                "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
+                "versions": {"python": sys.version.split()[0], **_versions()},
+            }
+            # In this order: a run.json alone is a run cut off here, a config.yaml alone may be a
+            # user's own.
+            self._save()
+            write_text(self / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from None
         return self
+
+    def _holds_run(self, kind: str) -> bool:
+        """Whether there is a run to go on with; a UserError if there is something else."""
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            raise UserError(f"{self.path} is a file: give another --run.")
+        names = {file.name for file in self.path.iterdir()}
+        if "run.json" in names:
+            self.open(kind)
+            if "config.yaml" in names:
+                return True
+            if self.finished or any(self.checkpoints.glob("*")):
+                raise UserError(
+                    f"{self.path} holds a run whose config.yaml is gone: give another --run."
+                )
+            return False
+        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
+            names.discard("checkpoints")
+        # A run cut off at its very start leaves no more than this.
+        if names - {_PROBE, f"{_PROBE}.tmp", "run.json.tmp"}:
+            raise UserError(f"{self.path} is not empty and holds no run: give another --run.")
+        return False
+
+    def _check_same(self, options: dict[str, Any], dataset: dict[str, Any]) -> None:
+        try:
+            before = self.config()
+            changed = _changed(options, before)
+        except (yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError):
+            raise UserError(
+                f"{self / 'config.yaml'} is damaged: delete the run and repeat it."
+            ) from None
+        if changed:
+            raise UserError(
+                f"{self.path} holds a run with other options ({', '.join(changed)}). "
+                "Give the same options to resume it, or another --run."
+            )
+        if self.info["dataset"]["fingerprint"] != dataset["fingerprint"]:
+            raise UserError(
+                f"{self.path} was trained on dataset {self.info['dataset']['fingerprint']}, "
+                f"not on {dataset['fingerprint']}. Give another --run."
+            )
 
     def open(self, kind: str | None = None) -> "RunDirectory":
         """Read an existing run.
@@ -119,8 +156,10 @@ class RunDirectory:
             raise UserError(f"{self.path} is not a run directory: {file.name} is missing.")
         try:
             self.info = json.loads(file.read_text())
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file} is damaged ({error}): delete the run and repeat it.") from None
+        except OSError as error:
+            raise UserError(f"cannot read {file}: {error.strerror}") from None
         if not isinstance(self.info, dict):
             raise UserError(f"{file} is damaged (no JSON object): delete the run and repeat it.")
         if self.info.get("format") != FORMAT:
@@ -171,30 +210,19 @@ class RunDirectory:
     def _save(self) -> None:
         write_text(self / "run.json", json.dumps(self.info, indent=2) + "\n")
 
-    def _check_writable(self) -> None:
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_text(self / ".probe", "")
-            (self / ".probe").unlink()
-        except OSError as error:
-            raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from None
-        free = shutil.disk_usage(self.path).free
+    def _check_storage(self) -> None:
+        """Make the directory, if there is room for a run and it can be written."""
+        place = self.path.absolute()
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
         if free < _FREE_BYTES:
             raise UserError(
                 f"only {free / 2**20:.0f} MiB are free at {self.path}; a run needs "
                 f"{_FREE_BYTES / 2**20:.0f} MiB: free some space or give another --run."
             )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+        write_text(self / _PROBE, "")
+        (self / _PROBE).unlink()
 
 
 def _options(config: Any) -> dict[str, Any]:

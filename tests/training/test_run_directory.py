@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import os
+import shutil
 
+import keras
 import pytest
 
 from mosei_ssl.errors import UserError
+from mosei_ssl.training.pretraining import save_model
 from mosei_ssl.training.run_directory import RunDirectory
 
 DATASET = {"name": "covarep-1", "version": "1.0.0", "fingerprint": "aaaa"}
@@ -68,10 +72,113 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_place_that_cannot_be_written_is_told_before_training(tmp_path):
+def start(path):
+    return RunDirectory(path).start("pretrain", Options(str(path)), DATASET)
+
+
+@pytest.mark.parametrize("place", ["file", "file/run", "x" * 300])
+def test_a_place_that_cannot_be_written_is_told_before_training(tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
-        RunDirectory(tmp_path / "file" / "run").start("pretrain", Options("x"), DATASET)
+    with pytest.raises(UserError, match=r"cannot write to|is a file"):
+        start(tmp_path / place)
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_place_without_permission_is_told_at_the_start_and_when_resuming(
+    tmp_path, monkeypatch, begun
+):
+    if begun:
+        start(tmp_path / "run")
+
+    def refuse(descriptor):
+        raise PermissionError(13, "Permission denied")
+
+    # As root, who may run these tests, nothing is without permission.
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=r"cannot write to .*run: Permission denied"):
+        start(tmp_path / "run")
+
+
+def test_too_little_space_is_told_and_once_there_is_some_the_run_begins(tmp_path, monkeypatch):
+    path, usage = tmp_path / "runs" / "run", shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=3 * 2**20))
+    message = "only 3 MiB are free at .*run; a run needs 256 MiB"
+    with pytest.raises(UserError, match=message):
+        start(path)
+    assert not path.parent.exists()
+    monkeypatch.undo()
+    assert start(path).info["state"] == "running"
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=3 * 2**20))
+    with pytest.raises(UserError, match=message):
+        start(path)
+    RunDirectory(path).open().finish()
+    assert start(path).finished
+
+
+@pytest.mark.parametrize("last", [".probe", ".probe.tmp", "run.json.tmp", "run.json"])
+def test_a_run_killed_while_it_starts_can_be_started_again(tmp_path, monkeypatch, last):
+    path = tmp_path / "run"
+    replace = os.replace
+
+    class Killed(BaseException):
+        pass
+
+    def stop(temporary, target):
+        if f"{target.name}.tmp" == last:
+            raise Killed
+        replace(temporary, target)
+        if target.name == last:
+            raise Killed
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(Killed):
+        start(path)
+    monkeypatch.undo()
+    assert [f.name for f in path.iterdir()] == [last]
+    start(path)
+    assert start(path).config()["rate"] == 0.1
+
+
+def test_a_folder_with_a_users_own_options_is_no_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("rate: 0.5\n")
+    with pytest.raises(UserError, match="not empty and holds no run"):
+        start(tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == "rate: 0.5\n"
+
+
+@pytest.mark.parametrize("content", ["{", "text", "\xff"])
+def test_damaged_options_are_told(tmp_path, content):
+    start(tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"config\.yaml is damaged"):
+        start(tmp_path / "run")
+
+
+def test_a_run_is_not_called_finished_before_its_files_are_on_disk(tmp_path, monkeypatch):
+    run = start(tmp_path / "run")
+    synced, replace, fsync = [], os.replace, os.fsync
+
+    def noting_fsync(descriptor):
+        synced.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        fsync(descriptor)
+
+    def noting_replace(temporary, target):
+        synced.append(("rename", target.name))
+        replace(temporary, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    save_model(keras.Sequential([keras.layers.Input((1,))]), run / "backbone.keras")
+    run.finish()
+    assert synced == [
+        ("sync", "partial-backbone.keras"),
+        ("rename", "backbone.keras"),
+        ("sync", "run"),
+        ("sync", "run.json.tmp"),
+        ("rename", "run.json"),
+        ("sync", "run"),
+    ]
 
 
 def test_the_wrong_kind_and_an_unfinished_run_are_told(tmp_path):

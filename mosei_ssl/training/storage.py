@@ -1,0 +1,111 @@
+"""Files that are whole or absent whatever happens, and a full disk told in one message."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.stopping import Interrupted
+
+# Messages, not classes: TensorFlow, HDF5 and Python each raise an error of their own.
+_REASONS = [
+    os.strerror(number)
+    for number in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EIO,
+    )
+]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part.
+
+    Args:
+        path: the file; its folder is made.
+        content: what it is to hold.
+
+    Raises:
+        OSError: it cannot be written; an old file stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+        put_in_place(temporary, path)
+    except OSError:
+        # On a full disk every byte counts.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a complete file, so that after a loss of power the name has the whole content.
+
+    Args:
+        temporary: the file, complete and closed.
+        path: its name from now on, in the same folder.
+    """
+    # A rename may reach the disk before the content does, and only the folder knows of it.
+    _to_disk(temporary)
+    os.replace(temporary, path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def storage_errors_told(place: Path, saved: Callable[[], str]) -> Iterator[None]:
+    """Turn what a full, unwritable or vanished disk raises into a message for the user.
+
+    Args:
+        place: what is written to.
+        saved: tells what is safe, as a sentence without its full stop.
+
+    Raises:
+        UserError: writing failed.
+
+    Example:
+        >>> with storage_errors_told(Path("runs/pre"), lambda: "Nothing was written"):
+        ...     pass
+    """
+    try:
+        yield
+    except (UserError, Interrupted):
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise UserError(
+            f"cannot write to {place}: {reason}. {saved()}. Make room, or make it writable, and "
+            "give the same command again to go on."
+        ) from error
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """Why storage failed, also if the error came up while a first one was handled."""
+    while error is not None:
+        for reason in _REASONS:
+            if reason in str(error):
+                return reason
+        error = error.__cause__ or error.__context__
+    return None
