@@ -107,7 +107,8 @@ class BatchPlan:
     """The batches of every epoch, as a pure function of (seed, epoch, step).
 
     An epoch holds every segment at least once. All batches have the same number of segments;
-    the few places left over in an epoch are filled with segments drawn again at random.
+    the few places left over in an epoch are filled with segments drawn again at random, of each
+    bucket the same number in every epoch, so that all epochs have batches of the same shapes.
     A bucket's leftovers move on into the next longer bucket, so no segment is dropped.
 
     Args:
@@ -155,6 +156,10 @@ class BatchPlan:
         self._seed = seed
         self.batch_size = config.batch_size
         self.steps_per_epoch = max(min_steps, -(-len(self._lengths) // config.batch_size))
+        self._passes, left = divmod(self.steps_per_epoch * self.batch_size, len(self._lengths))
+        # As the corpus is spread over the buckets, so are those that fill the places left.
+        spread = ((np.arange(left) + 0.5) * len(self._lengths) / max(1, left)).astype(int)
+        self._fill = np.unique(np.sort(self._bucket)[spread], return_counts=True)
 
     def epoch(self, epoch: int) -> list[BatchSpec]:
         """List the batches of one epoch, in order.
@@ -166,10 +171,13 @@ class BatchPlan:
             `steps_per_epoch` batches.
         """
         rng = np.random.default_rng([0x626174, self._seed, epoch])
-        places = self.steps_per_epoch * self.batch_size
-        passes = -(-places // len(self._lengths))
-        drawn = np.concatenate([rng.permutation(len(self._lengths)) for _ in range(passes)])
-        drawn = drawn[:places]
+        drawn = np.concatenate(
+            [rng.permutation(len(self._lengths)) for _ in range(self._passes)]
+            + [
+                rng.permutation(np.flatnonzero(self._bucket == bucket))[:count]
+                for bucket, count in zip(*self._fill, strict=True)
+            ]
+        )
         # Stable: the random order survives within a bucket, and leftovers of one bucket
         # become the first of the next.
         drawn = drawn[np.argsort(self._bucket[drawn], kind="stable")]

@@ -73,6 +73,19 @@ def test_epochs_differ_and_are_a_pure_function_of_the_seed():
     assert order(0, 3) != order(1, 3)
 
 
+@pytest.mark.parametrize(("count", "min_steps"), [(40, 1), (107, 1), (64, 1), (13, 7)])
+def test_all_epochs_have_batches_of_the_same_shapes(count, min_steps):
+    lengths = np.random.default_rng(count).integers(10, 500, count)
+    batches = BatchPlan(
+        lengths, DataConfig(batch_size=16, padding_target=0.02), 0, min_steps=min_steps
+    )
+    shapes = [sorted(spec.padded_length for spec in batches.epoch(epoch)) for epoch in range(30)]
+    assert all(found == shapes[0] for found in shapes)
+    # What fills the places left is another draw in each epoch.
+    drawn = {tuple(sorted(np.concatenate([s.indices for s in batches.epoch(e)]))) for e in (0, 1)}
+    assert len(drawn) == (1 if count == 64 else 2)
+
+
 def test_long_segments_give_another_window_each_epoch():
     batches = plan([1000, 1000], batch_size=2, max_frames=100)
     starts = {int(s.starts[0]) for epoch in range(20) for s in batches.epoch(epoch)}
