@@ -103,7 +103,7 @@ def test_alteration_counts_exactly_what_was_altered(backbone):
     assert np.nanstd(rest, axis=2).max() == 0
 
 
-def test_autoencoder_computes_on_the_seen_timesteps_only(backbone):
+def test_autoencoder_computes_on_the_seen_timesteps_only(backbone, monkeypatch):
     model = build("masked_autoencoder", backbone, mask_ratio=0.75, mask_span=2)
     mask = np.arange(40) < np.array([[40], [16], [2], [5]])
     seen, room = model.draw(keras.ops.convert_to_tensor(mask), training=True)
@@ -114,6 +114,18 @@ def test_autoencoder_computes_on_the_seen_timesteps_only(backbone):
     assert seen[2].sum() == 2
     assert 1 <= seen[3].sum() <= 2
     assert not (seen & ~mask).any()
+    received, call = [], type(backbone.encoder).call
+
+    def encode(self, frames, *arguments, **options):
+        received.append(tuple(frames.shape))
+        return call(self, frames, *arguments, **options)
+
+    monkeypatch.setattr(type(backbone.encoder), "call", encode)
+    frames = keras.ops.ones((4, 40, backbone.frontend.output_dim))
+    outputs = model.forward(frames, keras.ops.convert_to_tensor(mask), training=True)
+    # A quarter of the 40 timesteps, of which all are reconstructed.
+    assert received == [(4, 10, backbone.frontend.output_dim)]
+    assert tuple(outputs["reconstruction"].shape) == tuple(frames.shape)
 
 
 def test_teacher_follows_the_encoder_and_is_not_trained(backbone):
