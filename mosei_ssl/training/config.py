@@ -59,6 +59,10 @@ class PretrainConfig:
         optimizer: optimizer and schedule.
         epochs: passes over the data.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
+        jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
+            does so on JAX, and not on TensorFlow, where it was measured to be slower on CPUs, and
+            where not every operation is deterministic with it on GPUs. Several replicas of
+            TensorFlow do without.
         seed: fixes data order, masks and initial weights.
         checkpoint_steps: also save the training state every so many steps (0: per epoch only).
 
@@ -74,6 +78,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     epochs: int = 30
     precision: Precision = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
     seed: int = 0
     checkpoint_steps: int = 0
 
@@ -109,6 +114,10 @@ class FinetuneConfig:
             so that validation labels decide nothing.
         monitor: the validation score to watch.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
+        jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
+            does so on JAX, and not on TensorFlow, where it was measured to be slower on CPUs, and
+            where not every operation is deterministic with it on GPUs. Several replicas of
+            TensorFlow do without.
         seed: fixes the labelled subset, data order and initial weights.
         checkpoint_steps: also save the training state every so many steps (0: per epoch only).
 
@@ -132,6 +141,7 @@ class FinetuneConfig:
     keep_best: bool = True
     monitor: str = "val_loss"
     precision: Precision = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
     seed: int = 0
     checkpoint_steps: int = 0
 

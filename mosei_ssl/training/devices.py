@@ -62,6 +62,33 @@ class Devices:
         meet()
 
 
+def share_gpus() -> None:
+    """Have TensorFlow take GPU memory as it is needed, so that others can use the device too.
+
+    To be called before TensorFlow is used for anything, after which it has all the memory.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            _log.warning("TensorFlow is in use already, and keeps all memory of %s", gpu.name)
+
+
+def ahead_on_gpu(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Have the next batch on TensorFlow's GPU before it is asked for; without one, as it is.
+
+    Args:
+        batches: for a training on one device.
+
+    Returns:
+        The same batches.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if keras.backend.backend() != "tensorflow" or not gpus:
+        return batches
+    return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name, buffer_size=1))
+
+
 @contextlib.contextmanager
 def open_devices(
     strategy: Strategy, batch_size: int, precision: Precision = "float32"
@@ -89,6 +116,7 @@ def open_devices(
     References:
         Goyal et al., "Accurate, Large Minibatch SGD", 2017 (https://arxiv.org/abs/1706.02677).
     """
+    share_gpus()
     if strategy == "none":
         yield Devices()
         return
