@@ -45,6 +45,36 @@ def start(program, out, workers):
     return subprocess.Popen(arguments, cwd=program, stderr=subprocess.DEVNULL)
 
 
+def busy(out):
+    """When a cell last began: workers lock a cell's file before they run it."""
+    return max((path.stat().st_mtime_ns for path in (out / "locks").glob("*")), default=0)
+
+
+def kill(process, out, seconds):
+    """Kill a study with kill -9 so many seconds after one of its cells has begun."""
+    before = busy(out)
+    while busy(out) == before:
+        assert process.poll() is None, "the study ended before it could be killed"
+        time.sleep(0.02)
+    time.sleep(seconds)
+    assert process.poll() is None, "the study ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def hparams(out):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    found = set()
+    for folder in (out / "cells" / "train").rglob("run/train"):
+        content = EventAccumulator(str(folder)).Reload().PluginTagToContent("hparams")
+        started = content[metadata.SESSION_START_INFO_TAG]
+        values = metadata.parse_session_start_info_plugin_data(started).hparams
+        found.add((values["arm"].string_value, values["fold"].string_value))
+    return found
+
+
 @pytest.mark.slow
 def test_killed_at_three_random_moments_and_resumed(program):
     began = time.monotonic()
@@ -52,15 +82,13 @@ def test_killed_at_three_random_moments_and_resumed(program):
     duration = time.monotonic() - began
     expected = (program / "whole" / "results.csv").read_bytes()
     assert expected.count(b"\n") > 100
+    assert hparams(program / "whole") == {("ssl", "1"), ("baseline", "1")}
     moments = random.Random(int(os.environ.get("MOSEI_SSL_KILL_SEED", "0")))
+    out = program / "killed"
     for _ in range(3):
-        process = start(program, "killed", 2)
-        try:
-            process.wait(moments.uniform(0.25, 0.6) * duration)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL
+        # Most of the time is that of starting processes, so that these moments lie within cells.
+        kill(start(program, "killed", 2), out, moments.uniform(0, 0.12) * duration)
+        assert not (out / "results.csv").exists()
     assert start(program, "killed", 2).wait() == 0
-    assert (program / "killed" / "results.csv").read_bytes() == expected
-    report = (program / "killed" / "report.html").read_text()
-    assert "SYNTHETIC" in report
+    assert (out / "results.csv").read_bytes() == expected
+    assert "SYNTHETIC" in (out / "report.html").read_text()
