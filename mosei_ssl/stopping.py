@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Interrupted(Exception):
     """Work was asked to stop (SIGTERM or Ctrl-C); the same command goes on with it."""
@@ -23,6 +25,12 @@ class StopRequest:
     def __init__(self) -> None:
         self.asked = False
         self.held = False
+
+    def listen(self) -> None:
+        """Have signals come here, again if a library took them over: TensorFlow's clusters do."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self.take)
 
     def hold(self) -> None:
         """Note signals only, from now on."""
@@ -70,8 +78,9 @@ def stop_politely() -> Iterator[StopRequest]:
         yield _outermost
         return
     stop = _outermost = StopRequest()
-    before = {n: signal.signal(n, stop.take) for n in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
+        stop.listen()
         yield stop
     except KeyboardInterrupt:
         if not stop.asked:

@@ -1,5 +1,6 @@
 """Entry point: picks the verb, turns bad input into one line and exit code 2."""
 
+import contextlib
 import dataclasses
 import importlib
 import logging
@@ -15,8 +16,11 @@ import mosei_ssl
 from mosei_ssl.cli.options import make_parser, nearest, parse_options
 from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.errors import UserError
+from mosei_ssl.stopping import Interrupted, stop_politely
 
 T = TypeVar("T")
+
+_RESUMABLE = ("pretrain", "finetune")
 
 VERBS = {
     "build": "turn .csd files into a TFDS dataset, with a data report",
@@ -77,19 +81,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _set_up_logging(debug)
     try:
-        module = importlib.import_module(f"mosei_ssl.cli.{verb}")
-        parser = _parser(verb, module.add_arguments)
-        options = parse_options(parser, arguments)
-        options.pop("debug", None)
-        return module.run(parser, options) or 0
+        # From here on: importing TensorFlow takes seconds, in which a machine may be taken away.
+        with stop_politely() if verb in _RESUMABLE else contextlib.nullcontext():
+            module = importlib.import_module(f"mosei_ssl.cli.{verb}")
+            parser = _parser(verb, module.add_arguments)
+            options = parse_options(parser, arguments)
+            options.pop("debug", None)
+            return module.run(parser, options) or 0
     except UserError as error:
         return _fail(verb, error, debug)
+    except Interrupted as error:
+        sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to go on.\n")
+        return 0
     except Exception as error:
-        # Recognised by name: importing these classes here would make every bad call, and every
+        # Recognised by name: importing this class here would make every bad call, and every
         # --help, wait for TensorFlow.
-        if type(error).__name__ == "Interrupted":
-            sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to go on.\n")
-            return 0
         if type(error).__name__ == "CorpusError":
             return _fail(verb, error, debug)
         if isinstance(error, OSError) and error.filename is not None:

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosei_ssl.training.checkpoint import Interrupted
+    from mosei_ssl.stopping import Interrupted
     from mosei_ssl.training.config import FinetuneConfig, OptimizerConfig, PretrainConfig
     from mosei_ssl.training.evaluation import evaluate
     from mosei_ssl.training.finetuning import finetune
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FinetuneConfig": "mosei_ssl.training.config",
-    "Interrupted": "mosei_ssl.training.checkpoint",
+    "Interrupted": "mosei_ssl.stopping",
     "OptimizerConfig": "mosei_ssl.training.config",
     "PretrainConfig": "mosei_ssl.training.config",
     "RunDirectory": "mosei_ssl.training.run_directory",

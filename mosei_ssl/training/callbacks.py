@@ -1,6 +1,7 @@
 """Keras callbacks of a run: history, validation scores, best weights, progress, TensorBoard."""
 
 import csv
+import datetime
 import io
 import logging
 import math
@@ -23,7 +24,7 @@ from rich.progress import (
 )
 
 from mosei_ssl.errors import UserError
-from mosei_ssl.training.run_directory import write_text
+from mosei_ssl.training.storage import write_bytes, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class History(keras.callbacks.Callback):
         row = {name: float(value) for name, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **row})
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self.rows[-1]), restval="")
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        writer = csv.DictWriter(text, fieldnames=list(names), restval="")
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.file, text.getvalue())
@@ -106,11 +108,12 @@ class BestWeights(keras.callbacks.Callback):
         if value < self.best or self.best_epoch < 0:
             self.best = value if math.isfinite(value) else math.inf
             self.best_epoch, self.waited = epoch, 0
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()
             weights = {f"{i:04d}": w for i, w in enumerate(self.model.get_weights())}
-            np.savez(self.file, **weights)
+            buffer = io.BytesIO()
+            np.savez(buffer, **weights)
+            write_bytes(self.file, buffer.getvalue())
             return
         self.waited += 1
         if self.patience and self.waited >= self.patience:
@@ -143,7 +146,10 @@ class ProgressLine(keras.callbacks.Callback):
         super().__init__()
         self.title, self.epochs, self.steps = title, epochs, steps
         self.progress: Progress | None = None
+        self.scores = ""
         self.said = time.monotonic()
+        # Where this process took up the run, and when: the time left is judged by what it did.
+        self.began: tuple[int, float] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         console = Console(stderr=True)
@@ -164,17 +170,38 @@ class ProgressLine(keras.callbacks.Callback):
         self.done = epoch * self.steps
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.progress:
-            self.progress.update(self.task, completed=self.done + batch + 1)
+        self._show(self.done + batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self.progress:
-            shown = {k: v for k, v in (logs or {}).items() if k in ("loss", "val_loss", "val_mae")}
-            text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
-            self.progress.update(self.task, completed=self.done + self.steps, scores=text)
-            if self.progress.disable and time.monotonic() - self.said > _LOG_SECONDS:
-                self.said = time.monotonic()
-                _log.info("%s: epoch %d of %d  %s", self.title, epoch + 1, self.epochs, text)
+        shown = {k: v for k, v in (logs or {}).items() if k in ("loss", "val_loss", "val_mae")}
+        self.scores = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
+        self._show(self.done + self.steps)
+
+    def _show(self, done: int) -> None:
+        now = time.monotonic()
+        if self.began is None:
+            self.began = done, now
+        if self.progress is None:
+            return
+        self.progress.update(self.task, completed=done, scores=self.scores)
+        if self.progress.disable and now - self.said >= _LOG_SECONDS:
+            self.said = now
+            first, start = self.began
+            left = (
+                (now - start) / (done - first) * (self.epochs * self.steps - done)
+                if done > first
+                else None
+            )
+            _log.info(
+                "%s: step %d of %d, epoch %d of %d, %s left  %s",
+                self.title,
+                done,
+                self.epochs * self.steps,
+                -(-done // self.steps),
+                self.epochs,
+                "?" if left is None else datetime.timedelta(seconds=round(left)),
+                self.scores,
+            )
 
     def close(self) -> None:
         """End the display, also after an error."""

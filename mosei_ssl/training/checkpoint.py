@@ -8,9 +8,8 @@ callback keeps everything that the next step depends on.
 import io
 import json
 import logging
-import os
-import signal
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +17,10 @@ import keras
 import numpy as np
 
 from mosei_ssl.errors import UserError
+from mosei_ssl.stopping import Interrupted, StopRequest
+from mosei_ssl.training.storage import write_bytes
 
 _log = logging.getLogger(__name__)
-
-
-class Interrupted(Exception):
-    """Training was asked to stop (SIGTERM or Ctrl-C) and its state has been saved."""
 
 
 class Stateful(Protocol):
@@ -41,28 +38,42 @@ class Checkpoint(keras.callbacks.Callback):
     with the very next batch. Must be the last of the callbacks: it also keeps the state of those
     given as `stateful`.
 
+    A state of an epoch's last step lacks what comes at the epoch's end, validation above all: who
+    restores one has to make up for it.
+
     Args:
         directory: where `state.npz` is kept. `stopped` tells whether early stopping had ended it.
+        steps_per_epoch: steps of a whole epoch.
         every_steps: save also every so many steps; 0 saves at the end of each epoch.
         stateful: callbacks whose state is kept too, by name.
         writes: whether this process saves; of several that train together, one does.
         metrics: whether the model's metrics are in use. Replicas keep their own means, and to read
             these variables all of them would have to take part.
+        stop: the request of a signal. It is held back while steps are under way, and released
+            between the last one of an epoch and the epoch's end, which may take long.
+        stopping: whether to stop after this step; None asks `stop` alone. Processes that train
+            together have to agree on it.
 
     Raises:
-        Interrupted: from `fit`, after a SIGTERM or SIGINT, once the state is saved.
+        Interrupted: from `fit`, once it is to stop and the state is saved.
         UserError: the state cannot be read or written, or holds numbers that are not finite.
     """
 
     def __init__(
         self,
         directory: Path,
+        steps_per_epoch: int,
         every_steps: int = 0,
         stateful: dict | None = None,
         writes: bool = True,
         metrics: bool = True,
+        stop: StopRequest | None = None,
+        stopping: Callable[[], bool] | None = None,
     ):
         super().__init__()
+        self.steps_per_epoch = steps_per_epoch
+        self.stop = stop or StopRequest()
+        self.stopping = stopping or (lambda: self.stop.asked)
         self.writes = writes
         self.metrics = metrics
         self.last_saved = "No state was saved before"
@@ -73,15 +84,21 @@ class Checkpoint(keras.callbacks.Callback):
         self.step = 0
         self.stopped = False
         self._metrics: list[np.ndarray] | None = None
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self._last_step: bytes | None = None
 
     # === Saving ===
 
     def save(self) -> None:
         """Write the state; an earlier one stays intact until the new one is complete."""
-        if not self.writes:
-            return
+        if self.writes:
+            self._write(self._collect())
+
+    def save_last_step(self) -> None:
+        """Write the state of after the last step of an epoch, if what ends it is under way."""
+        if self._last_step is not None:
+            self._write(self._last_step)
+
+    def _collect(self) -> bytes:
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         arrays: dict[str, Any] = {
@@ -91,8 +108,8 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, array in zip(self._variables, arrays.values(), strict=True):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise UserError(
-                    f"{variable.path} is no longer finite after epoch {self.epoch + 1}, step "
-                    f"{self.step}. {self.last_saved}. Try a lower --optimizer.learning_rate or "
+                    f"{variable.path} is no longer finite after {self._place()}. "
+                    f"{self.last_saved}. Try a lower --optimizer.learning_rate or "
                     "--precision float32, with another --run."
                 )
         header = {
@@ -104,25 +121,25 @@ class Checkpoint(keras.callbacks.Callback):
         }
         buffer = io.BytesIO()
         np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".tmp")
+        return buffer.getvalue()
+
+    def _write(self, state: bytes) -> None:
         try:
-            with open(temporary, "wb") as file:
-                file.write(buffer.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.file)
+            write_bytes(self.file, state)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise UserError(
-                f"cannot save the training state to {self.file}: {error.strerror}. The last good "
-                "state is kept: make room and give the same command again to resume."
+                f"cannot save the training state to {self.file}: {error.strerror}. "
+                f"{self.last_saved}. Make room and give the same command again to go on."
             ) from None
         self._note_saved()
 
+    def _place(self) -> str:
+        if self.step:
+            return f"epoch {self.epoch + 1}, step {self.step}"
+        return f"epoch {self.epoch}"
+
     def _note_saved(self) -> None:
-        place = f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
-        self.last_saved = f"The last good state, after {place}, is in {self.file}"
+        self.last_saved = f"The last good state, after {self._place()}, is in {self.file}"
 
     def restore(self, model: keras.Model) -> tuple[int, int]:
         """Put a saved state, if there is one, into a compiled and built model.
@@ -187,35 +204,37 @@ class Checkpoint(keras.callbacks.Callback):
 
     # === Keras hooks ===
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers[number] = signal.signal(number, self._remember)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
-
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         # fit() has just reset the metrics; in a resumed epoch they go on from where they were.
         if self._metrics is not None:
             for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
                 variable.assign(value)
             self._metrics = None
+        if self.step == self.steps_per_epoch and self.writes:
+            # Taken up after its last step: only what ends it is left, and its state is saved.
+            self.stop.release()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.step += 1
-        if self._signal is not None:
+        stopping = self.stopping()
+        if stopping or (self.every_steps and self.step % self.every_steps == 0):
             self.save()
-            self.on_train_end()
-            raise Interrupted(f"stopped at epoch {self.epoch + 1}, step {self.step}; state saved")
-        if self.every_steps and self.step % self.every_steps == 0:
-            self.save()
+        if stopping:
+            raise self._interrupted()
+        if self.step == self.steps_per_epoch and self.writes:
+            # Validation uses the metrics for itself: a signal that comes meanwhile needs the state
+            # as it is now.
+            self._last_step = self._collect()
+            self.stop.release()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.stop.hold()
         self.epoch, self.step = epoch + 1, 0
         self.stopped = bool(self.model.stop_training)
         self.save()
+        self._last_step = None
+        if self.stopping():
+            raise self._interrupted()
 
-    def _remember(self, number: int, frame: Any) -> None:
-        self._signal = number
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"stopped after {self._place()}; state saved")

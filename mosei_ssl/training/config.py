@@ -60,9 +60,9 @@ class PretrainConfig:
         epochs: passes over the data.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
-            does so on JAX, and not on TensorFlow, where it was measured to be slower on CPUs, and
-            where not every operation is deterministic with it on GPUs. Several replicas of
-            TensorFlow do without.
+            does so on JAX, and not on TensorFlow: there it was measured to be slower on CPUs, and
+            the same command need not give the same numbers twice. Several replicas of TensorFlow
+            do without.
         seed: fixes data order, masks and initial weights.
         checkpoint_steps: also save the training state every so many steps (0: per epoch only).
 
@@ -115,9 +115,9 @@ class FinetuneConfig:
         monitor: the validation score to watch.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
-            does so on JAX, and not on TensorFlow, where it was measured to be slower on CPUs, and
-            where not every operation is deterministic with it on GPUs. Several replicas of
-            TensorFlow do without.
+            does so on JAX, and not on TensorFlow: there it was measured to be slower on CPUs, and
+            the same command need not give the same numbers twice. Several replicas of TensorFlow
+            do without.
         seed: fixes the labelled subset, data order and initial weights.
         checkpoint_steps: also save the training state every so many steps (0: per epoch only).
 

@@ -26,11 +26,14 @@ from mosei_ssl.models import (
     emotion_predictions,
     learning_rate_multipliers,
 )
+from mosei_ssl.stopping import stop_politely
 from mosei_ssl.training.callbacks import BestWeights, Validation
 from mosei_ssl.training.config import FinetuneConfig
+from mosei_ssl.training.devices import share_gpus
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, save_model
-from mosei_ssl.training.run_directory import RunDirectory, write_text
+from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.storage import storage_errors_told, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,13 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
         raise UserError(
             f"monitor: there is no score named {config.monitor!r}; there are {', '.join(MONITORS)}"
         )
+    with stop_politely() as stop:
+        stop.release()  # if a signal came while nobody let it through
+        share_gpus()
+        return _finetune(config, hparams or {})
+
+
+def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirectory:
     pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
     if pretrained:
         config.backbone = BackboneConfig(**pretrained.config()["backbone"])
@@ -87,7 +97,7 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
     labelled = segments.subset(chosen)
     validation = load_segments(config.data, "validation").labelled()
 
-    prepare(config.precision, config.seed)
+    prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
     # Before the run is begun: options that do not fit together then leave nothing behind.
     model = _build(config, segments, len(labelled))
     if pretrained:
@@ -108,7 +118,9 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
     steps = first.steps_per_epoch * config.epochs
     multipliers = _multipliers(model, config)
     model.compile(
-        optimizer=make_optimizer(config.optimizer, steps, multipliers), loss=model.loss_function
+        optimizer=make_optimizer(config.optimizer, steps, multipliers),
+        loss=model.loss_function,
+        jit_compile=config.jit_compile,
     )
     best = BestWeights(run.checkpoints / "best.npz", config.monitor, config.patience)
     keepers = {"best": best} if config.keep_best else {}
@@ -129,7 +141,7 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
                 "backbone": config.backbone.kind,
                 "learning_rate": config.optimizer.learning_rate,
                 "seed": config.seed,
-                **(hparams or {}),
+                **hparams,
             },
         ),
     )
@@ -142,8 +154,9 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments, len(labelled))
     final.set_weights(model.get_weights())
-    save_model(final, run / "model.keras")
-    run.finish()
+    with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
+        save_model(final, run / "model.keras")
+        run.finish()
     _log.info("emotion model: %s (epoch %d)", run / "model.keras", kept)
     return run
 

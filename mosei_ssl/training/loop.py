@@ -1,6 +1,5 @@
 """One way to train both tasks: Keras `fit`, resumable at any step."""
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +9,15 @@ import tensorflow as tf
 
 from mosei_ssl.data import TrainingData
 from mosei_ssl.models import LayerwiseAdamW
+from mosei_ssl.stopping import Interrupted, StopRequest, stop_politely
 from mosei_ssl.training.callbacks import History, ProgressLine, Scalars
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.config import OptimizerConfig, Precision
-from mosei_ssl.training.devices import Devices
+from mosei_ssl.training.devices import Devices, ahead_on_gpu
 from mosei_ssl.training.monitoring import GradientNorm, Profile, StopOnNaN, Throughput
 from mosei_ssl.training.replicated import ReplicatedLoop
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.storage import storage_errors_told
 
 
 @dataclasses.dataclass
@@ -49,17 +50,20 @@ class Plan:
     profile_steps: str | None = None
 
 
-def prepare(precision: Precision, seed: int) -> None:
-    """Set the dtype policy and every seed; a run starts from here, whatever ran before it."""
+def prepare(precision: Precision, seed: int, deterministic: bool = True) -> None:
+    """Set the dtype policy and every seed; a run starts from here, whatever ran before it.
+
+    Args:
+        precision: the dtype policy.
+        seed: of everything.
+        deterministic: whether TensorFlow may use nothing but operations that give the same numbers
+            twice, and so no XLA. Once that is settled a process keeps to it.
+    """
     keras.utils.clear_session()
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        # Take memory as it is needed, so that others can use the device too. Refused once the
-        # device is in use, by which time it is settled.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
 
 
 def make_optimizer(
@@ -105,19 +109,32 @@ def train(model: keras.Model, plan: Plan, devices: Devices | None = None) -> Non
         UserError: the loss is not a number, or the state cannot be saved or read.
     """
     devices = devices or Devices()
+    with stop_politely() as stop:
+        stop.hold()
+        stop.listen()
+        try:
+            _train(model, plan, devices, stop)
+        finally:
+            stop.held = False
+
+
+def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) -> None:
     with devices.scope():
         model.optimizer.build(model.trainable_variables)
-    loop = ReplicatedLoop(model, devices) if devices.strategy else None
+    loop = ReplicatedLoop(model, devices, stop) if devices.strategy else None
     history = History(plan.run / "history.csv")
     stateful = {"replicas": loop} if loop else {}
     if devices.chief:
         stateful |= {"history": history, **plan.stateful}
     checkpoint = Checkpoint(
         plan.run.checkpoints,
+        plan.steps_per_epoch,
         plan.checkpoint_steps,
         stateful,
         writes=devices.chief,
         metrics=loop is None,
+        stop=stop,
+        stopping=(lambda: loop.stopping) if loop else None,
     )
     progress = ProgressLine(plan.title, plan.epochs, plan.steps_per_epoch)
     throughput = Throughput()
@@ -142,26 +159,70 @@ def train(model: keras.Model, plan: Plan, devices: Devices | None = None) -> Non
     with devices.scope():
         epoch, step = checkpoint.restore(model)
     try:
-        if loop:
-            loop.diversify()
-            shares = [
-                plan.batches(epoch, step, devices.first + i, devices.replicas)
-                for i in range(devices.local)
-            ]
-            throughput.watch(shares[0], step)
+        with storage_errors_told(plan.run.path, lambda: checkpoint.last_saved):
+            if loop:
+                _replicated(loop, plan, devices, callbacks, throughput, checkpoint)
+                return
+            if step == plan.steps_per_epoch:
+                _end_epoch(model, callbacks, epoch)
+                epoch, step = epoch + 1, 0
+            if step:
+                # The rest of the interrupted epoch is an epoch of its own to Keras.
+                _fit(model, plan, callbacks, throughput, epoch, step, until=epoch + 1)
+                epoch += 1
             if epoch < plan.epochs and not checkpoint.stopped:
-                loop.fit(shares, callbacks, epoch, step, plan.epochs, plan.steps_per_epoch)
-            return
-        if step:
-            # The rest of the interrupted epoch is an epoch of its own to Keras.
-            _fit(model, plan, callbacks, throughput, epoch, step, until=epoch + 1)
-            epoch += 1
-        if epoch < plan.epochs and not checkpoint.stopped:
-            _fit(model, plan, callbacks, throughput, epoch, 0, until=plan.epochs)
+                _fit(model, plan, callbacks, throughput, epoch, 0, until=plan.epochs)
+    except KeyboardInterrupt:
+        stop.hold()
+        if stop.asked:
+            checkpoint.save_last_step()
+            raise Interrupted("stopped at the end of an epoch; state saved") from None
+        raise
     finally:
         progress.close()
         for callback in profile:
             callback.close()
+
+
+def _replicated(
+    loop: ReplicatedLoop,
+    plan: Plan,
+    devices: Devices,
+    callbacks: list,
+    throughput: Throughput,
+    checkpoint: Checkpoint,
+) -> None:
+    epoch, step = checkpoint.epoch, checkpoint.step
+    loop.diversify()
+    shares = [
+        plan.batches(epoch, step, devices.first + i, devices.replicas) for i in range(devices.local)
+    ]
+    throughput.watch(shares[0], step)
+    if epoch >= plan.epochs or checkpoint.stopped:
+        return
+    try:
+        loop.fit(shares, callbacks, epoch, step, plan.epochs, plan.steps_per_epoch)
+    except Interrupted:
+        # All stop after the same step; the first one needs the others until it has saved.
+        devices.wait()
+        raise
+    except tf.errors.OpError as error:
+        if not checkpoint.stop.asked:
+            raise
+        raise Interrupted(
+            f"stopped, as another worker was ({type(error).__name__}); the last saved state is "
+            f"in {checkpoint.file}"
+        ) from None
+
+
+def _end_epoch(model: keras.Model, callbacks: list, epoch: int) -> None:
+    """Do what comes after the last step of an epoch, as `fit` does."""
+    calls = keras.callbacks.CallbackList(callbacks, model=model)
+    model.stop_training = False
+    calls.on_train_begin()
+    calls.on_epoch_begin(epoch)
+    calls.on_epoch_end(epoch, dict(model.get_metrics_result()))
+    calls.on_train_end()
 
 
 def _batch_names(plan: Plan) -> Callable[[int, int], list[str]]:
@@ -180,7 +241,7 @@ def _fit(
     data = plan.batches(epoch, step, 0, 1)
     throughput.watch(data, step)
     model.fit(
-        data.dataset,
+        ahead_on_gpu(data.dataset),
         initial_epoch=epoch,
         epochs=until,
         steps_per_epoch=plan.steps_per_epoch - step,

@@ -1,7 +1,6 @@
 """Self-supervised pretraining of a backbone."""
 
 import logging
-import os
 from pathlib import Path
 
 import keras
@@ -25,6 +24,7 @@ from mosei_ssl.models import (
     build_backbone,
     build_pretraining_model,
 )
+from mosei_ssl.stopping import stop_politely
 from mosei_ssl.training.callbacks import Validation
 from mosei_ssl.training.config import PretrainConfig
 from mosei_ssl.training.devices import Devices, Strategy, one_device, open_devices
@@ -33,6 +33,7 @@ from mosei_ssl.training.monitoring import parse_profile_steps
 from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.replicated import make_score
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.storage import put_in_place, storage_errors_told
 
 _log = logging.getLogger(__name__)
 
@@ -75,13 +76,17 @@ def pretrain(
         )
     if profile_steps:
         parse_profile_steps(profile_steps)
-    with open_devices(strategy, config.data.batch_size, config.precision) as devices:
+    with (
+        stop_politely() as stop,
+        open_devices(strategy, config.data.batch_size, config.precision) as devices,
+    ):
+        stop.release()  # if a signal came while nobody let it through
         return _pretrain(config, devices, profile_steps)
 
 
 def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | None) -> RunDirectory:
     segments = load_pretraining_segments(config.data, config.splits)
-    prepare(config.precision, config.seed)
+    prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
     # Before the run is begun: options that do not fit together then leave nothing behind.
     with devices.scope():
         backbone = backbone_for(config.backbone, segments, config.seed)
@@ -102,7 +107,10 @@ def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | Non
         steps = make_training_dataset(
             segments, config.data, seed=config.seed, with_labels=False
         ).steps_per_epoch
-        model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
+        model.compile(
+            optimizer=make_optimizer(config.optimizer, steps * config.epochs),
+            jit_compile=config.jit_compile,
+        )
     train(
         model,
         Plan(
@@ -135,7 +143,8 @@ def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | Non
         devices,
     )
     if devices.chief:
-        _save(config, segments, model, run)
+        with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
+            _save(config, segments, model, run)
     devices.wait()
     return run.open("pretrain")
 
@@ -208,7 +217,7 @@ def backbone_for(config: BackboneConfig, segments: Segments, seed: int) -> Backb
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save as `.keras`, whole or not at all."""
+    """Save as `.keras`, whole or not at all, also after a loss of power."""
     temporary = path.with_name(f"partial-{path.name}")
     model.save(temporary)
-    os.replace(temporary, path)
+    put_in_place(temporary, path)

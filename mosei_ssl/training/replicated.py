@@ -13,9 +13,11 @@ import tensorflow as tf
 
 from mosei_ssl.data import TrainingData
 from mosei_ssl.models import LayerwiseAdamW, PretrainingModel
+from mosei_ssl.stopping import StopRequest
 from mosei_ssl.training.devices import Devices
 
 _SEED_STRIDE = 1_000_003
+_STOP = "asked to stop"
 
 
 class ReplicatedLoop:
@@ -26,10 +28,15 @@ class ReplicatedLoop:
     Args:
         model: compiled and built under the scope of `devices`, with `LayerwiseAdamW`.
         devices: the replicas.
+        stop: the request of a signal that came to this process.
+
+    Attributes:
+        stopping: whether any process was asked to stop; all learn of it after the same step.
     """
 
-    def __init__(self, model: PretrainingModel, devices: Devices):
-        self.model, self.devices = model, devices
+    def __init__(self, model: PretrainingModel, devices: Devices, stop: StopRequest):
+        self.model, self.devices, self.stop = model, devices, stop
+        self.stopping = False
         self.totals: dict[str, float] = {}
         self.steps = 0
         optimizer = model.optimizer
@@ -91,11 +98,15 @@ class ReplicatedLoop:
             if not step:
                 self.totals, self.steps = {}, 0
             calls.on_epoch_begin(number)
-            logs: dict[str, float] = {}
+            # An epoch taken up after its last step has no further one, but its means.
+            logs = self._means()
             for batch in range(steps_per_epoch - step):
                 calls.on_train_batch_begin(batch)
-                values = self._step(self._next(batches))
-                logs = self._means({name: float(value) for name, value in values.items()})
+                values = self._step(self._next(batches), tf.constant(float(self.stop.asked)))
+                found = {name: float(value) for name, value in values.items()}
+                self.stopping = found.pop(_STOP) > 0
+                self._count(found)
+                logs = self._means()
                 calls.on_train_batch_end(batch, logs)
             calls.on_epoch_end(number, dict(logs))
             step = 0
@@ -109,21 +120,23 @@ class ReplicatedLoop:
             lambda context: next(batches[context.replica_id_in_sync_group - first])
         )
 
-    def _means(self, values: dict[str, float]) -> dict[str, float]:
+    def _count(self, values: dict[str, float]) -> None:
         self.steps += 1
         for name, value in values.items():
             self.totals[name] = self.totals.get(name, 0.0) + value
+
+    def _means(self) -> dict[str, float]:
         return {name: total / self.steps for name, total in self.totals.items()}
 
-    def _whole_step(self, inputs):
-        values = self.devices.strategy.run(self._replica_step, args=(inputs,))
+    def _whole_step(self, inputs, stop):
+        values = self.devices.strategy.run(self._replica_step, args=(inputs, stop))
         # Summed already, so the same on every replica.
         return {
             name: self.devices.strategy.experimental_local_results(value)[0]
             for name, value in values.items()
         }
 
-    def _replica_step(self, inputs):
+    def _replica_step(self, inputs, stop):
         context = tf.distribute.get_replica_context()
 
         def total(value):
@@ -142,7 +155,9 @@ class ReplicatedLoop:
         present = [i for i, gradient in enumerate(gradients) if gradient is not None]
         summed = total([gradients[i] for i in present])
         self.model.optimizer.apply(summed, [variables[i] for i in present])
-        return total({"loss": loss, **{name: value * share for name, value in values.items()}})
+        found = {name: value * share for name, value in values.items()}
+        # A tensor of its own on each replica, as a sum takes nothing else.
+        return total({"loss": loss, **found, _STOP: tf.identity(stop)})
 
 
 def make_score(

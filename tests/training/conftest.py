@@ -30,14 +30,19 @@ def pretraining(options, tmp_path):
     return make
 
 
+@pytest.fixture(scope="session")
+def finetuning_options(options):
+    """The parts that every fine-tuning run of these tests shares."""
+    settings = {**options, "epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
+    return {**settings, "head": HeadConfig(embedding_dim=8)}
+
+
 @pytest.fixture
-def finetuning(options, tmp_path):
+def finetuning(finetuning_options, tmp_path):
     """Makes the options of a fine-tuning run by name."""
 
     def make(name: str, **changes) -> FinetuneConfig:
-        settings = {**options, "epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
-        settings["head"] = HeadConfig(embedding_dim=8)
-        return FinetuneConfig(run=str(tmp_path / name), **{**settings, **changes})
+        return FinetuneConfig(run=str(tmp_path / name), **{**finetuning_options, **changes})
 
     return make
 
