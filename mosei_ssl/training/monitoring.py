@@ -13,16 +13,18 @@ from mosei_ssl.data import TrainingData
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.run_directory import write_text
+from mosei_ssl.training.storage import write_text
 
 _NAMED = 4
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends training at once, with a message, when the loss is not a number.
+    """Ends training at once, with a message, when loss or gradient is not a number.
 
-    The message names the step, segments of its batch and the last good state; the whole batch is
-    listed in `not_a_number.json` of the run.
+    A step computes its loss before the gradient that may spoil all the following ones, so both are
+    watched. On JAX the gradient cannot be looked at between steps, so there the step before may be
+    the one to blame. The message names the step, segments of its batch and the last good state;
+    the whole batch is listed in `not_a_number.json` of the run.
 
     Args:
         checkpoint: knows where training is and what was saved last.
@@ -39,30 +41,54 @@ class StopOnNaN(keras.callbacks.Callback):
         self.file = Path(file)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
-        if math.isfinite(loss):
+        values = {
+            "loss": float((logs or {}).get("loss", 0.0)),
+            "gradient's norm": _gradient_norms(self.model),
+        }
+        wrong = next((name for name, value in values.items() if not math.isfinite(value)), None)
+        if wrong is None:
             return
         # The checkpoint counts this step only after this callback.
         epoch, step = self.checkpoint.epoch, self.checkpoint.step
         names = self.batch_names(epoch, step)
-        listed = {"epoch": epoch + 1, "step": step + 1, "loss": str(loss), "segments": names}
+        listed = {
+            "epoch": epoch + 1,
+            "step": step + 1,
+            wrong: str(values[wrong]),
+            "segments": names,
+        }
         write_text(self.file, json.dumps(listed, indent=1) + "\n")
         shown = ", ".join(names[:_NAMED])
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        before = " or of the step before" if keras.backend.backend() == "jax" else ""
         raise UserError(
-            f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}, on segments {shown}{more} "
-            f"(all in {self.file}). {self.checkpoint.last_saved}. Look at those segments; try a "
-            "lower --optimizer.learning_rate or --precision float32, with another --run."
+            f"the {wrong} is {values[wrong]} at epoch {epoch + 1}, step {step + 1}, on segments "
+            f"{shown}{more}{before} (all in {self.file}). {self.checkpoint.last_saved}. Look at "
+            "those segments; try a lower --optimizer.learning_rate or --precision float32, with "
+            "another --run."
         )
+
+
+def _watched(model: keras.Model) -> LayerwiseAdamW | None:
+    """The optimizer that keeps gradient norms; a loss scale may wrap it."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return optimizer if isinstance(optimizer, LayerwiseAdamW) else None
+
+
+def _gradient_norms(model: keras.Model) -> float:
+    """Sum of the epoch's gradient norms so far, where that is to be had between steps."""
+    optimizer = _watched(model)
+    if optimizer is None or keras.backend.backend() == "jax":
+        return 0.0
+    return float(keras.ops.convert_to_numpy(optimizer.gradient_norms)[0])
 
 
 class GradientNorm(keras.callbacks.Callback):
     """Adds to each epoch's logs the mean global norm of its gradients, before clipping."""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if logs is not None and isinstance(optimizer, LayerwiseAdamW):
+        optimizer = _watched(self.model)
+        if logs is not None and optimizer is not None:
             logs["gradient_norm"] = optimizer.take_gradient_norm()
 
 

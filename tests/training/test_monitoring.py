@@ -6,11 +6,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mosei_ssl.data import DataConfig, load_segments, make_training_dataset
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training import pretrain
+from mosei_ssl.training.callbacks import ProgressLine
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.monitoring import Throughput, parse_profile_steps
 
@@ -111,18 +113,71 @@ def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining,
     assert "last good state, after epoch 1, is in" in message
 
 
-def test_weights_that_are_not_finite_are_never_saved(pretraining, monkeypatch):
-    hook = Checkpoint.on_epoch_end
+def test_a_spoiled_gradient_names_its_own_step_although_the_loss_is_a_number(
+    pretraining, monkeypatch
+):
+    from mosei_ssl.models import MaskedTimestepModel
 
-    def spoil(self, epoch, logs=None):
-        if epoch == 1:
-            weight = self.model.trainable_variables[0]
-            weight.assign(weight * np.inf)
-        hook(self, epoch, logs)
+    objective, begin = MaskedTimestepModel.objective, Checkpoint.on_train_batch_begin
+    spoiled = tf.Variable(0.0, trainable=False)
 
-    monkeypatch.setattr(Checkpoint, "on_epoch_end", spoil)
-    with pytest.raises(UserError, match="no longer finite after epoch 3"):
-        pretrain(pretraining("run"))
+    def with_spoiled_gradient(self, outputs):
+        loss, values = objective(self, outputs)
+        weight = self.trainable_variables[0]
+        # The square root of 0 is a number, its slope is none.
+        return loss + tf.sqrt(0.0 * tf.reduce_sum(weight) + 1.0 - spoiled), values
+
+    def on_train_batch_begin(self, batch, logs=None):
+        spoiled.assign(float(batch == 1))
+        begin(self, batch, logs)
+
+    monkeypatch.setattr(MaskedTimestepModel, "objective", with_spoiled_gradient)
+    monkeypatch.setattr(Checkpoint, "on_train_batch_begin", on_train_batch_begin)
+    config = pretraining("run", epochs=1)
+    with pytest.raises(UserError, match=r"gradient's norm is nan at epoch 1, step 2, on segments"):
+        pretrain(config)
+    listed = json.loads((Path(config.run) / "not_a_number.json").read_text())
+    data = make_training_dataset(load_segments(config.data, "train"), config.data, seed=config.seed)
+    assert listed["segments"] == data.batch_names(0, 1)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    checkpoint = Checkpoint(tmp_path, steps_per_epoch=3)
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_end(0)
+    saved = checkpoint.file.read_bytes()
+    model.trainable_variables[0].assign(model.trainable_variables[0] * np.inf)
+    last = "The last good state, after epoch 1, is in"
+    with pytest.raises(UserError, match=f"kernel is no longer finite after epoch 2. {last}"):
+        checkpoint.on_epoch_end(1)
+    checkpoint.step = 2
+    with pytest.raises(UserError, match=f"no longer finite after epoch 3, step 2. {last}"):
+        checkpoint.save()
+    assert checkpoint.file.read_bytes() == saved
+
+
+def test_a_log_tells_the_time_left_within_an_epoch(caplog, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    line = ProgressLine("pretraining", epochs=2, steps=100)
+    line.on_train_begin()
+    line.progress.disable = True
+    line.on_epoch_begin(0)
+    with caplog.at_level("INFO", logger="mosei_ssl"):
+        for batch in range(41):
+            now[0] += 1.0
+            line.on_train_batch_end(batch)
+    line.close()
+    said = [message.split(",") for message in caplog.messages]
+    # Every 15 s, of 1 s a step.
+    assert [parts[0] for parts in said] == [
+        "pretraining: step 15 of 200",
+        "pretraining: step 30 of 200",
+    ]
+    assert [parts[2].split()[0] for parts in said] == ["0:03:05", "0:02:50"]
+    assert "epoch 1 of 2" in caplog.messages[0]
 
 
 def test_runs_of_a_study_are_trials_of_their_own(tmp_path):
