@@ -144,6 +144,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._size = synthetic.SyntheticSize() if size is None else synthetic.SyntheticSize(size)
         self._unlabelled = unlabelled
         self._summaries: list[segments.VideoSummary] = []
+        self._told = 0.0
         super().__init__(
             config=self._named_config(config, manual_dir, folds, size),
             data_dir=data_dir,
