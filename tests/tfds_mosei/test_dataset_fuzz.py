@@ -20,7 +20,7 @@ import pytest
 import scipy.io
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from mosei_corpus import frames, label, ramp, write_corpus
+from mosei_corpus import examples, frames, label, ramp, write_corpus
 
 import tfds_mosei
 from tfds_mosei import FEATURE_NAMES, CorpusError, csd
@@ -29,6 +29,7 @@ READER_CASES = 2000
 BUILDS = 50
 SECONDS_PER_CASE = 20
 MEMORY = 6 * 2**30
+BUILD_MEMORY = 24 * 2**30
 
 numbers = st.one_of(
     st.floats(width=64, allow_nan=True, allow_infinity=True),
@@ -72,7 +73,7 @@ DEPARTURES = {
     "interval_type": dtypes,
     "root": st.sampled_from(["covarep", "ü ñ", "a"]),
     "second_root": st.just(True),
-    "shape": st.sampled_from(["flat", "deep", "scalar", "huge", "empty"]),
+    "shape": st.sampled_from(["flat", "deep", "scalar", "huge", "wide", "empty"]),
     "missing": st.sampled_from(["features", "intervals", "data", "group"]),
     "metadata": st.sampled_from(["text", "none", "group", "number", "bytes"]),
     "values": st.lists(numbers, max_size=6),
@@ -119,8 +120,9 @@ def write_fuzzed(path: Path, case: dict) -> None:
 def _write_array(group: h5py.Group, name: str, values: np.ndarray, kind: str, case: dict) -> None:
     if case["missing"] == name:
         return
-    if name == "features" and case["shape"] in ("flat", "deep", "scalar", "huge", "empty"):
+    if name == "features" and case["shape"]:
         shape = {"flat": (5,), "deep": (2, 3, 4), "scalar": (), "huge": (10**9, 74)}
+        shape["wide"] = (case["rows"], 4000)
         if case["shape"] == "empty":
             group[name] = h5py.Empty("f4")
         else:
@@ -331,7 +333,10 @@ def write_fuzzed_corpus(folder: Path, rng: random.Random) -> None:
         features[video] = (times, array)
         count = rng.randrange(0, 5)
         segments = values.choice([-1.0, 0.0, 0.1, 0.5, 1.5, 9.0, np.nan], (count, 2))
-        found = [label(happy=values.choice([0, 1 / 3, 3, 9, -1, np.nan])) for _ in range(count)]
+        if rng.random() < 0.5:
+            segments.sort(axis=1)
+        levels = values.choice([0, 1 / 3, 3, 9, -1, np.nan, np.inf], count)
+        found = [label(happy=level) for level in levels]
         labels[video] = ([[0.0, 0.4], *segments], [label(), *found])
     write_corpus(folder, features, labels)
     name = rng.choice(["features.csd", "labels.csd", "folds.json", "", ""])
@@ -347,6 +352,8 @@ def write_fuzzed_corpus(folder: Path, rng: random.Random) -> None:
             scipy.io.savemat(folder / f"{video}.mat", content)
         if rng.random() < 0.7:
             _damage(folder / "b.mat", "flip", [(rng.random(), rng.randrange(8)) for _ in range(5)])
+    elif name == "" and rng.random() < 0.3:
+        claim_much(folder / "labels.csd", rng.randrange(8, 4000))
     elif name:
         kind = rng.choice(["cut", "flip", "blank"])
         how = {
@@ -357,15 +364,95 @@ def write_fuzzed_corpus(folder: Path, rng: random.Random) -> None:
         _damage(folder / name, kind, how)
 
 
+def claim_much(path: Path, width: int) -> None:
+    """Labels of video a become two million rows that were never written: a few kilobytes."""
+    with h5py.File(path, "r+") as file:
+        del file["All Labels/data/a"]
+        for name, columns in (("features", width), ("intervals", 2)):
+            file.create_dataset(
+                f"All Labels/data/a/{name}", (2_000_000, columns), "f8", chunks=(100, columns)
+            )
+
+
+def wanted(folder: Path) -> dict[tuple[str, int], tuple[np.ndarray, list[float]]]:
+    """Rows and labels of the train segments, found in the slow and obvious way."""
+    found = {}
+    for video, segments in read_labels(folder).items():
+        if video not in json.loads((folder / "folds.json").read_text())["train"]:
+            continue
+        times, rows = read_features(folder, video)
+        for number, (start, end, *labels) in enumerate(segments):
+            if not np.isfinite([start, end, *labels]).all() or end - start < 1e-5:
+                continue
+            inside = sorted(
+                (times[i, 0], i)
+                for i in range(len(rows))
+                if np.isfinite(times[i]).all()
+                and times[i, 1] - times[i, 0] > 1e-5
+                and times[i, 1] > start + 1e-5
+                and times[i, 0] < end - 1e-5
+            )
+            if inside:
+                clipped = [max(-3, min(3, labels[0])), *(max(0, min(3, x)) for x in labels[1:])]
+                found[video, number] = rows[[i for _, i in inside]], clipped
+    return found
+
+
+def read_labels(folder: Path) -> dict[str, list[list[float]]]:
+    """Start, end and seven labels of each segment, by video."""
+    table: dict[str, list[list[float]]] = {}
+    if (folder / "labels.csv").exists():
+        for line in (folder / "labels.csv").read_text().splitlines()[1:]:
+            video, *cells = line.split(",")
+            table.setdefault(video, []).append([float(cell or "nan") for cell in cells])
+        return table
+    with h5py.File(folder / "labels.csd") as file:
+        for video, group in file["All Labels/data"].items():
+            table[video] = np.hstack([group["intervals"][()], group["features"][()]]).tolist()
+    return table
+
+
+def read_features(folder: Path, video: str) -> tuple[np.ndarray, np.ndarray]:
+    """Times and rows of a video."""
+    if (folder / f"{video}.mat").exists():
+        rows = scipy.io.loadmat(folder / f"{video}.mat")["features"]
+        return frames(len(rows)), rows.astype(np.float32)
+    with h5py.File(folder / "features.csd") as file:
+        group = file["COVAREP/data"][video]
+        return group["intervals"][()], group["features"][()]
+
+
+def check_built(built, corpus: Path) -> None:
+    """A dataset that came out of a fuzzed corpus is right, whole and described."""
+    expected = wanted(corpus)
+    found = examples(built, "train")
+    assert found.keys() == expected.keys()
+    for key, (rows, labels) in expected.items():
+        np.testing.assert_array_equal(found[key]["features"], rows)
+        np.testing.assert_array_equal(found[key]["sentiment"], np.float32(labels[0]))
+        np.testing.assert_array_equal(found[key]["emotions"], np.float32(labels[1:]))
+    metadata = dict(built.info.metadata)
+    finite = np.concatenate([rows for rows, _ in expected.values()])
+    assert metadata["feature_statistics"]["count"] == len(finite)
+    counts = np.sum(~np.isfinite(finite), axis=0).tolist()
+    assert metadata["feature_statistics"]["non_finite"] == counts
+    assert built.builder_config.name == f"covarep-{metadata['fingerprint']}"
+    report = json.loads((built.data_path / "report.json").read_text())
+    assert report["fingerprint"] == metadata["fingerprint"]
+    for split, info in built.info.splits.items():
+        assert report["report"]["splits"][split]["segments"] == info.num_examples
+    assert "</html>" in (built.data_path / "report.html").read_text()
+
+
 def _build(folder: str, data: str, answers) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (BUILD_MEMORY, BUILD_MEMORY))
     for number in range(BUILDS):
         corpus, target = Path(folder) / str(number), Path(data) / str(number)
         write_fuzzed_corpus(corpus, random.Random(number))
         try:
             built = tfds_mosei.build(data_dir=target, manual_dir=corpus)
-            count = sum(1 for _ in built.as_dataset(split="train"))
-            assert count == built.info.splits["train"].num_examples
+            check_built(built, corpus)
             answers.put((number, "built"))
         except CorpusError as error:
             left = [p for p in target.glob("tfds_mosei/*/*") if p.parent.name != ".config"]

@@ -120,13 +120,10 @@ def test_another_format_of_what_is_there_is_refused_clearly(built, corpus):
         )
 
 
-needs_beam = pytest.mark.skipif(
+@pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None,
     reason='Apache Beam is not installed: pip install "mosei_ssl[build]"',
 )
-
-
-@needs_beam
 def test_beam_gives_the_same_examples(built, corpus, tmp_path):
     beamed = tfds_mosei.build(
         data_dir=tmp_path / "data", manual_dir=corpus, beam_flags=["--runner=DirectRunner"]
@@ -144,29 +141,6 @@ def test_beam_gives_the_same_examples(built, corpus, tmp_path):
             beam_flags=["--runner=DirectRunner"],
         )
     assert len(tfds_mosei.list_prepared(tmp_path / "data")) == 1
-
-
-@needs_beam
-@pytest.mark.slow
-def test_beam_reports_splits_that_nothing_is_left_of(tmp_path):
-    """e is in no fold and its two segments lie after its rows; f is too and has no rows."""
-    features = {v: (frames(40), ramp(40)) for v in "abcde"}
-    labels = {v: ([[0.0, 0.2]], [label()]) for v in "abcdf"}
-    labels["e"] = ([[5.0, 6.0], [7.0, 8.0]], [label(), label()])
-    folder = write_corpus(tmp_path / "corpus", features, labels)
-    one, beamed = (
-        tfds_mosei.build(
-            data_dir=tmp_path / name, manual_dir=folder, unlabelled="none", beam_flags=flags
-        )
-        for name, flags in (("one", None), ("beamed", ["--runner=DirectRunner"]))
-    )
-    assert set(beamed.info.splits) == {"train", "validation", "test"}
-    report = beamed.info.metadata["report"]
-    assert report["dropped"]["outside_features"] == 2
-    assert report["dropped"]["no_features"] == 1
-    assert report["splits"]["unassigned"]["segments"] == 0
-    assert report["splits"]["train"]["segments"] == 2
-    assert comparable(beamed.info.metadata) == comparable(one.info.metadata)
 
 
 def test_without_beam_the_message_says_what_to_install(corpus, tmp_path, monkeypatch):

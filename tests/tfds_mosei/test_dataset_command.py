@@ -1,0 +1,83 @@
+"""The command `tfds build`, run as a user runs it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow_datasets as tfds
+from mosei_corpus import IDS, examples, frames, label, ramp, write_corpus
+
+TFDS = Path(sys.executable).with_name("tfds")
+
+pytestmark = pytest.mark.skipif(
+    not TFDS.exists() or importlib.util.find_spec("mlcroissant") is None,
+    reason='tfds build needs the extra build: pip install "mosei_ssl[build]"',
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """With the SDK's folds file. Nothing is left of `unassigned`.
+
+    e and f are in no fold; both segments of e lie after its rows, f has no rows.
+    """
+    features = {v: (frames(100), ramp(100, 1000 * i)) for i, v in enumerate("abcde")}
+    labels = {v: ([[0.2, 0.5]], [label(happy=1)]) for v in "abcdf"}
+    labels["e"] = ([[5.0, 6.0], [7.0, 8.0]], [label(), label()])
+    folder = write_corpus(tmp_path_factory.mktemp("corpus"), features, labels, folds=None)
+    names = {"train": "train", "validation": "valid", "test": "test"}
+    lists = [f"standard_{names[split]}_fold = {ids!r}\n" for split, ids in IDS.items()]
+    (folder / "cmu_mosei_std_folds.py").write_text("".join(lists))
+    return folder
+
+
+def tfds_build(corpus, data_dir, *options):
+    """Runs the command; returns a builder of what it made."""
+    command = [TFDS, "build", "tfds_mosei/covarep", "--imports", "tfds_mosei"]
+    command += ["--manual_dir", corpus, "--data_dir", data_dir, *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=data_dir)
+    assert done.returncode == 0, done.stderr
+    return tfds.builder("tfds_mosei/covarep", data_dir=data_dir)
+
+
+@pytest.fixture(scope="module")
+def built(corpus, tmp_path_factory):
+    return tfds_build(corpus, tmp_path_factory.mktemp("data"))
+
+
+def test_tfds_build_makes_the_dataset(built):
+    assert {name: split.num_examples for name, split in built.info.splits.items()} == {
+        "train": 2,
+        "validation": 1,
+        "test": 1,
+        "unlabelled": 2,
+    }
+    assert set(examples(built, "train")) == {("a", 0), ("b", 0)}
+    assert examples(built, "validation")["c", 0]["features"][0, 0] == 2020
+    assert examples(built, "test")["d", 0]["emotions"].tolist() == [1, 0, 0, 0, 0, 0]
+    assert built.info.metadata["folds"]["source"] == "cmu_mosei_std_folds.py"
+    assert built.info.metadata["folds"]["videos"] == {"train": 2, "validation": 1, "test": 1}
+
+
+def test_splits_that_nothing_is_left_of_are_in_the_report(built):
+    report = json.loads((built.data_path / "report.json").read_text())["report"]
+    assert report["dropped"]["outside_features"] == 2
+    assert report["dropped"]["no_features"] == 1
+    assert report["splits"]["unassigned"]["segments"] == 0
+    assert report["splits"]["train"]["segments"] == 2
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed"
+)
+def test_tfds_build_by_beam_makes_the_same(built, corpus, tmp_path):
+    beamed = tfds_build(corpus, tmp_path, "--beam_pipeline_options=runner=DirectRunner")
+    assert set(beamed.info.splits) == set(built.info.splits)
+    left, right = examples(beamed, "train"), examples(built, "train")
+    assert left.keys() == right.keys()
+    for key in left:
+        assert (left[key]["features"] == right[key]["features"]).all()
+    assert dict(beamed.info.metadata) == dict(built.info.metadata)

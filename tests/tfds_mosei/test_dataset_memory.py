@@ -1,0 +1,56 @@
+"""A build takes as much memory for a large corpus as for a small one."""
+
+import subprocess
+import sys
+import textwrap
+
+from mosei_corpus import IDS, frames, ramp, write_corpus
+
+from tfds_mosei import csd
+
+ROWS = 5000
+MEGABYTES = ROWS * 74 * 4 / 1e6
+"""Of one video: 1.5 MB."""
+
+SMALL, LARGE = 8, 48
+"""Train videos of the two corpora: 12 and 71 MB."""
+
+
+def write(folder, count):
+    train = [f"t{number:03d}" for number in range(count)]
+    ids = [*train, "c", "d"]
+    rows = ramp(ROWS)
+    labels = {v: ([[0.0, ROWS / 200], [ROWS / 200, ROWS / 100]], [[0.0] * 7] * 2) for v in ids}
+    folder = write_corpus(folder, {}, labels, {**IDS, "train": train})
+    # Packing the rows would take longer than the builds.
+    videos = ((v, frames(ROWS), rows) for v in ids)
+    csd.write(folder / "features.csd", "COVAREP", videos, dimension_names=[], compression=None)
+    return folder
+
+
+def test_peak_memory_does_not_grow_with_the_corpus(tmp_path):
+    """One process builds both, the small one first; only what the large one adds counts."""
+    folders = [write(tmp_path / str(count), count) for count in (SMALL, LARGE)]
+    script = textwrap.dedent(
+        """
+        import resource, sys, tfds_mosei
+        from tfds_mosei import workspace
+        workspace.SHUFFLE_BYTES = 4 * 2**20  # what a build may hold of a split, by choice
+        data_dir, *folders = sys.argv[1:]
+        for folder in folders:
+            built = tfds_mosei.build(data_dir=data_dir, manual_dir=folder)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print("peak", peak, int(built.info.splits["train"].num_bytes))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "data", *folders],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("peak ")]
+    (small, _), (large, written) = ([int(number) for number in line[1:]] for line in lines)
+    assert written > LARGE * MEGABYTES * 1e6
+    grown = (large - small) * 1024 / 1e6
+    assert grown < (LARGE - SMALL) * MEGABYTES / 2, f"{grown:.0f} MB more"
