@@ -6,7 +6,6 @@ the arithmetic.
 
 import json
 import os
-import signal
 import sys
 
 
@@ -23,8 +22,8 @@ def hide_every_third() -> None:
     TimestepMasking.draw = draw
 
 
-def die_before(step: int) -> None:
-    """Kills this process as the machine's end would, before it computes that step."""
+def signal_before(step: int, number: int) -> None:
+    """Sends this process a signal before it computes that step: SIGKILL is its machine's end."""
     from mosei_ssl.training.replicated import ReplicatedLoop
 
     original, done = ReplicatedLoop._next, [0]
@@ -32,7 +31,7 @@ def die_before(step: int) -> None:
     def following(self, batches):
         done[0] += 1
         if done[0] == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return original(self, batches)
 
     ReplicatedLoop._next = following
@@ -49,24 +48,27 @@ def main(options: dict) -> int:
     from mosei_ssl.data import DataConfig
     from mosei_ssl.errors import UserError
     from mosei_ssl.models import BackboneConfig
-    from mosei_ssl.training import PretrainConfig, pretrain
+    from mosei_ssl.training import Interrupted, PretrainConfig, pretrain
 
     hide_every_third()
-    if options["die_before"]:
-        die_before(options["die_before"])
+    if options["signal"]:
+        signal_before(*options["signal"])
     for run, strategy in options["runs"].items():
         config = PretrainConfig(
             run=run,
             data=DataConfig(**options["data"]),
             backbone=BackboneConfig(**options["backbone"]),
             epochs=options["epochs"],
-            checkpoint_steps=2,
+            checkpoint_steps=options["checkpoint_steps"],
         )
         try:
             pretrain(config, strategy=strategy)
         except UserError as error:
             print(f"UserError: {error}", file=sys.stderr)
             return 2
+        except Interrupted as error:
+            print(f"Interrupted: {error}", file=sys.stderr)
+            return 0
     return 0
 
 
