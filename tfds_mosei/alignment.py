@@ -36,11 +36,11 @@ class FrameIndex:
         self.unusable = 0
         # Rows of real corpora are in order; then nothing needs to be moved or copied. NaN fails
         # every comparison, so only the outermost times can still be infinite.
-        self._in_order = bool(
-            (ends - starts > EPSILON).all()
-            and (starts[1:] >= starts[:-1]).all()
-            and (ends[1:] >= ends[:-1]).all()
-            and (not len(intervals) or (np.isfinite(starts[0]) and np.isfinite(ends[-1])))
+        self._in_order = not len(intervals) or bool(
+            (ends - starts).min() > EPSILON
+            and (intervals[1:] >= intervals[:-1]).all()
+            and np.isfinite(starts[0])
+            and np.isfinite(ends[-1])
         )
         self._nested = False
         if not self._in_order:

@@ -193,11 +193,11 @@ class ComputationalSequence:
             raise CorpusError(f"{self.path}: no video {video_id!r} in it.")
         place = video_id.encode("utf-8", "surrogateescape")
         arrays: list[h5py.h5d.DatasetID] = []
-        video = None
         for name in ("intervals", "features"):
             try:
-                video = video or h5py.h5g.open(self._data, place)
-                arrays.append(h5py.h5d.open(video, name.encode()))
+                arrays.append(h5py.h5o.open(self._data, place + b"/" + name.encode()))
+                if not isinstance(arrays[-1], h5py.h5d.DatasetID):
+                    raise ValueError("no array")
             except (KeyError, ValueError) as error:
                 raise CorpusError(
                     f"{self.path}: video {video_id!r} has no readable {name!r} "
@@ -257,7 +257,7 @@ class ComputationalSequence:
             video_id: one of `video_ids`.
 
         Returns:
-            float64 array [rows, 2], seconds.
+            float64 array [rows, 2], seconds, to be read only.
 
         Raises:
             CorpusError: the video is missing or cannot be read.
@@ -277,8 +277,9 @@ class ComputationalSequence:
             video_id: one of `video_ids`.
 
         Returns:
-            As `read`, but where the file holds the rows as float32 in one piece they are
-            `StoredRows`: read when they are taken, as long as the file is open.
+            As `read`, but to be read only, and where the file holds the rows as float32 in one
+            piece they are `StoredRows`: taken from the file when they are asked for, as long as it
+            is open.
 
         Raises:
             CorpusError: the video is missing or cannot be read; taking rows raises it too.
@@ -328,7 +329,8 @@ class ComputationalSequence:
             CorpusError: the video is missing or cannot be read.
         """
         intervals, rows = self.open(video_id)
-        return intervals, rows[:]
+        # Copies of what is mapped from the file, for the caller to do with as they like.
+        return np.require(intervals, requirements="W"), np.require(rows[:], requirements="W")
 
     def close(self) -> None:
         """Closes the file."""

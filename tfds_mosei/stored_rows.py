@@ -1,10 +1,11 @@
 """Rows that lie in a file in one piece, read when they are asked for.
 
 HDF5 stores an array that is neither compressed nor cut into chunks as plain bytes at one place.
-Where that place is known, the operating system reads just the rows of a segment straight into the
-array that becomes its example: nothing is converted, copied again, or read for nobody.
+Where that place is known, the operating system shows just the rows of a segment, where it keeps the
+file in memory anyway: nothing is converted, copied, or read for nobody.
 """
 
+import mmap
 import os
 from typing import BinaryIO, Protocol
 
@@ -34,10 +35,10 @@ class Rows(Protocol):
 
 
 class StoredRows:
-    """An array [n, d] in an open file, read piece by piece.
+    """An array [n, d] in an open file, mapped into memory.
 
-    Nothing is mapped into memory, so a file that is cut short while it is read is an error like
-    any other.
+    A file that was cut short is an error like any other, told when rows are taken. It must not
+    shrink between then and their use, as with every file that is mapped.
 
     Args:
         file: the file, opened for reading without a buffer.
@@ -65,50 +66,47 @@ class StoredRows:
         self._file = file
         self._place = place
         self._row_bytes = shape[1] * dtype.itemsize
-        # Known before memory is asked for, so that a damaged file cannot ask for too much of it.
+        # Known before it is mapped, so that a damaged file cannot ask for too much.
         if place + shape[0] * self._row_bytes > os.fstat(file.fileno()).st_size:
             raise CorpusError(_damaged(file, _TOO_SHORT))
+        self._rows = self._map()
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
-        """Reads rows.
+        """Takes rows.
 
         Args:
             rows: numbers of the rows: a slice without steps, or an int array [k].
 
         Returns:
-            A new array [k, d].
+            An array [k, d], to be read only; it stays valid when the file is closed.
 
         Raises:
             CorpusError: the file ends before the rows do, or cannot be read.
         """
         if isinstance(rows, slice):
-            first, last, _ = rows.indices(self.shape[0])
-            return self._read(first, last)
-        if not len(rows):
-            return self._read(0, 0)
-        first = int(rows.min())
-        return self._read(first, int(rows.max()) + 1)[rows - first]
-
-    def _read(self, first: int, last: int) -> np.ndarray:
-        values = np.empty((max(0, last - first), self.shape[1]), self.dtype)
-        if not values.size:
-            return values
-        place = self._place + first * self._row_bytes
+            _, last, _ = rows.indices(self.shape[0])
+        else:
+            last = int(rows.max()) + 1 if len(rows) else 0
         try:
-            # A single read is all it takes, except for more than two gigabytes.
-            done = os.preadv(self._file.fileno(), [values.data], place)
-            while done < values.nbytes:
-                rest = values.data.cast("B")[done:]
-                found = os.preadv(self._file.fileno(), [rest], place + done)
-                if not found:
-                    raise EOFError(_TOO_SHORT)
-                done += found
-        except (OSError, ValueError, OverflowError, EOFError) as error:
+            # Touching a page that the file no longer has would end the process.
+            if self._place + last * self._row_bytes > os.fstat(self._file.fileno()).st_size:
+                raise EOFError(_TOO_SHORT)
+            return self._rows[rows]
+        except (OSError, ValueError, EOFError) as error:
             raise CorpusError(_damaged(self._file, error)) from error
-        return values
+
+    def _map(self) -> np.ndarray:
+        """All rows; nothing is read before it is looked at."""
+        if not self.shape[0] * self._row_bytes:
+            return np.empty(self.shape, self.dtype)
+        before = self._place % mmap.ALLOCATIONGRANULARITY
+        size = before + self.shape[0] * self._row_bytes
+        start = self._place - before
+        pages = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ, offset=start)
+        return np.ndarray(self.shape, self.dtype, pages, before)
 
 
 def _damaged(file: BinaryIO, why: object) -> str:

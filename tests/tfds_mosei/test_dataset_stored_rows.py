@@ -1,7 +1,6 @@
 """Rows taken straight from the file are those that HDF5 gives, and errors are clear."""
 
 import os
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -36,7 +35,13 @@ def test_rows_in_one_piece_are_read_from_the_file(tmp_path, userblock):
         np.testing.assert_array_equal(rows[np.array([9, 4, 30])], ramp(50)[[9, 4, 30]])
         for nothing in (slice(7, 7), slice(9, 3), slice(60, 70), np.array([], int)):
             assert rows[nothing].shape == (0, 74)
-        assert rows[0:1].flags.owndata
+        # Shown where the file lies in memory: not to be written to, and good for longer than it.
+        kept = rows[3:7]
+        assert not kept.flags.writeable
+        read_intervals, read_rows = sequence.read("v")
+        assert read_intervals.flags.writeable
+        assert read_rows.flags.writeable
+    np.testing.assert_array_equal(kept, ramp(50)[3:7])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,7 @@ def test_no_file_stays_open(tmp_path):
     assert opened() == before
 
 
-def test_a_build_reads_only_what_lies_in_segments(tmp_path, monkeypatch):
+def test_a_build_takes_only_what_lies_in_segments(tmp_path, monkeypatch):
     """Segments of 30 rows out of 100; the train videos are read whole, for `unlabelled`."""
     packed, plain = write_corpus(tmp_path / "packed"), write_corpus(tmp_path / "plain")
     with csd.ComputationalSequence(packed / "features.csd") as source:
@@ -146,19 +151,20 @@ def test_a_build_reads_only_what_lies_in_segments(tmp_path, monkeypatch):
         plain / "features.csd", "COVAREP", videos, dimension_names=FEATURE_NAMES, compression=None
     )
     taken = []
-    read = StoredRows._read
+    take = StoredRows.__getitem__
 
-    def spy(self, first, last):
-        taken.append((Path(self._file.name).name, self.shape[1], last - first))
-        return read(self, first, last)
+    def spy(self, rows):
+        found = take(self, rows)
+        taken.append(found.shape)
+        return found
 
-    monkeypatch.setattr(StoredRows, "_read", spy)
+    monkeypatch.setattr(StoredRows, "__getitem__", spy)
     built = {
         folder: tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
         for folder in (packed, plain)
     }
     monkeypatch.undo()
-    rows = sorted(count for name, width, count in taken if width == 74)
+    rows = sorted(count for count, width in taken if width == 74)
     assert rows == [30, 30, 30, 30, 100, 100]
     for split in built[packed].info.splits:
         first, second = (examples(builder, split) for builder in built.values())
