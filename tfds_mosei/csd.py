@@ -153,6 +153,18 @@ class ComputationalSequence:
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
         """What the file says about itself; values that are not JSON are kept as text."""
+        return self._read_metadata()
+
+    @functools.cached_property
+    def dimension_names(self) -> list[str] | None:
+        """Names of the columns, as the metadata gives them; None where it names none."""
+        names = self._read_metadata("dimension names").get("dimension names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return None
+        return [name.strip() for name in names]
+
+    def _read_metadata(self, only: str | None = None) -> dict[str, Any]:
+        """All of it, or one key: each costs as much as a video's labels."""
         metadata: dict[str, Any] = {}
         try:
             group = self._file[self.root].get("metadata")
@@ -161,19 +173,13 @@ class ComputationalSequence:
             _logger.warning("%s: metadata left out (%s)", self.path, _one_line(error))
             return metadata
         for key in items:
+            if only not in (None, key):
+                continue
             try:
                 metadata[key] = _decode_metadata(self.path, group[key])
             except _READ_ERRORS as error:
                 _logger.warning("%s: metadata %r left out (%s)", self.path, key, _one_line(error))
         return metadata
-
-    @property
-    def dimension_names(self) -> list[str] | None:
-        """Names of the columns, as the metadata gives them; None where it names none."""
-        names = self.metadata.get("dimension names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            return None
-        return [name.strip() for name in names]
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._known
