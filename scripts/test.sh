@@ -9,9 +9,10 @@ source scripts/venv.sh dev
 ruff check .
 ruff format --check .
 mypy
-# One process per core, one thread each; a file's tests stay together, they share fixtures.
+# One process per core, one thread each; a file's tests stay together, they share fixtures. The order
+# is that of tests/conftest.py: slow files first.
 export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
-parallel=(--numprocesses "${PYTEST_WORKERS:-auto}" --dist loadfile)
+parallel=(--numprocesses "${PYTEST_WORKERS:-auto}" --dist loadfile --no-loadscope-reorder)
 python -m pytest "${parallel[@]}" "$@"
 # The models are backend-agnostic: the same tests under JAX, which would spend most of its time on
 # optimising programs that run once.
