@@ -71,7 +71,7 @@ def test_the_gradient_norm_is_the_mean_before_clipping():
 def test_tensorboard_gets_speed_gradients_and_a_profile(pretraining):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = pretrain(pretraining("run"), profile_steps="2,3")
+    run = pretrain(pretraining("run", epochs=1), profile_steps="2,3")
     tags = set(EventAccumulator(str(run / "train")).Reload().Tags()["tensors"])
     speed = {"frames_per_second", "padding_share", "step_ms", "input_ms", "compute_ms"}
     assert {f"speed/{name}" for name in speed} | {"epoch/gradient_norm"} <= tags
@@ -99,7 +99,7 @@ def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining,
             self, batch, {"loss": np.nan} if self.checkpoint.epoch == 1 and batch == 1 else logs
         ),
     )
-    config = pretraining("run")
+    config = pretraining("run", epochs=2)
     with pytest.raises(UserError) as error:
         pretrain(config)
     listed = json.loads((Path(config.run) / "not_a_number.json").read_text())
