@@ -85,6 +85,12 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not self.splits:
             raise UserError("splits is empty: name what to pretrain on, [train] for instance")
+        held_out = {"validation", "test"} & set("+".join(self.splits).split("+"))
+        if held_out:
+            raise UserError(
+                f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers into the "
+                "model; choose among train, unlabelled and unassigned"
+            )
         check_range("epochs", self.epochs, 1)
         check_range("seed", self.seed, 0, _LARGEST_SEED)
         check_range("checkpoint_steps", self.checkpoint_steps, 0)
