@@ -88,8 +88,8 @@ class PretrainConfig:
         held_out = {"validation", "test"} & set("+".join(self.splits).split("+"))
         if held_out:
             raise UserError(
-                f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers into the "
-                "model; choose among train, unlabelled and unassigned"
+                f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers "
+                "into the model; choose among train, unlabelled and unassigned"
             )
         check_range("epochs", self.epochs, 1)
         check_range("seed", self.seed, 0, _LARGEST_SEED)
