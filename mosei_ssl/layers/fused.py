@@ -87,11 +87,21 @@ def gelu(inputs, training: bool):
     return ops.gelu(inputs, approximate=True)
 
 
+def _row_means(x):
+    """[N, D] -> [N, 1]; as products, sums take half the time."""
+    return ops.matmul(x, ops.full((x.shape[-1], 1), 1.0 / x.shape[-1]))
+
+
+def _column_sums(x):
+    """[N, D] -> [D], likewise."""
+    return ops.matmul(ops.ones((1, ops.shape(x)[0])), x)[0]
+
+
 def _rows(inputs, epsilon):
     """Normalised rows, and what they were multiplied with, float32."""
     x = ops.cast(inputs, "float32")
-    centered = x - ops.mean(x, axis=-1, keepdims=True)
-    scale = ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + epsilon)
+    centered = x - _row_means(x)
+    scale = ops.rsqrt(_row_means(ops.square(centered)) + epsilon)
     return centered * scale, scale
 
 
@@ -105,11 +115,10 @@ def _normalize(inputs, gamma, beta, epsilon):
 def _normalize_gradient(inputs, gamma, epsilon, upstream):
     rows, scale = _rows(inputs, epsilon)
     upstream = ops.cast(upstream, "float32")
-    product = upstream * rows
-    along = ops.mean(product * gamma, axis=-1, keepdims=True)
-    mean = ops.mean(upstream * gamma, axis=-1, keepdims=True)
-    gradient = (upstream * gamma - rows * along - mean) * scale
-    return ops.cast(gradient, inputs.dtype), ops.sum(product, axis=0), ops.sum(upstream, axis=0)
+    scaled = upstream * gamma
+    gradient = (scaled - _row_means(scaled) - rows * _row_means(scaled * rows)) * scale
+    sums = _column_sums(upstream * rows), _column_sums(upstream)
+    return ops.cast(gradient, inputs.dtype), *sums
 
 
 @ops.custom_gradient

@@ -59,7 +59,6 @@ class AlterationModel(PretrainingModel):
         super().__init__(backbone, seed=seed, **kwargs)
         if not 0.0 <= noise_rate <= 1.0:
             raise ValueError(f"noise_rate must lie in [0, 1], not {noise_rate}")
-        width = backbone.frontend.output_dim
 
         # === Layers ===
         self.masking = TimestepMasking(
@@ -68,7 +67,7 @@ class AlterationModel(PretrainingModel):
         self.column_dropout = FeatureDropout(
             column_rate, seed=derive_seed(seed, "columns"), dtype="float32"
         )
-        self.reconstruct = self.make_dense(backbone.output_dim, width, "reconstruct")
+        self.reconstruct = self.make_reconstruction(backbone.output_dim)
         self.noise_seed = keras.random.SeedGenerator(derive_seed(seed, "noise"))
 
         # === Config ===
@@ -76,7 +75,7 @@ class AlterationModel(PretrainingModel):
         self.noise_scale = noise_scale
         self.loss_name = self.check_loss_name(loss)
 
-        self.masking.build((None, None, width))
+        self.masking.build((None, None, backbone.frontend.output_dim))
         self.built = True
 
     def forward(self, frames, padding_mask, training=False):

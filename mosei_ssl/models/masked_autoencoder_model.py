@@ -74,7 +74,7 @@ class MaskedAutoencoderModel(PretrainingModel):
             dtype="float32",
             name="decoder",
         )
-        self.reconstruct = self.make_dense(decoder_dim, backbone.frontend.output_dim, "reconstruct")
+        self.reconstruct = self.make_reconstruction(decoder_dim)
         self.token = self.add_weight(
             shape=(decoder_dim,),
             initializer=keras.initializers.RandomNormal(

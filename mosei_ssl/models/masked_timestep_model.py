@@ -55,9 +55,7 @@ class MaskedTimestepModel(PretrainingModel):
         self.masking = TimestepMasking(
             mask_ratio, mask_span, derive_seed(seed, "masking"), dtype="float32", name="masking"
         )
-        self.reconstruct = self.make_dense(
-            backbone.output_dim, backbone.frontend.output_dim, "reconstruct"
-        )
+        self.reconstruct = self.make_reconstruction(backbone.output_dim)
 
         # === Config ===
         self.mask_ratio = mask_ratio

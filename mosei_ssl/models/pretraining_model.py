@@ -84,6 +84,22 @@ class PretrainingModel(keras.Model):
         layer.build((None, inputs))
         return layer
 
+    def make_reconstruction(self, inputs: int) -> keras.layers.Dense:
+        """A built dense layer to the frontend's columns, which begins near the corpus mean, zero.
+
+        The first steps of a short pretraining would otherwise go into unlearning its noise.
+        """
+        layer = keras.layers.Dense(
+            self.backbone.frontend.output_dim,
+            kernel_initializer=keras.initializers.RandomNormal(
+                stddev=0.002, seed=derive_seed(self.seed, "reconstruct")
+            ),
+            dtype="float32",
+            name="reconstruct",
+        )
+        layer.build((None, inputs))
+        return layer
+
     @staticmethod
     def check_loss_name(loss: str) -> str:
         """Returns `loss` if it names a reconstruction error, else raises ValueError."""
