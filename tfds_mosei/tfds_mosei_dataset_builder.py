@@ -19,6 +19,7 @@ from tfds_mosei import folds as folds_lib
 from tfds_mosei import (
     generation,
     identity,
+    prepared,
     report,
     report_page,
     segments,
@@ -251,10 +252,28 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _existing(self, manual_dir: Path | None) -> Path:
         if manual_dir is None or not manual_dir.is_dir() or not sources.list_folder(manual_dir):
             raise CorpusError(
-                f"{manual_dir}: no such folder, or nothing in it. It must hold the corpus.\n"
-                f"{MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                f"{self._prepared_here()}{manual_dir}: no such folder, or nothing in it. It must "
+                f"hold the corpus.\n{MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return manual_dir
+
+    def _prepared_here(self) -> str:
+        """Names the datasets with a fingerprint, where the plain config was asked for."""
+        if self._manual_dir is not None or not hasattr(self, "_data_dir"):
+            return ""
+        names = [
+            name
+            for name in prepared.list_prepared(self.data_dir_root)
+            if name.startswith(f"{self.builder_config.name}-")
+        ]
+        if not names:
+            return ""
+        return (
+            f"{self.name}/{self.builder_config.name} is not prepared in {self.data_dir_root}; "
+            f"prepared here: {', '.join(names)}. To read one: "
+            "tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir, name)). To prepare "
+            f"{self.builder_config.name} itself:\n"
+        )
 
     def _local_folds(self, folder: Path) -> folds_lib.Folds | None:
         """Folds that need no download."""
@@ -354,10 +373,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not self.builder_config.synthetic and not manual_dir.is_dir():
             return
         wanted = self._describe(self.builder_config, manual_dir)["fingerprint"]
-        prepared = self.info.metadata.get("fingerprint")
-        if wanted != prepared:
+        found = self.info.metadata.get("fingerprint")
+        if wanted != found:
             raise CorpusError(
-                f"{self.data_dir} holds a dataset with the fingerprint {prepared}, but the corpus "
+                f"{self.data_dir} holds a dataset with the fingerprint {found}, but the corpus "
                 f"and folds now given have {wanted}. Use another data_dir, pass manual_dir and "
                 "folds to the builder (each combination then has a directory of its own), or "
                 "prepare again with overwriting."
@@ -395,7 +414,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         try:
             return Path(dl_manager.manual_dir)
         except AssertionError as error:
-            raise CorpusError(str(error)) from error
+            raise CorpusError(f"{self._prepared_here()}{error}") from error
 
     def _resolve_folds(
         self, folder: Path, dl_manager: tfds.download.DownloadManager

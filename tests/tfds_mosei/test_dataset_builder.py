@@ -111,3 +111,18 @@ def test_synthetic_is_deterministic_and_its_size_selectable(tmp_path):
 def test_importing_the_package_does_not_import_tensorflow():
     code = "import sys, tfds_mosei; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_asking_for_the_plain_config_names_what_is_prepared(tmp_path):
+    data = tmp_path / "data"
+    built = tfds_mosei.build(data_dir=data, manual_dir=write_corpus(tmp_path / "corpus"))
+    name = built.builder_config.name
+    with pytest.raises(CorpusError) as refused:
+        tfds.load("tfds_mosei/covarep", data_dir=data, split="train")
+    message = str(refused.value)
+    assert f"prepared here: {name}." in message
+    assert message.index(name) < message.index("must be fetched by hand")
+    # Of another config, or in a folder without any, there is nothing to name.
+    with pytest.raises(CorpusError) as refused:
+        tfds_mosei.build(data_dir=tmp_path / "other")
+    assert "prepared here" not in str(refused.value)
