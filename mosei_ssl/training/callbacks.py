@@ -16,7 +16,6 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
@@ -29,6 +28,9 @@ from mosei_ssl.training.storage import write_bytes, write_text
 _log = logging.getLogger(__name__)
 
 _LOG_SECONDS = 15
+_SCORES = ("val_mae", "val_loss", "loss")
+_WIDEST_SCORES = "  ".join(f"{name} 0.0000" for name in _SCORES)
+_SHORTEST_BAR, _LONGEST_BAR = 10, 40
 
 
 class Validation(keras.callbacks.Callback):
@@ -146,25 +148,38 @@ class ProgressLine(keras.callbacks.Callback):
         super().__init__()
         self.title, self.epochs, self.steps = title, epochs, steps
         self.progress: Progress | None = None
-        self.scores = ""
+        self.scores: list[str] = []
+        self.room = 0
         self.said = time.monotonic()
         # Where this process took up the run, and when: the time left is judged by what it did.
         self.began: tuple[int, float] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         console = Console(stderr=True)
+        # What the words and times leave of a line, gaps between columns included, goes to the
+        # scores that fit, the first ones first; then to the bar.
+        words = f"{self.title} {self._place(self.epochs * self.steps)}  0:00:00 0:00:00"
+        self.room = console.width - len(words)
+        bar = min(_LONGEST_BAR, self.room - len(_WIDEST_SCORES) - 1)
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[scores]}"),
+            TextColumn("{task.description}", markup=False),
+            *([BarColumn(bar)] if bar >= _SHORTEST_BAR else []),
+            TextColumn("{task.fields[place]}", markup=False),
+            TextColumn("{task.fields[scores]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.progress.add_task(self.title, total=self.epochs * self.steps, scores="")
+        self.task = self.progress.add_task(
+            self.title, total=self.epochs * self.steps, place=self._place(0), scores=""
+        )
         self.progress.start()
+
+    def _place(self, done: int) -> str:
+        total = self.epochs * self.steps
+        epoch = max(1, -(-done // self.steps))
+        return f"epoch {epoch}/{self.epochs}, step {done}/{total}"
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.done = epoch * self.steps
@@ -173,8 +188,8 @@ class ProgressLine(keras.callbacks.Callback):
         self._show(self.done + batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        shown = {k: v for k, v in (logs or {}).items() if k in ("loss", "val_loss", "val_mae")}
-        self.scores = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
+        logs = logs or {}
+        self.scores = [f"{name} {float(logs[name]):.4f}" for name in _SCORES if name in logs]
         self._show(self.done + self.steps)
 
     def _show(self, done: int) -> None:
@@ -183,7 +198,12 @@ class ProgressLine(keras.callbacks.Callback):
             self.began = done, now
         if self.progress is None:
             return
-        self.progress.update(self.task, completed=done, scores=self.scores)
+        fitting = list(self.scores)
+        while fitting and len("  ".join(fitting)) > self.room:
+            fitting.pop()
+        self.progress.update(
+            self.task, completed=done, place=self._place(done), scores="  ".join(fitting)
+        )
         if self.progress.disable and now - self.said >= _LOG_SECONDS:
             self.said = now
             first, start = self.began
@@ -193,14 +213,11 @@ class ProgressLine(keras.callbacks.Callback):
                 else None
             )
             _log.info(
-                "%s: step %d of %d, epoch %d of %d, %s left  %s",
+                "%s: %s, %s left  %s",
                 self.title,
-                done,
-                self.epochs * self.steps,
-                -(-done // self.steps),
-                self.epochs,
+                self._place(done),
                 "?" if left is None else datetime.timedelta(seconds=round(left)),
-                self.scores,
+                "  ".join(self.scores),
             )
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What a run tells while it trains: speed, gradients, profiles, and what spoiled it."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -170,14 +171,40 @@ def test_a_log_tells_the_time_left_within_an_epoch(caplog, monkeypatch):
             now[0] += 1.0
             line.on_train_batch_end(batch)
     line.close()
-    said = [message.split(",") for message in caplog.messages]
     # Every 15 s, of 1 s a step.
-    assert [parts[0] for parts in said] == [
-        "pretraining: step 15 of 200",
-        "pretraining: step 30 of 200",
+    assert [message.split(" left")[0] for message in caplog.messages] == [
+        "pretraining: epoch 1/2, step 15/200, 0:03:05",
+        "pretraining: epoch 1/2, step 30/200, 0:02:50",
     ]
-    assert [parts[2].split()[0] for parts in said] == ["0:03:05", "0:02:50"]
-    assert "epoch 1 of 2" in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "epochs", "steps", "columns", "shown", "bar"),
+    [
+        ("fine-tuning (baseline)", 30, 32, 80, "val_mae 0.3389 ", False),
+        ("fine-tuning (baseline)", 100, 500, 80, "", False),
+        ("pretraining", 30, 320, 80, "val_mae 0.3389 ", False),
+        ("pretraining", 30, 320, 160, "val_mae 0.3389  val_loss 0.4500  loss 0.5665 ", True),
+    ],
+)
+def test_progress_fits_the_terminal(title, epochs, steps, columns, shown, bar, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    line = ProgressLine(title, epochs, steps)
+    line.on_train_begin()
+    line.on_epoch_begin(epochs - 1)
+    line.on_epoch_end(epochs - 1, {"loss": 0.5665, "val_loss": 0.45, "val_mae": 0.3389})
+    line.close()
+    said = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", capsys.readouterr().err)
+    last = [piece for piece in re.split(r"[\r\n]+", said) if piece.strip()][-1]
+    place = f"epoch {epochs}/{epochs}, step {epochs * steps}/{epochs * steps}"
+    pattern = rf"{re.escape(title)} (━* )?{place} {shown}\s*\d:\d\d:\d\d \d:\d\d:\d\d\s*"
+    found = re.fullmatch(pattern, last)
+    assert found, last
+    assert bool(found[1]) == bar
+    assert len(last) <= columns
 
 
 def test_runs_of_a_study_are_trials_of_their_own(tmp_path):
