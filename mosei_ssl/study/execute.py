@@ -140,6 +140,7 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.training import FinetuneConfig, finetune
     from mosei_ssl.training.evaluation import predict_segments
     from mosei_ssl.training.finetuning import load_model
+    from mosei_ssl.training.hparams import write_scores
 
     pretrained = None
     if "pretraining" in cell.options:
@@ -151,8 +152,12 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     segments = load_segments(config.data, cell.options["split"]).labelled()
     predictions = predict_segments(load_model(run / "model.keras"), segments, config.data)
     _save_predictions(folder, segments.video_ids, segments.emotions, {"model": predictions})
+    scores = evaluate_predictions(segments.emotions, predictions)
+    if cell.options["split"] != "validation":
+        epoch = run.info["result"].get("epoch", 0)
+        write_scores(run.path, cell.options["split"], scores["overall"], epoch)
     return {
-        "metrics": {"model": evaluate_predictions(segments.emotions, predictions)},
+        "metrics": {"model": scores},
         "labels": run.info["result"]["labels"],
         "epoch": run.info["result"].get("epoch"),
         "disk_mb": _disk_mb(folder),

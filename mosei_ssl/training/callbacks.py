@@ -238,7 +238,6 @@ class Scalars(keras.callbacks.Callback):
 
     Args:
         directory: the run directory, itself the TensorBoard log directory.
-        hparams: hyper-parameters for the HParams dashboard.
         speed: gives numbers on the epoch's speed by name, shown as `speed/NAME`. They differ from
             run to run, so they do not belong to the logs that the history keeps.
     """
@@ -246,25 +245,16 @@ class Scalars(keras.callbacks.Callback):
     def __init__(
         self,
         directory: Path,
-        hparams: dict[str, Any] | None = None,
         speed: Callable[[], dict[str, float]] = dict,
     ):
         super().__init__()
         self.directory = Path(directory)
-        self.hparams = hparams or {}
         self.speed = speed
         self.writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         for name in ("train", "validation"):
             self.writers[name] = tf.summary.create_file_writer(str(self.directory / name))
-        if self.hparams:
-            from tensorboard.plugins.hparams import api as hp
-
-            with self.writers["train"].as_default():
-                # TensorBoard takes trials of one name for one trial, and a study's runs are told
-                # apart by arm, labels, fold and seed.
-                hp.hparams(self.hparams, trial_id="/".join(self.directory.absolute().parts[-6:]))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         values = dict(logs or {})

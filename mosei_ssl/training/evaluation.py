@@ -18,6 +18,7 @@ from mosei_ssl.metrics import (
 )
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.training.finetuning import load_model
+from mosei_ssl.training.hparams import write_scores
 from mosei_ssl.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def evaluate(
             pooled_features(iter(segments), mean),
         ),
     }
-    result = {
+    result: dict[str, Any] = {
         "segments": len(segments),
         "predictors": {
             name: evaluate_predictions(segments.emotions, values)
@@ -89,6 +90,9 @@ def evaluate(
     }
     np.savez(directory / f"predictions-{split}.npz", **kept)
     _add_to_metrics(directory, metrics, split, result)
+    if split != "validation":  # of which training itself has written its own
+        scores = result["predictors"]["model"]["overall"]
+        write_scores(directory.path, split, scores, directory.info["result"].get("epoch", 0))
     return result
 
 

@@ -137,12 +137,13 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
             stateful=keepers,
             hparams={
                 "arm": "ssl" if pretrained else "baseline",
-                "labels": str(config.labels),
+                "labels": len(labelled),
                 "backbone": config.backbone.kind,
                 "learning_rate": config.optimizer.learning_rate,
                 "seed": config.seed,
                 **hparams,
             },
+            kept=lambda epoch: not config.keep_best or epoch == best.best_epoch,
         ),
     )
     kept = config.epochs
@@ -157,7 +158,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
         save_model(final, run / "model.keras")
         run.finish()
-    _log.info("emotion model: %s (epoch %d)", run / "model.keras", kept)
+    _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
     return run
 
 

@@ -14,6 +14,7 @@ from mosei_ssl.training.callbacks import History, ProgressLine, Scalars
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.config import OptimizerConfig, Precision
 from mosei_ssl.training.devices import Devices, ahead_on_gpu
+from mosei_ssl.training.hparams import Trial
 from mosei_ssl.training.monitoring import GradientNorm, Profile, StopOnNaN, Throughput
 from mosei_ssl.training.replicated import ReplicatedLoop
 from mosei_ssl.training.run_directory import RunDirectory
@@ -35,6 +36,7 @@ class Plan:
         first: callbacks that run before history and logs are written.
         stateful: those callbacks that belong to the training state, by name.
         hparams: for TensorBoard's HParams dashboard.
+        kept: whether the weights of an epoch are those that the run keeps so far.
         profile_steps: steps to profile, see `Profile`; None for none.
     """
 
@@ -47,6 +49,7 @@ class Plan:
     first: list[keras.callbacks.Callback] = dataclasses.field(default_factory=list)
     stateful: dict[str, Any] = dataclasses.field(default_factory=dict)
     hparams: dict[str, Any] = dataclasses.field(default_factory=dict)
+    kept: Callable[[int], bool] = lambda epoch: True
     profile_steps: str | None = None
 
 
@@ -144,7 +147,8 @@ def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) 
         *plan.first,
         history,
         throughput,
-        Scalars(plan.run.path, plan.hparams, lambda: throughput.values),
+        Scalars(plan.run.path, lambda: throughput.values),
+        Trial(plan.run.path, plan.hparams, plan.kept),
         *profile,
         progress,
     ]

@@ -33,6 +33,7 @@ class RunDirectory:
     RUN/checkpoints/        training state of an unfinished run
     RUN/history.csv         one row per epoch
     RUN/train, validation   TensorBoard logs
+    RUN/hparams             options and scores for TensorBoard's HParams dashboard
     RUN/backbone.keras      (pretraining) the encoder
     RUN/task.keras          (pretraining) the encoder with its pretraining task
     RUN/model.keras         (fine-tuning) the emotion model, float32

@@ -67,7 +67,7 @@ def hparams(out):
     from tensorboard.plugins.hparams import metadata
 
     found = set()
-    for folder in (out / "cells" / "train").rglob("run/train"):
+    for folder in (out / "cells" / "train").rglob("run/hparams"):
         content = EventAccumulator(str(folder)).Reload().PluginTagToContent("hparams")
         started = content[metadata.SESSION_START_INFO_TAG]
         values = metadata.parse_session_start_info_plugin_data(started).hparams

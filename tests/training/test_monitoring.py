@@ -205,19 +205,3 @@ def test_progress_fits_the_terminal(title, epochs, steps, columns, shown, bar, c
     assert found, last
     assert bool(found[1]) == bar
     assert len(last) <= columns
-
-
-def test_runs_of_a_study_are_trials_of_their_own(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import metadata
-
-    from mosei_ssl.training.callbacks import Scalars
-
-    names = set()
-    for cell in ("ssl/labels-25", "ssl/labels-50", "baseline/labels-25"):
-        folder = tmp_path / "cells" / "train" / cell / "fold-1" / "seed-0" / "run"
-        Scalars(folder, {"labels": "25"}).on_train_begin()
-        content = EventAccumulator(str(folder / "train")).Reload().PluginTagToContent("hparams")
-        started = content[metadata.SESSION_START_INFO_TAG]
-        names.add(metadata.parse_session_start_info_plugin_data(started).group_name)
-    assert len(names) == 3
