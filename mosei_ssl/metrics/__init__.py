@@ -20,15 +20,18 @@ from mosei_ssl.metrics.scores import (
     pearson,
 )
 from mosei_ssl.metrics.table import (
+    CONSTANT_PREDICTORS,
     METRIC_LABELS,
     PREDICTOR_LABELS,
     format_score,
     json_safe,
     metrics_table,
+    verdicts,
     write_json,
 )
 
 __all__ = [
+    "CONSTANT_PREDICTORS",
     "EMOTIONS",
     "LOWER_IS_BETTER",
     "METRICS",
@@ -49,5 +52,6 @@ __all__ = [
     "prediction_dict",
     "standardise_per_group",
     "train_median",
+    "verdicts",
     "write_json",
 ]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from mosei_ssl.metrics.scores import LOWER_IS_BETTER, METRICS
 
@@ -31,6 +33,12 @@ PREDICTOR_LABELS = {
     "svr": "SVR (pooled)",
     "svr_per_speaker": "SVR, per-speaker standardised (sees the speaker's other clips)",
 }
+
+CONSTANT_PREDICTORS = ("all_zero", "train_median")
+"""Predictors that say the same of every segment."""
+
+_COMPARED_WITH = ("all_zero", "ridge", "svr")
+"""What a model should beat; the train median is all zero wherever emotions are rare."""
 
 
 def format_score(value: float | None, digits: int = 3) -> str:
@@ -62,13 +70,17 @@ def metrics_table(
     title: str = "Scores",
     per_emotion: Sequence[str] = METRICS,
 ) -> Group:
-    """Put predictors side by side: one overall table, then one per metric over emotions.
+    """Put predictors side by side: one table per metric over emotions, then the overall one.
+
+    The overall table comes last, where a reader's eyes are when it has been printed, and under it
+    what each model is not better than.
 
     Args:
         results: Outcomes of `evaluate_predictions` by name; known names such as "model" and
             "ridge" are written out.
         title: Heading, for instance "test split, 4662 segments".
-        per_emotion: Metrics that get a table of their own; empty for none.
+        per_emotion: Metrics that get a table of their own, without the constant predictors; empty
+            for none.
 
     Returns:
         A rich renderable.
@@ -79,24 +91,87 @@ def metrics_table(
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
         >>> Console().print(metrics_table({"all_zero": scores}))  # doctest: +SKIP
     """
-    tables = [Table(title=title, title_justify="left")]
-    tables[0].add_column("predictor")
-    for metric in METRICS:
-        tables[0].add_column(_arrow(metric), justify="right")
+    parts: list[Table | Text] = []
+    varying = {name: s for name, s in results.items() if name not in CONSTANT_PREDICTORS}
+    emotions = list(next(iter(results.values()))["per_emotion"]) if results else []
+    for metric in per_emotion if varying else ():
+        table = _table(f"{_arrow(metric)} per emotion", emotions)
+        for name, scores in varying.items():
+            cells = [format_score(scores["per_emotion"][e][metric]) for e in emotions]
+            table.add_row(_label(name), *cells)
+        parts.append(table)
+    # Headings broken at words leave the room of a narrow terminal to the names.
+    overall = _table(title, [_arrow(metric).replace(" ", "\n", 1) for metric in METRICS])
     for name, scores in results.items():
         cells = [format_score(scores["overall"][metric]) for metric in METRICS]
-        tables[0].add_row(PREDICTOR_LABELS.get(name, name), *cells)
-    for metric in per_emotion:
-        table = Table(title=f"{_arrow(metric)} per emotion", title_justify="left")
-        table.add_column("predictor")
-        emotions = list(next(iter(results.values()))["per_emotion"]) if results else []
-        for emotion in emotions:
-            table.add_column(emotion, justify="right")
-        for name, scores in results.items():
-            cells = [format_score(scores["per_emotion"][e][metric]) for e in emotions]
-            table.add_row(PREDICTOR_LABELS.get(name, name), *cells)
-        tables.append(table)
-    return Group(*tables)
+        overall.add_row(_label(name), *cells)
+    return Group(*parts, overall, *(Text(line) for line in verdicts(results)))
+
+
+def _label(name: str) -> str:
+    return PREDICTOR_LABELS.get(name, name)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), min_width=60
+    )
+    table.add_column("predictor", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def verdicts(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say of every model what it is not better than, in the digits that the table shows.
+
+    Args:
+        results: Outcomes of `evaluate_predictions` by name; names that are not those of a
+            reference such as "all_zero" or "ridge" are models.
+
+    Returns:
+        A sentence per model; none where there is nothing to compare with.
+
+    Example:
+        >>> from mosei_ssl.metrics import all_zero, evaluate_predictions
+        >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
+        >>> verdicts({"model": scores, "all_zero": scores})[0][:43]
+        'this model is not better than all zero in: '
+    """
+    references = [name for name in _COMPARED_WITH if name in results]
+    if not references:
+        return []
+    lines = []
+    for name, scores in results.items():
+        if name in PREDICTOR_LABELS and name != "model":
+            continue
+        worse = {
+            _label(other): ", ".join(
+                METRIC_LABELS[metric]
+                for metric in METRICS
+                if not _better(scores["overall"], results[other]["overall"], metric)
+            )
+            for other in references
+        }
+        failures = [f"than {other} in: {metrics}" for other, metrics in worse.items() if metrics]
+        if failures:
+            lines.append(f"{_label(name)} is not better {'; nor '.join(failures)}")
+        else:
+            lines.append(f"{_label(name)} is better than {_listed(list(worse))} in every score")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _better(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> bool:
+    """Whether a score is better as printed; a correlation that is undefined counts as none."""
+    values = [
+        0.0 if value is None or not math.isfinite(value) else round(float(value), 3)
+        for value in (one[metric], other[metric])
+    ]
+    return values[0] < values[1] if metric in LOWER_IS_BETTER else values[0] > values[1]
 
 
 def json_safe(value: Any) -> Any:

@@ -14,6 +14,7 @@ from mosei_ssl.metrics import (
     json_safe,
     metrics_table,
     prediction_dict,
+    verdicts,
     write_json,
 )
 
@@ -30,6 +31,43 @@ def test_table_shows_every_predictor_metric_and_emotion():
     for word in ("this model", "all zero", "MAE ↓", "AUROC ↑", "surprise", "test split"):
         assert word in text
     assert "0.333" in text  # all-zero's MAE: one 2 in six values
+
+
+def test_at_80_columns_names_stay_whole_and_the_overall_table_comes_last():
+    labels = np.eye(6) * 2
+    zero = evaluate_predictions(labels, all_zero(6))
+    names = ["baseline, frozen (base200)", "ssl, frozen (ssl200)"]
+    results = {**dict.fromkeys(names, zero), "ridge": zero, "all_zero": zero, "train_median": zero}
+    out = io.StringIO()
+    Console(file=out, width=80).print(metrics_table(results, title="test split"))
+    per_emotion, overall = out.getvalue().split("test split")
+    for name in (*names, "ridge (pooled)"):
+        assert f" {name} " in overall
+        assert f" {name} " in per_emotion
+    # What says the same of every segment tells nothing about emotions.
+    for constant in ("all zero", "train median"):
+        assert f" {constant} " in overall
+        assert constant not in per_emotion
+    assert "…" not in per_emotion + overall
+
+
+def test_a_sentence_says_what_a_model_is_not_better_than():
+    labels = np.eye(6) * 2
+    perfect = evaluate_predictions(labels, prediction_dict(labels))
+    zero = evaluate_predictions(labels, all_zero(6))
+    level = {**perfect, "overall": {**perfect["overall"], "mae": zero["overall"]["mae"] - 1e-5}}
+    assert verdicts({"ssl": perfect, "base": level, "all_zero": zero, "ridge": perfect}) == [
+        "ssl is not better than ridge (pooled) in: MAE, 4-class accuracy, Pearson r, "
+        "balanced accuracy, AUROC",
+        "base is not better than all zero in: MAE; nor than ridge (pooled) in: MAE, "
+        "4-class accuracy, Pearson r, balanced accuracy, AUROC",
+    ]
+    assert verdicts({"ssl": perfect, "all_zero": zero}) == [
+        "ssl is better than all zero in every score"
+    ]
+    # An undefined correlation is beaten by any positive one, not by another undefined one.
+    assert "Pearson r" in verdicts({"ssl": zero, "all_zero": zero})[0]
+    assert verdicts({"ssl": perfect}) == []
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "-"), (float("nan"), "-"), (0.16349, "0.163")])
