@@ -58,8 +58,10 @@ def _score_runs(options: Namespace) -> tuple[dict[str, Any], str]:
     from mosei_ssl.training import RunDirectory, evaluate
 
     paths = [options.run, *options.against]
-    infos = [RunDirectory(path).open("finetune").require_finished().info for path in paths]
-    names = _row_names(paths, infos)
+    runs = [RunDirectory(path).open("finetune").require_finished() for path in paths]
+    infos = [run.info for run in runs]
+    frozen = [bool(run.config().get("freeze_backbone")) for run in runs]
+    names = _row_names(paths, infos, frozen)
     dataset, labels = infos[0]["dataset"], infos[0]["result"]["labels"]
     for path, info in zip(paths, infos, strict=True):
         if info["dataset"]["fingerprint"] != dataset["fingerprint"]:
@@ -82,15 +84,25 @@ def _score_runs(options: Namespace) -> tuple[dict[str, Any], str]:
     )
     if any(info["result"]["labels"] != labels for info in infos):
         heading += " unless a row says otherwise"
+    if "train" in options.split.split("+"):
+        # Scores of what was learnt by heart must not be taken for scores of unseen speech.
+        counts = sorted({info["result"]["labels"] for info in infos})
+        heading += f"; of these segments {' or '.join(map(str, counts))} were trained on"
     return {**models, **references}, heading
 
 
-def _row_names(paths: list[str], infos: list[dict[str, Any]]) -> list[str]:
-    """What tells the runs of a table apart: arm and folder, the path and the labels if need be."""
+def _row_names(paths: list[str], infos: list[dict[str, Any]], frozen: list[bool]) -> list[str]:
+    """What tells the runs of a table apart: arm and folder, the path and the labels if need be.
+
+    A frozen backbone is named, since a baseline with one is random features under a trained head.
+    """
     short = [Path(path).name for path in paths]
     if len(set(short)) < len(short):
         short = paths
-    names = [f"{info['result']['arm']} ({name})" for info, name in zip(infos, short, strict=True)]
+    names = [
+        f"{info['result']['arm']}{', frozen' if fixed else ''} ({name})"
+        for info, name, fixed in zip(infos, short, frozen, strict=True)
+    ]
     budgets = [info["result"]["labels"] for info in infos]
     if len(set(budgets)) > 1:
         names = [f"{name}, {count} labels" for name, count in zip(names, budgets, strict=True)]
@@ -103,5 +115,8 @@ def _score_export(options: Namespace) -> tuple[dict[str, Any], str]:
 
     data = DataConfig(data_dir=options.data_dir or "data", dataset=options.dataset)
     result = evaluate_saved_model(options.model, data, options.split)
-    rows = {f"SavedModel ({Path(options.model).name})": result["predictors"]["model"]}
+    place = Path(options.model).resolve()
+    name = f"{place.parent.name}/{place.name}" if place.name.isdecimal() else place.name
+    rows = dict(result["predictors"])
+    rows = {f"SavedModel ({name})": rows.pop("model"), **rows}
     return rows, f"{options.split} split, {result['segments']} segments"

@@ -7,7 +7,7 @@ from typing import Any
 
 from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.errors import UserError
-from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.metrics import all_zero, evaluate_predictions
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.serving.manifest import verify
 
@@ -29,7 +29,7 @@ def evaluate_saved_model(
 
     Returns:
         As `mosei_ssl.evaluate` gives for a run: `segments`, and `predictors` with the scores of
-        `model`; besides, `dataset` (the fingerprint scored on) and `trained_on`.
+        `model` and `all_zero`; besides, `dataset` (the fingerprint scored on) and `trained_on`.
 
     Raises:
         UserError: no such model or split, no labelled segment, or the model was changed since it
@@ -56,7 +56,9 @@ def evaluate_saved_model(
     return {
         "segments": len(segments),
         "predictors": {
-            "model": evaluate_predictions(segments.emotions, served.predict(rows, report))
+            "model": evaluate_predictions(segments.emotions, served.predict(rows, report)),
+            # The one predictor beside it that needs no labels.
+            "all_zero": evaluate_predictions(segments.emotions, all_zero(len(segments))),
         },
         "dataset": segments.metadata.get("fingerprint"),
         "trained_on": trained_on.get("fingerprint"),

@@ -16,7 +16,7 @@ def scored(finished_run, synthetic_data, tmp_path):
     data = DataConfig(data_dir=str(synthetic_data))
     train = load_segments(data, "train")
 
-    def make(folder, labels=8, **dataset):
+    def make(folder, labels=8, frozen=False, **dataset):
         run = tmp_path / folder
         shutil.copytree(finished_run, run)
         info = json.loads((run / "run.json").read_text())
@@ -29,6 +29,7 @@ def scored(finished_run, synthetic_data, tmp_path):
         info["result"]["labels"] = labels
         (run / "run.json").write_text(json.dumps(info))
         options = {"data": {"data_dir": str(tmp_path / "where it was"), "batch_size": 16}}
+        options["freeze_backbone"] = frozen
         (run / "config.yaml").write_text(yaml.safe_dump(options))
         names = zip(train.video_ids[:labels], train.segment_ids[:labels], strict=True)
         chosen = [{"video_id": str(video), "segment_id": int(row)} for video, row in names]
@@ -42,7 +43,7 @@ def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
     scored, synthetic_data, capsys, monkeypatch
 ):
     monkeypatch.setenv("COLUMNS", "90")
-    few, more = scored("few", 8), scored("more", 12)
+    few, more = scored("few", 8), scored("more", 12, frozen=True)
     line = ["evaluate", "--run", str(few), "--against", str(more)]
     assert main(line) == 2
     assert "where it was" in capsys.readouterr().err
@@ -55,10 +56,31 @@ def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
     assert "…" not in out
     # Budgets differ, so that each row has to say its own.
     assert "ssl (few), 8 labels" in out
-    assert "ssl (more), 12 labels" in out
+    assert "ssl, frozen (more), 12 labels" in " ".join(out.split())
+    assert "trained on" not in out
     for run in (few, more):
         assert f"Written: {run / 'metrics.json'}" in out
         assert "test" in json.loads((run / "metrics.json").read_text())["splits"]
+
+
+def test_scores_of_the_train_split_say_how_much_of_it_was_trained_on(
+    scored, synthetic_data, capsys
+):
+    line = ["evaluate", "--run", str(scored("run", 8)), "--split", "train"]
+    assert main([*line, "--data-dir", str(synthetic_data)]) == 0
+    assert "of these segments 8 were trained on" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_export_stands_beside_all_zero_and_its_name_is_whole(
+    saved_model, synthetic_data, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    line = ["evaluate", "--model", str(saved_model), "--data-dir", str(synthetic_data)]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert "SavedModel (emotion/1)" in out
+    assert "all zero" in out
+    assert "…" not in out
 
 
 def test_runs_of_unlike_datasets_do_not_share_a_table(scored, capsys):

@@ -22,6 +22,8 @@ def test_scores_are_those_of_the_keras_model(saved_model, emotion_model, synthet
     assert found["segments"] == len(segments) == sum(done for done, _ in seen)
     assert found["trained_on"] == "0123456789"
     assert found["dataset"] == segments.metadata["fingerprint"]
+    zero = found["predictors"]["all_zero"]["overall"]
+    assert zero["mae"] == pytest.approx(segments.emotions.mean(), abs=1e-5)
     scores = found["predictors"]["model"]
     for metric in METRICS:
         assert scores["overall"][metric] == pytest.approx(truth["overall"][metric], abs=1e-5)
