@@ -89,19 +89,24 @@ else
   find "$saved_models/$name" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' | sort -V | tail -n 1 > "$note"
 fi
 
+# Another run may have exported a later version since: this one is named throughout.
+exported="$(cat "$note")"
+
 say "6/6 predict with the SavedModel"
-mosei-ssl predict "$place/data" --limit 5 --model "$(cat "$note")"
+mosei-ssl predict "$place/data" --limit 5 --model "$exported"
+
+report="$(find "$place/data" -name report.html 2> /dev/null | sort -V | tail -n 1)" || report=""
 
 cat <<TEXT
 
 Where everything is:
-  dataset and its report  $place/data
+  dataset and its report  ${report:-$place/data}
   runs                    $place/runs
-  SavedModel              $saved_models/$name
+  SavedModel              $exported
 
 Go on with (after ". .venv/bin/activate" in a checkout):
   tensorboard --logdir $place/runs
-  mosei-ssl predict INPUT --model $saved_models/$name --format json
+  mosei-ssl predict INPUT --model $exported --format json
 where INPUT is a .csd, a .npy, a dataset's folder or, with the extra audio, a recording.
 TEXT
 [ -n "$manual_dir" ] || echo "These numbers come from SYNTHETIC data: they show that the way works, nothing more."

@@ -71,3 +71,17 @@ def test_another_seed_gets_runs_of_its_own(walk):
         assert f"/runs/{name}-seed3" in seeded
     assert "--seed 3" in seeded
     assert "--labels 50" in seeded
+
+
+def test_the_hint_names_the_version_that_this_run_exported(walk, tmp_path):
+    report = tmp_path / "quickstart/synthetic/data/tfds_mosei/synthetic/1.1.0/report.html"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    walk()
+    saved = tmp_path / "saved_models" / "synthetic"
+    (saved / "2").mkdir()
+    done, walked = walk()
+    assert f"--model {saved / '1'}\n" in walked
+    assert f"mosei-ssl predict INPUT --model {saved / '1'} --format json" in done.stdout
+    assert f"SavedModel              {saved / '1'}\n" in done.stdout
+    assert f"dataset and its report  {report}\n" in done.stdout
