@@ -28,7 +28,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     found = verify(options.directory, options.manifest_sha256)
     run_, dataset = found.manifest.get("run", {}), found.manifest.get("dataset", {})
     lines = [
-        f"{found.directory}: {found.files} files, {found.size:,} bytes, as exported",
+        f"OK  {found.directory}: {found.files} files, {found.size:,} bytes, as exported",
         f"  exported  {found.manifest.get('created', 'unknown')}",
         f"  run       {run_.get('name', 'unknown')}, seed {run_.get('seed', 'unknown')}",
         f"  dataset   {str(dataset.get('name', 'unknown')).split('/')[0]}, fingerprint "

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mosei_ssl.data.budgets import check_label_budget
 from mosei_ssl.errors import UserError
 
 
@@ -23,6 +24,7 @@ def build_dataset(
     size: int | None = None,
     unlabelled: str = "train",
     file_format: str | None = None,
+    labels: int | str | None = None,
 ) -> Group:
     """Prepare a TFDS dataset, or find it prepared, and report what it holds.
 
@@ -35,18 +37,21 @@ def build_dataset(
         unlabelled: Videos of the split "unlabelled": "train", "all" (those in no fold too) or
             "none".
         file_format: "tfrecord" (the default) or "array_record".
+        labels: A label budget to check: a number of labelled segments, or "all".
 
     Returns:
-        A rich renderable: name and place of the dataset, and the data report.
+        A rich renderable: where the dataset, its report and its folds are, and what it holds.
 
     Raises:
-        UserError: If options contradict each other.
+        UserError: If options contradict each other, or the train split has fewer labelled
+            segments than `labels`.
         tfds_mosei.CorpusError: If the corpus or the folds are not usable.
 
     Example:
         >>> Console().print(build_dataset("data", "downloads/mosei"))  # doctest: +SKIP
     """
     import tfds_mosei
+    from tfds_mosei.report_page import HTML_FILE
 
     if synthetic and manual_dir is not None:
         raise UserError("--synthetic makes its own corpus: leave out --manual-dir, or --synthetic")
@@ -64,10 +69,34 @@ def build_dataset(
         file_format=file_format,
     )
     metadata = dict(builder.info.metadata or {})
+    if labels is not None:
+        check_label_budget(labels, _labelled_segments(metadata, "train"))
     name = builder.builder_config.name
-    return Group(
-        Text(f"dataset {name} in {builder.data_dir}"), *dataset_report(metadata).renderables
-    )
+    lines = [f"dataset {name} in {builder.data_dir}"]
+    page = Path(builder.data_dir) / HTML_FILE
+    if page.is_file():
+        lines.append(f"report {page}")
+    # Those of the synthetic corpus are as made up as the rest of it.
+    if not synthetic and metadata.get("folds"):
+        lines.append(f"folds {_folds_place(metadata['folds']['source'], manual_dir, folds)}")
+    return Group(*map(Text, lines), *dataset_report(metadata).renderables)
+
+
+def _folds_place(
+    source: str,
+    manual_dir: str | os.PathLike[str] | None,
+    folds: str | os.PathLike[str] | None,
+) -> str:
+    """The folds file as a path where that is known; the dataset itself keeps its name only."""
+    if folds is not None:
+        return os.fspath(folds)
+    inside = None if manual_dir is None else Path(manual_dir) / source
+    return str(inside) if inside is not None and inside.is_file() else source
+
+
+def _labelled_segments(metadata: Mapping[str, Any], split: str) -> int:
+    levels = metadata["report"]["splits"][split].get("emotion_levels") or {}
+    return max((sum(counts) for counts in levels.values()), default=0)
 
 
 def _check_default_place(data_dir: Path) -> None:

@@ -8,6 +8,7 @@ def test_export_then_verify(finished_run, tmp_path, capsys):
     assert f"Exported {tmp_path / 'emotion' / '1'}" in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "emotion")]) == 0
     out = capsys.readouterr().out
+    assert out.startswith("OK  ")
     assert "as exported" in out
     assert "ssl8, seed 3" in out
     assert "covarep-0123456789, fingerprint 0123456789" in out
