@@ -4,12 +4,15 @@ The stages as Python functions, loaded when first used:
 
     >>> import mosei_ssl
     >>> mosei_ssl.pretrain(mosei_ssl.PretrainConfig(run="runs/pre"))  # doctest: +SKIP
+
+So are the packages below, such as `mosei_ssl.covarep` and `mosei_ssl.metrics`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mosei_ssl import covarep, data, layers, metrics, models, serving, study, training
     from mosei_ssl.errors import UserError
     from mosei_ssl.serving import export
     from mosei_ssl.training import (
@@ -32,20 +35,38 @@ _HOMES = {
     "pretrain": "mosei_ssl.training",
 }
 
+_PACKAGES = frozenset(
+    {"covarep", "data", "layers", "metrics", "models", "serving", "study", "training"}
+)
+
 __all__ = [
     "FinetuneConfig",
     "PretrainConfig",
     "UserError",
     "__version__",
+    "covarep",
+    "data",
     "evaluate",
     "export",
     "finetune",
+    "layers",
+    "metrics",
+    "models",
     "pretrain",
+    "serving",
+    "study",
+    "training",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # Importing Keras takes seconds; whoever only extracts features should not wait for it.
+    if name in _PACKAGES:
+        return importlib.import_module(f"mosei_ssl.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
