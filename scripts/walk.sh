@@ -67,7 +67,8 @@ fi
 [ -z "$epochs" ] || pretraining+=(--epochs "$epochs")
 
 say "1/6 build the dataset ($name)"
-mosei-ssl build "${source_options[@]}" --data-dir "$place/data"
+# A budget that is too large is told here, not after the pretraining.
+mosei-ssl build "${source_options[@]}" --data-dir "$place/data" --labels "$labels"
 
 say "2/6 pretrain, without labels"
 mosei-ssl pretrain --run "$pre" "${pretraining[@]}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -43,6 +44,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "TensorFlow",
     )
     parser.add_argument(
+        "--labels",
+        type=int | Literal["all"] | None,
+        default=None,
+        help="a label budget to check: too many for the train split end the command with code 2",
+    )
+    parser.add_argument(
         "--synthetic",
         action="store_true",
         help="a small made-up corpus, written as .csd and read back; for trying things out",
@@ -72,6 +79,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             size=options.size,
             unlabelled=options.unlabelled,
             file_format=options.file_format,
+            labels=options.labels,
         )
     Console().print(report, soft_wrap=True)
     return 0

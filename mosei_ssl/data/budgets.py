@@ -89,9 +89,25 @@ def draw_label_budget(
         return np.arange(count, dtype=np.int64)
     if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)):
         raise UserError(f"label budget must be a whole number or 'all', not {budget!r}")
-    if not 1 <= budget <= count:
+    check_label_budget(budget, count)
+    return np.sort(label_order(emotions, seed, groups)[:budget])
+
+
+def check_label_budget(budget: int | str, count: int) -> None:
+    """Refuse a label budget that a train split cannot give.
+
+    Args:
+        budget: Number of labelled segments, or "all".
+        count: Labelled segments of the train split.
+
+    Raises:
+        UserError: If the budget is not in 1..`count`.
+
+    Example:
+        >>> check_label_budget("all", 3)
+    """
+    if budget != "all" and not 1 <= int(budget) <= count:
         raise UserError(
             f"label budget {budget} is impossible: the train split has {count} labelled segments; "
             f"choose 1 to {count}, or 'all'"
         )
-    return np.sort(label_order(emotions, seed, groups)[:budget])

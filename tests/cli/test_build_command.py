@@ -7,6 +7,8 @@ import tensorflow_datasets as tfds
 
 import tfds_mosei
 from mosei_ssl.cli import main
+from mosei_ssl.data import DataConfig, draw_label_budget, load_segments
+from mosei_ssl.errors import UserError
 
 
 def build(data_dir, *options):
@@ -59,3 +61,16 @@ def test_a_data_dir_that_is_a_file_is_one_line_and_code_2(tmp_path, capsys):
     assert build(tmp_path / "data") == 2
     (message,) = capsys.readouterr().err.splitlines()
     assert "the dataset cannot be written" in message
+
+
+def test_a_label_budget_is_checked_with_the_message_of_finetune(tmp_path, capsys):
+    assert build(tmp_path, "--labels", "all") == 0
+    segments = load_segments(DataConfig(data_dir=str(tmp_path)), "train").labelled()
+    assert build(tmp_path, "--labels", str(len(segments))) == 0
+    with pytest.raises(UserError) as refusal:
+        draw_label_budget(segments.emotions, len(segments) + 1, seed=0)
+    capsys.readouterr()
+    assert build(tmp_path, "--labels", str(len(segments) + 1)) == 2
+    assert capsys.readouterr().err == f"mosei-ssl build: {refusal.value}\n"
+    assert build(tmp_path, "--labels", "many") == 2
+    assert "--labels is 'many', but must be a whole number" in capsys.readouterr().err

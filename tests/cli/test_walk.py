@@ -9,8 +9,9 @@ import pytest
 WALK = Path(__file__).parents[2] / "scripts" / "walk.sh"
 
 # Stands for the real command, whose verbs are tested elsewhere.
-STAND_IN = """#!/usr/bin/env bash
+STAND_IN = r"""#!/usr/bin/env bash
 echo "$@" >> "$WALKED"
+case "$* " in build*--labels\ 999\ *) echo "budget 999 is impossible" >&2; exit 2 ;; esac
 while [ $# -gt 0 ]; do
   case "$1" in --run) mkdir -p "$2" ;; --to) mkdir -p "$2/1" ;; esac
   shift
@@ -85,3 +86,11 @@ def test_the_hint_names_the_version_that_this_run_exported(walk, tmp_path):
     assert f"mosei-ssl predict INPUT --model {saved / '1'} --format json" in done.stdout
     assert f"SavedModel              {saved / '1'}\n" in done.stdout
     assert f"dataset and its report  {report}\n" in done.stdout
+
+
+def test_a_budget_that_is_too_large_is_told_before_anything_is_trained(walk):
+    done, walked = walk("--labels", "999")
+    assert done.returncode == 2
+    assert "budget 999 is impossible" in done.stderr
+    assert walked.splitlines() == [walked.strip()]
+    assert walked.startswith("build ")
