@@ -91,9 +91,12 @@ def _run_directory(cell: Cell, study: Path) -> str:
     That is a run cut off before its first file, one of other options, and one of a study whose
     folder or data has been moved since: a run remembers where its pretraining and its data were.
     """
+    from mosei_ssl.training.run_directory import absolute_places
+
     folder = study / cell.path
     run, mark = folder / "run", folder / "started.json"
-    ours = {"key": cell.key, "study": str(study.resolve()), "run": cell.options["run"]}
+    options = absolute_places(cell.options["run"])
+    ours = {"key": cell.key, "study": str(study.resolve()), "run": options}
     try:
         same = json.loads(mark.read_text(encoding="utf-8")) == ours
     except (OSError, ValueError):

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import logging
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ FORMAT = 1
 """Version of the layout of a run directory; raised when older ones can no longer be read."""
 
 _PACKAGES = ("mosei_ssl", "tensorflow", "keras", "tensorflow-datasets", "numpy", "h5py")
+_PLACES = ("data_dir", "cache_dir", "pretrained")
 _FREE_BYTES = 256 * 2**20
 _PROBE = ".probe"
 
@@ -29,7 +31,7 @@ class RunDirectory:
 
     ```
     RUN/run.json            kind, state, versions, seed, dataset and its fingerprint
-    RUN/config.yaml         every option, resolved
+    RUN/config.yaml         every option, resolved; paths are absolute
     RUN/checkpoints/        training state of an unfinished run
     RUN/history.csv         one row per epoch
     RUN/train, validation   TensorBoard logs
@@ -134,7 +136,7 @@ class RunDirectory:
             ) from None
         if changed:
             raise UserError(
-                f"{self.path} holds a run with other options ({', '.join(changed)}). "
+                f"{self.path} holds a run with other options ({'; '.join(changed)}). "
                 "Give the same options to resume it, or another --run."
             )
         if self.info["dataset"]["fingerprint"] != dataset["fingerprint"]:
@@ -226,22 +228,58 @@ class RunDirectory:
         (self / _PROBE).unlink()
 
 
+def absolute_places(options: dict[str, Any]) -> dict[str, Any]:
+    """Write the places among a run's options as absolute paths.
+
+    A run is resumed, evaluated and exported from other working directories than the one it was
+    begun in.
+
+    Args:
+        options: options of a run as plain values.
+
+    Returns:
+        A copy.
+
+    Example:
+        >>> absolute_places({"data": {"data_dir": "/mnt/data/", "batch_size": 8}})
+        {'data': {'data_dir': '/mnt/data', 'batch_size': 8}}
+    """
+    return {
+        key: absolute_places(value)
+        if isinstance(value, dict)
+        else os.path.abspath(value)
+        if key in _PLACES and isinstance(value, str) and "://" not in value
+        else value
+        for key, value in options.items()
+    }
+
+
 def _options(config: Any) -> dict[str, Any]:
     """The dataclass as plain YAML types; the run's own place is not one of its options."""
     options = json.loads(json.dumps(dataclasses.asdict(config)))
     options.pop("run")
-    return options
+    return absolute_places(options)
 
 
 def _changed(new: dict, old: dict, prefix: str = "") -> list[str]:
-    names = []
+    """Each option that differs, with what it is and what it was."""
+    found = []
     for key in sorted(set(new) | set(old)):
         a, b = new.get(key), old.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            names += _changed(a, b, f"{prefix}{key}.")
-        elif a != b:
-            names.append(f"{prefix}{key}")
-    return names
+            found += _changed(a, b, f"{prefix}{key}.")
+        elif a != b and not (key in _PLACES and _same_place(a, b)):
+            found.append(f"{prefix}{key}: now {_shown(a)}, before {_shown(b)}")
+    return found
+
+
+def _same_place(a: Any, b: Any) -> bool:
+    """Whether two paths lead to the same place, by links or from the working directory."""
+    return isinstance(a, str) and isinstance(b, str) and os.path.realpath(a) == os.path.realpath(b)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _versions() -> dict[str, str]:

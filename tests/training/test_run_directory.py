@@ -34,9 +34,51 @@ def test_other_options_are_named_and_nothing_is_overwritten(tmp_path):
     path = tmp_path / "run"
     RunDirectory(path).start("pretrain", Options(str(path)), DATASET)
     before = (path / "config.yaml").read_text()
-    with pytest.raises(UserError, match=r"other options \(rate\)"):
+    with pytest.raises(UserError, match=r"other options \(rate: now 0.5, before 0.1\)"):
         RunDirectory(path).start("pretrain", Options(str(path), rate=0.5), DATASET)
     assert (path / "config.yaml").read_text() == before
+
+
+@dataclasses.dataclass
+class Places:
+    run: str
+    pretrained: str | None
+    data: dict
+    seed: int = 0
+
+
+def test_a_place_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    def start_at(data_dir, pretrained, cache_dir):
+        options = Places("run", pretrained, {"data_dir": str(data_dir), "cache_dir": cache_dir})
+        return RunDirectory(tmp_path / "run").start("finetune", options, DATASET)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    run = start_at("data", "runs/pre/", None)
+    options = run.config()
+    assert options["pretrained"] == str(tmp_path / "runs" / "pre")
+    assert options["data"] == {"data_dir": str(tmp_path / "data"), "cache_dir": None}
+    start_at(tmp_path / "data", str(tmp_path / "runs" / "pre"), None)
+    start_at("./link", "elsewhere/../runs/pre", None)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    start_at("../data", "../runs/pre", None)
+    with pytest.raises(UserError) as error:
+        start_at("data", "../runs/pre", "cache")
+    here = tmp_path / "elsewhere"
+    assert f"data.cache_dir: now {here / 'cache'}, before null" in str(error.value)
+    assert f"data.data_dir: now {here / 'data'}, before {tmp_path / 'data'}" in str(error.value)
+    assert "pretrained" not in str(error.value)
+
+
+def test_a_run_that_recorded_relative_places_is_still_taken_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = Places("run", "runs/pre", {"data_dir": "data", "cache_dir": None})
+    run = RunDirectory(tmp_path / "run").start("finetune", options, DATASET)
+    written = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(written.replace(f"{tmp_path}/", ""))
+    assert RunDirectory(run.path).config()["data"]["data_dir"] == "data"
+    RunDirectory(run.path).start("finetune", options, DATASET)
 
 
 def test_another_dataset_is_refused(tmp_path):
