@@ -5,7 +5,7 @@ Importing this package makes ``tfds.load("tfds_mosei/covarep")`` and
 """
 
 from tfds_mosei import csd
-from tfds_mosei.errors import CorpusError
+from tfds_mosei.errors import CorpusError, NothingPreparedError
 from tfds_mosei.prepared import build, find_prepared, list_prepared
 from tfds_mosei.schema import (
     EMOTIONS,
@@ -26,6 +26,7 @@ __all__ = [
     "LABEL_ROOT",
     "Builder",
     "CorpusError",
+    "NothingPreparedError",
     "build",
     "csd",
     "find_prepared",

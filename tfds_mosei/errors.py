@@ -15,3 +15,7 @@ class CorpusError(ValueError):
             sys.exit(str(error))
         ```
     """
+
+
+class NothingPreparedError(CorpusError):
+    """A folder holds no prepared dataset at all."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfds_mosei.errors import CorpusError
+from tfds_mosei.errors import CorpusError, NothingPreparedError
 
 DATASET_NAME = "tfds_mosei"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -143,7 +143,7 @@ def find_prepared(data_dir: str | os.PathLike[str], dataset: str | None = None) 
     found = list_prepared(data_dir)
     names = sorted(found)
     if not names:
-        raise CorpusError(
+        raise NothingPreparedError(
             f"{data_dir}: no prepared dataset in it. Build one first: `mosei-ssl build`, or "
             "tfds_mosei.build() in Python."
         )

@@ -22,6 +22,13 @@ T = TypeVar("T")
 
 _RESUMABLE = ("pretrain", "finetune")
 
+_DATA_OPTIONS = {
+    "pretrain": "--data.data_dir",
+    "finetune": "--data.data_dir",
+    "evaluate": "--data-dir",
+    "study": "data.data_dir in the --config",
+}
+
 VERBS = {
     "build": "turn .csd files into a TFDS dataset, with a data report",
     "pretrain": "self-supervised pretraining of a backbone",
@@ -96,8 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         # Recognised by name: importing this class here would make every bad call, and every
         # --help, wait for TensorFlow.
-        if type(error).__name__ == "CorpusError":
-            return _fail(verb, error, debug)
+        names = [kind.__name__ for kind in type(error).__mro__]
+        if "CorpusError" in names:
+            hint = _DATA_OPTIONS.get(verb) if names[0] == "NothingPreparedError" else None
+            return _fail(verb, error, debug, f" {hint} names another folder." if hint else "")
         if isinstance(error, OSError) and error.filename is not None:
             return _fail(verb, UserError(f"{error.filename}: {error.strerror}."), debug)
         raise
@@ -106,10 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _fail(verb: str, error: Exception, debug: bool) -> int:
+def _fail(verb: str, error: Exception, debug: bool, hint: str = "") -> int:
     if debug:
         raise error
-    sys.stderr.write(f"mosei-ssl {verb}: {error}\n")
+    sys.stderr.write(f"mosei-ssl {verb}: {error}{hint}\n")
     return 2
 
 

@@ -106,7 +106,8 @@ class FinetuneConfig:
         pretrained: run directory of a finished pretraining; its backbone is taken over.
         from_scratch: the baseline: the same backbone with fresh weights.
         freeze_backbone: train the head only (a linear probe of the backbone).
-        data: which dataset, and how it becomes batches.
+        data: which dataset, and how it becomes batches. With `pretrained`, that run's dataset if
+            none is named and there is none in the default place.
         backbone: the encoder of the baseline. With `pretrained`, that run's own is used.
         head: the emotion head.
         weight_prior: if above 0, head.weight_penalty is set to this divided by the number of

@@ -3,15 +3,17 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+import tfds_mosei
 from mosei_ssl.archive import is_whole
 from mosei_ssl.data import (
+    DataConfig,
     Segments,
     draw_label_budget,
     load_segments,
@@ -90,6 +92,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
     if pretrained:
         config.backbone = BackboneConfig(**pretrained.config()["backbone"])
+        config.data = _data_or_that_of(pretrained, config.data)
     segments = load_segments(config.data, "train").labelled()
     chosen = draw_label_budget(
         segments.emotions, config.labels, config.seed, groups=segments.video_ids
@@ -164,6 +167,24 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
 
 def _open_pretrained(path: str) -> RunDirectory:
     return RunDirectory(path).open("pretrain").require_finished()
+
+
+def _data_or_that_of(pretrained: RunDirectory, data: DataConfig) -> DataConfig:
+    """The pretraining's dataset, where none is named and none lies in the default place."""
+    default = DataConfig()
+    named = (data.data_dir, data.dataset) != (default.data_dir, default.dataset)
+    if named or tfds_mosei.list_prepared(data.data_dir):
+        return data
+    known = pretrained.config().get("data") or {}
+    if "data_dir" not in known:
+        return data
+    _log.info(
+        "no dataset in %s: taking that of %s, in %s",
+        data.data_dir,
+        pretrained.path,
+        known["data_dir"],
+    )
+    return replace(data, data_dir=known["data_dir"], dataset=known.get("dataset"))
 
 
 def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionModel:

@@ -80,6 +80,17 @@ def test_terminal_is_free_of_the_native_librarys_notes(tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+def test_where_there_is_no_dataset_the_option_is_named_as_the_verb_spells_it(
+    verb, tmp_path, capsys
+):
+    arm = ["--from-scratch"] if verb == "finetune" else []
+    assert main([verb, "--run", str(tmp_path / "r"), "--data.data_dir", str(tmp_path), *arm]) == 2
+    error = capsys.readouterr().err
+    assert "no prepared dataset" in error
+    assert error.endswith(" --data.data_dir names another folder.\n")
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
 def test_a_typing_error_does_not_wait_for_tensorflow(verb):
     script = (
         "import sys; from mosei_ssl.cli import main; "

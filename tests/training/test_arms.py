@@ -1,6 +1,8 @@
 """What fine-tuning promises: equal terms for both arms, honest scores, equal numbers again."""
 
+import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from mosei_ssl.metrics import evaluate_predictions
 from mosei_ssl.models import HeadConfig
 from mosei_ssl.training import RunDirectory, evaluate, finetune, pretrain
 from mosei_ssl.training.finetuning import _build, _take_over, load_model
+from tfds_mosei import CorpusError
 
 
 def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
@@ -138,3 +141,38 @@ def test_tensorboard_gets_losses_rate_and_emotions(finetuning):
     assert {"epoch/loss", "epoch/learning_rate"} <= found["train"]
     assert {"epoch/loss", "epoch/mae", "epoch/mae_happy", "epoch/pearson_r"} <= found["validation"]
     assert RunDirectory(run.path).open("finetune").finished
+
+
+def test_a_run_on_relative_places_is_scored_from_elsewhere_also_once_moved(
+    finetuning, synthetic_data, tmp_path, monkeypatch
+):
+    shutil.copytree(synthetic_data, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    config = finetuning("run", from_scratch=True, epochs=1)
+    config.data = dataclasses.replace(config.data, data_dir="data")
+    finetune(config)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    expected = evaluate(tmp_path / "run")
+    (tmp_path / "run").rename("run")
+    (tmp_path / "data").rename("moved")
+    with pytest.raises(CorpusError, match="no prepared dataset"):
+        evaluate("run")
+    assert evaluate("run", data_dir="moved") == expected
+
+
+def test_without_a_dataset_of_its_own_fine_tuning_takes_that_of_the_pretraining(
+    pretrained, finetuning, synthetic_data, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.chdir(tmp_path)
+    given = finetuning("given", pretrained="pre", epochs=1)
+    bare = finetuning("bare", pretrained="pre", epochs=1)
+    bare.data = dataclasses.replace(given.data, data_dir="data")
+    with caplog.at_level("INFO", logger="mosei_ssl"):
+        run = finetune(bare)
+    assert f"no dataset in data: taking that of pre, in {synthetic_data}" in caplog.messages
+    assert run.config() == finetune(given).config()
+    # A folder that was named is not another one.
+    bare.data = dataclasses.replace(given.data, data_dir="typo")
+    with pytest.raises(CorpusError, match="typo: no prepared dataset"):
+        finetune(bare)
