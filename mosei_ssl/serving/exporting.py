@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -14,10 +14,14 @@ from mosei_ssl.archive import is_whole
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
+from mosei_ssl.serving.lengths import train_seconds
 from mosei_ssl.serving.manifest import stamp, write_manifest
 from mosei_ssl.serving.model_card import write_model_card
 from mosei_ssl.serving.portable import check_formats, write_portable
 from mosei_ssl.serving.warmup import write_warmup
+
+if TYPE_CHECKING:
+    from mosei_ssl.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +59,7 @@ def export(
             "name": Path(run).resolve().name,
             **{key: info.get(key) for key in ("kind", "seed", "result", "versions")},
         },
-        "dataset": info.get("dataset", {}),
+        "dataset": _described_dataset(directory),
     }
     predictions = directory / "predictions-test.npz"
     return export_model(
@@ -66,6 +70,17 @@ def export(
         predictions=predictions if predictions.is_file() else None,
         licence=licence,
     )
+
+
+def _described_dataset(run: "RunDirectory") -> dict[str, Any]:
+    """What the run says of its dataset and, if that is still there, how long its segments are."""
+    dataset = dict(run.info.get("dataset") or {})
+    try:
+        seconds = train_seconds(run.config()["data"]["data_dir"], dataset)
+    except (UserError, KeyError, TypeError):
+        # A model is exported without its options, too; what they would tell is left out.
+        seconds = None
+    return dataset if seconds is None else dataset | {"train_seconds": seconds}
 
 
 def load_emotion_model(file: str | Path) -> EmotionModel:

@@ -63,6 +63,7 @@ def write_model_card(
         seed=run.get("seed", "unknown"),
         dataset=str(dataset.get("name", "unknown")).split("/")[0],
         fingerprint=dataset.get("fingerprint", "unknown"),
+        seconds=dataset.get("train_seconds"),
         licence=licence or UNKNOWN_LICENCE,
         resamples=RESAMPLES,
         **scores,

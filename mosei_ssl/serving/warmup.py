@@ -39,9 +39,10 @@ def write_warmup(directory: Path) -> Path | None:
     try:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError:
-        _log.warning(
-            "no warm-up requests are written, since tensorflow-serving-api is not installed "
-            "(it comes with mosei_ssl[serving]): a server's first answers will be slow"
+        # A hint: nothing is wrong with the export, and most are never put on a server.
+        _log.info(
+            "without warm-up requests, so a server's first answers will be slow; "
+            "mosei_ssl[serving] brings what writes them (tensorflow-serving-api)"
         )
         return None
     import tensorflow as tf

@@ -1,9 +1,13 @@
 """The model card says what is known, and that nothing is where nothing is."""
 
+import json
+
 import numpy as np
 import pytest
 
+import tfds_mosei
 from mosei_ssl.errors import UserError
+from mosei_ssl.serving.lengths import train_seconds
 from mosei_ssl.serving.manifest import stamp
 from mosei_ssl.serving.model_card import LABELS, MODEL_CARD, score_rows, write_model_card
 
@@ -87,6 +91,27 @@ def test_synthetic_is_called_synthetic(tmp_path):
     made_up = {**PROVENANCE, "dataset": {"name": "synthetic-1", "synthetic": True}}
     text = write_model_card(tmp_path, "toy", {**stamp(), **made_up}).read_text()
     assert "Made from SYNTHETIC data" in text
+
+
+def test_lengths_are_those_of_the_training_segments_or_not_told(tmp_path):
+    unknown = write_model_card(tmp_path, "x", {**stamp(), **PROVENANCE}).read_text()
+    assert "of one speaker, 0.01 to 120 s long.\n\n## Limits" in unknown
+    dataset = {**PROVENANCE["dataset"], "train_seconds": {"median": 2.31, "longest": 5.06}}
+    known = write_model_card(tmp_path, "x", {**stamp(), **PROVENANCE, "dataset": dataset})
+    assert "last 2.3 s in the median and 5.1 s at most" in known.read_text()
+
+
+def test_lengths_come_from_the_dataset_that_was_trained_on(synthetic_data, tmp_path):
+    directory = tfds_mosei.find_prepared(synthetic_data)
+    metadata = json.loads((directory / "metadata.json").read_text())
+    found = train_seconds(synthetic_data, {"fingerprint": metadata["fingerprint"]})
+    seconds = metadata["report"]["splits"]["train"]["seconds"]
+    assert found == {
+        "median": pytest.approx(seconds["median"], abs=0.01),
+        "longest": pytest.approx(seconds["max"], abs=0.01),
+    }
+    assert train_seconds(synthetic_data, {"fingerprint": "0123456789"}) is None
+    assert train_seconds(tmp_path, {}) is None
 
 
 def test_damaged_predictions_are_told(tmp_path):
