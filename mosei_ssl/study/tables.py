@@ -53,7 +53,7 @@ def with_interval(found: Mapping[str, float | None], *, signed: bool = False) ->
     texts = []
     for key in ("value", "low", "high"):
         value = found[key]
-        text = number(value)
+        text = number(None if value is None else value + 0.0)  # no minus before zero
         texts.append(f"+{text}" if signed and value is not None and value >= 0 else text)
     return texts[0] if found["low"] is None else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
