@@ -94,6 +94,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         split=options.split,
     )
     predictor = _predictor(options)
+    _warn_of_lengths(segments, getattr(predictor, "manifest", {}))
     from rich.console import Console
     from rich.progress import Progress
 
@@ -111,6 +112,22 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         write_plot(options.input, segments, predictions, options.plot)
         _log.info("plot of the expected intensities: %s", options.plot)
     return 0
+
+
+def _warn_of_lengths(segments: list, manifest: dict) -> None:
+    """Say once where segments are of lengths that the model has never been trained on."""
+    from mosei_ssl.serving.schema import FRAME_PERIOD
+
+    longest = manifest.get("dataset", {}).get("train_seconds", {}).get("longest")
+    if not longest:
+        return
+    long = sum(len(segment.features) * FRAME_PERIOD > 2 * longest for segment in segments)
+    if long:
+        _log.warning(
+            "%d of %d segments are more than twice as long as any that the model was trained on "
+            "(%.1f s): a shorter --window, or --segments, suits it better",
+            *(long, len(segments), longest),
+        )
 
 
 def _predictor(options: Namespace):
@@ -134,6 +151,7 @@ def _write(records: list, options: Namespace) -> None:
             return
         with open_for_writing(options.out) as file:
             Console(file=file, width=120).print(to_table(records))
+        _say_written(options.out)
         return
     text = (to_json if options.format == "json" else to_csv)(records)
     if options.out is None:
@@ -141,6 +159,13 @@ def _write(records: list, options: Namespace) -> None:
         return
     with open_for_writing(options.out) as file:
         file.write(text)
+    _say_written(options.out)
+
+
+def _say_written(path: str) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(f"Written: {path}", highlight=False, markup=False)
 
 
 def open_for_writing(path: str):

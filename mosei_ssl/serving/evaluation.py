@@ -9,7 +9,6 @@ from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import all_zero, evaluate_predictions
 from mosei_ssl.serving.local import LocalModel
-from mosei_ssl.serving.manifest import verify
 
 
 def evaluate_saved_model(
@@ -40,8 +39,7 @@ def evaluate_saved_model(
         >>> scores["predictors"]["model"]["overall"]["mae"]  # doctest: +SKIP
     """
     served = LocalModel(model)
-    manifest = verify(served.directory).manifest if served.has_manifest else {}
-    trained_on = manifest.get("dataset", {})
+    trained_on = served.manifest.get("dataset", {})
     if data.dataset is None:
         data = dataclasses.replace(data, dataset=_own_dataset(data.data_dir, trained_on))
     segments = load_segments(data, split).labelled()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class LocalModel:
     Attributes:
         directory: the version directory.
         has_manifest: whether it could be verified.
+        manifest: what the manifest says; empty without one.
 
     Raises:
         UserError: it is not there, not loadable, without the signature, or was changed since it
@@ -38,8 +40,9 @@ class LocalModel:
     def __init__(self, directory: str | Path, max_batch: int = 32, max_frames: int = 48_000):
         self.directory = latest_version(directory)
         self.has_manifest = (self.directory / MANIFEST).is_file()
+        self.manifest: dict[str, Any] = {}
         if self.has_manifest:
-            verify(self.directory)
+            self.manifest = verify(self.directory).manifest
         else:
             _log.warning("%s has no manifest: its origin is unknown", self.directory)
         self.max_batch = max_batch

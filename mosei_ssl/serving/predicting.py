@@ -44,7 +44,7 @@ def collect_segments(
         split: which split of it.
 
     Returns:
-        At least one segment.
+        At least one segment; those of a labelled dataset carry their labels.
 
     Raises:
         UserError: nothing to judge is found, or a segment is longer than models answer.
@@ -83,4 +83,6 @@ def _dataset_segments(data_dir: str | Path, dataset: str | None, split: str) -> 
     segments = load_segments(DataConfig(data_dir=str(data_dir), dataset=dataset), split)
     for index, (start, end) in enumerate(segments.intervals):
         name = str(segments.video_ids[index])
-        yield Segment(name, float(start), float(end), segments.rows(index))
+        labels = segments.emotions[index]
+        truth = labels if np.isfinite(labels).all() else None
+        yield Segment(name, float(start), float(end), segments.rows(index), truth)

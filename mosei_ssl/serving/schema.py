@@ -38,9 +38,11 @@ class Segment(NamedTuple):
         start: its start in seconds.
         end: its end in seconds.
         features: float32 [T, 74], raw COVAREP rows.
+        truth: [6] labelled intensities, where they are known.
     """
 
     name: str
     start: float
     end: float
     features: np.ndarray
+    truth: np.ndarray | None = None

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from mosei_ssl.cli import main
+from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.serving import LocalModel
+from mosei_ssl.serving.schema import Segment
 from tfds_mosei import csd, schema
 
 EMOTIONS = schema.EMOTIONS
@@ -65,10 +67,12 @@ def test_csv_and_table_hold_the_same(corpus, saved_model, capsys):
     assert [(r["start"], r["end"]) for r in records] == [(0, 2), (2, 4)]
 
     assert predict(*arguments, "--format", "csv", "--out", corpus / "out.csv") == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"Written: {corpus / 'out.csv'}\n"
     lines = list(csv.DictReader(io.StringIO((corpus / "out.csv").read_text())))
     assert len(lines) == 2
     assert float(lines[1]["fear_present"]) == records[1]["emotions"]["fear"]["present"]
+    assert lines[1]["most_likely"] == records[1]["most_likely"]
+    assert "fear_truth" not in lines[1]
     assert int(lines[1]["happy_class"]) == records[1]["emotions"]["happy"]["class"]
 
     assert predict(*arguments, "--out", corpus / "out.txt") == 0
@@ -87,11 +91,44 @@ def test_numbers_are_never_cut_on_a_narrow_terminal():
     record = {"name": "a-very-long-name-of-a-recording", "start": 100.0, "end": 115.25}
     record["emotions"] = dict.fromkeys(EMOTIONS, answer)
     console = Console(width=80, file=io.StringIO())
+    record["truth"] = dict.fromkeys(EMOTIONS, 0.0) | {"anger": 2.0}
     console.print(to_table([record]))
     text = console.file.getvalue()
     assert text.count("3 100%") == 6
+    (truth,) = (line for line in text.splitlines() if "truth" in line)
+    assert truth.split() == ["truth", "0", "0", "2", "0", "0", "0", "anger"]
     assert "100.00-115.25" in text
     assert all(emotion in text for emotion in EMOTIONS)
+
+
+def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
+    synthetic_data, saved_model, capsys
+):
+    arguments = [synthetic_data, "--model", saved_model, "--limit", 3]
+    assert predict(*arguments, "--format", "json") == 0
+    records = json.loads(capsys.readouterr().out)
+    labels = load_segments(DataConfig(data_dir=str(synthetic_data)), "test").emotions
+    for record, truth in zip(records, labels, strict=False):
+        assert list(record["truth"].values()) == pytest.approx(list(truth), abs=1e-5)
+        present = {emotion: answer["present"] for emotion, answer in record["emotions"].items()}
+        assert record["most_likely"] == max(present, key=present.get)
+    assert predict(*arguments, "--format", "csv") == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(line["sad_truth"]) for line in lines] == [r["truth"]["sad"] for r in records]
+    assert predict(*arguments) == 0
+    assert capsys.readouterr().out.count("truth") == 3
+    # What has no labels has no truth.
+    assert predict(*arguments, "--split", "unlabelled", "--format", "json") == 0
+    assert all("truth" not in record for record in json.loads(capsys.readouterr().out))
+
+
+def test_windows_far_longer_than_training_segments_are_warned_of_once(caplog):
+    from mosei_ssl.cli.predict import _warn_of_lengths
+
+    segments = [Segment("talk", 0.0, t / 100, np.zeros((t, 74), np.float32)) for t in (900, 1100)]
+    _warn_of_lengths(segments, {"dataset": {"train_seconds": {"median": 2.0, "longest": 5.0}}})
+    _warn_of_lengths(segments, {"dataset": {}})
+    assert [record.getMessage()[:17] for record in caplog.records] == ["1 of 2 segments a"]
 
 
 def test_bad_calls_are_one_line(corpus, saved_model, capsys):
