@@ -13,7 +13,8 @@ _stamp="$_venv/.installed-$1"
 if [ ! -e "$_stamp" ] || [ setup.cfg -nt "$_stamp" ]; then
   echo "Installing mosei_ssl[$1] into $_venv (once; a few minutes) ..."
   python -m pip install --quiet --upgrade "pip>=25"
-  python -m pip install --quiet --editable ".[$1]"
+  # Twice quiet: errors are shown, but not setuptools' general remarks on editable installations.
+  python -m pip install --quiet --quiet --editable ".[$1]"
   touch "$_stamp"
 fi
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
