@@ -58,7 +58,7 @@ def study(workers: int, cells: list, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--cells", type=int, default=8, help="measured cells per repeat")
+    parser.add_argument("--cells", type=int, default=6, help="measured cells per repeat")
     options = parser.parse_args()
     import tfds_mosei
     from mosei_ssl.data import DataConfig
@@ -73,7 +73,7 @@ def main() -> None:
             data=DataConfig(data_dir=f"{folder}/data"),
             seeds=list(range(options.cells + 2)),
             arms=[ArmConfig("baseline")],
-            finetune={"epochs": 10, "patience": 0},
+            finetune={"epochs": 4, "min_steps_per_epoch": 16, "patience": 0},
         )
         cells = [c for c in grid_cells(config, prepare_folds(config), [25], {}) if c.arm]
         for repeat in range(options.repeats):

@@ -71,6 +71,7 @@ def test_a_cache_that_is_not_all_there_is_written_anew(
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: -4 * 74 if damage == "cut" else 0])
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
         assert_holds(load_prepared(tiny_dataset, "train", config), "train")
         assert_holds(load_prepared(tiny_dataset, "train", config), "train")
