@@ -1,7 +1,9 @@
 """SIGTERM and Ctrl-C, answered when nothing is lost by it."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +50,11 @@ class StopRequest:
         if not self.held:
             raise KeyboardInterrupt
 
+    def ask_again(self) -> None:
+        """Send the signal once more, unless the work has ended."""
+        if _outermost is self:
+            os.kill(os.getpid(), signal.SIGTERM)
+
 
 _outermost: StopRequest | None = None
 
@@ -79,7 +86,17 @@ def stop_politely() -> Iterator[StopRequest]:
         return
     stop = _outermost = StopRequest()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    hook = sys.unraisablehook
+
+    def unraisable(found: Any) -> None:
+        # A signal answered within a destructor, out of which Python lets no exception.
+        if issubclass(found.exc_type, KeyboardInterrupt) and stop.asked:
+            threading.Timer(0.05, stop.ask_again).start()
+        else:
+            hook(found)
+
     try:
+        sys.unraisablehook = unraisable
         stop.listen()
         yield stop
     except KeyboardInterrupt:
@@ -88,6 +105,7 @@ def stop_politely() -> Iterator[StopRequest]:
         raise Interrupted("stopped; nothing is lost") from None
     finally:
         _outermost = None
+        sys.unraisablehook = hook
         for number, handler in before.items():
             # None stands for a handler that Python did not set and cannot set again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
