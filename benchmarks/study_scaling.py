@@ -40,7 +40,7 @@ def control(copies: int, loops: int) -> float:
 
 def study(workers: int, cells: list, folder: Path) -> float:
     """Cells per second of `workers` workers that have loaded their libraries."""
-    from mosei_ssl.study.runner import run_cells
+    from mosei_ssl.study.scheduling import run_cells
     from mosei_ssl.study.workers import LocalPool
 
     quiet = Console(quiet=True)

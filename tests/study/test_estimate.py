@@ -17,6 +17,7 @@ from mosei_ssl.study import SearchConfig, StudyConfig, estimate, run_study, runn
 from mosei_ssl.study.cells import CELL_FILE, Fold, grid_cells, preparation_cells
 from mosei_ssl.study.config import ArmConfig, pretrain_options
 from mosei_ssl.study.estimate import Measured, estimate_table, measure
+from mosei_ssl.study.identity import describe
 
 FOLD = Fold("1", "covarep-1", "print", False, 100, 20, 30, ("t",), 5000)
 SMALL = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16}
@@ -111,7 +112,7 @@ def test_a_finished_study_with_a_search_costs_nothing_more(tmp_path, monkeypatch
     for cell in [*preparation, *grid]:
         metrics = {"model": {"overall": {"mae": mae.get((cell.arm, cell.trial))}}}
         write_json(tmp_path / cell.path / CELL_FILE, {"key": cell.key, "metrics": metrics})
-    write_json(tmp_path / "study.json", {"study": runner.describe(config, [FOLD], [25])})
+    write_json(tmp_path / "study.json", {"study": describe(config, [FOLD], [25])})
     left = []
 
     def table(config, folds, cells, out, workers):

@@ -21,16 +21,10 @@ from mosei_ssl.metrics import write_json
 from mosei_ssl.study import SearchConfig, StudyConfig
 from mosei_ssl.study.cells import CELL_FILE, Cell, Fold, grid_cells, preparation_cells
 from mosei_ssl.study.execute import _run_directory, run_cell
+from mosei_ssl.study.identity import check_same, describe, exclusive, write_description
 from mosei_ssl.study.results import collect_sums, write_results
-from mosei_ssl.study.runner import (
-    _check_same,
-    _exclusive,
-    _without_choice,
-    _write_description,
-    choose_trials,
-    describe,
-    run_cells,
-)
+from mosei_ssl.study.scheduling import run_cells
+from mosei_ssl.study.search import choose_trials, without_choice
 from mosei_ssl.study.workers import LocalPool, Outcome, RayPool, environment, execute
 
 
@@ -92,7 +86,7 @@ def test_a_log_gets_a_line_per_cell_with_the_time_left(tmp_path, monkeypatch):
             now[0] += 100.0
             return super().wait()
 
-    monkeypatch.setattr("mosei_ssl.study.runner.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mosei_ssl.study.scheduling.time.monotonic", lambda: now[0])
     said = io.StringIO()
     cells = chain()
     write_json(tmp_path / "d" / CELL_FILE, {"key": cells[3].key})
@@ -121,7 +115,7 @@ def test_the_bar_knows_the_time_left_of_long_cells(tmp_path, monkeypatch):
             now[0] += 600.0
             return super().wait()
 
-    monkeypatch.setattr("mosei_ssl.study.runner.Progress", Bar)
+    monkeypatch.setattr("mosei_ssl.study.scheduling.Progress", Bar)
     terminal = Console(file=io.StringIO(), force_terminal=True)
     run_cells(
         [Cell("train", f"c{n}", {}) for n in range(5)], tmp_path, SlowPool(tmp_path), terminal, "x"
@@ -297,18 +291,18 @@ def test_workers_end_with_their_study(classical_study):
 
 def test_another_study_is_not_overwritten(tmp_path):
     mine = describe(StudyConfig(), [FOLD], [25])
-    _check_same(tmp_path / "new", mine)
+    check_same(tmp_path / "new", mine)
     write_json(tmp_path / "study.json", {"study": mine})
-    _check_same(tmp_path, mine)
+    check_same(tmp_path, mine)
     other = describe(StudyConfig(finetune={"epochs": 3}), [FOLD], [25])
     with pytest.raises(UserError, match=r"other settings .*ssl\.finetune\.epochs: 30 there, 3"):
-        _check_same(tmp_path, other)
+        check_same(tmp_path, other)
     write_json(tmp_path / "study.json", {"study": {**mine, "format": 0}})
     with pytest.raises(UserError, match="another version"):
-        _check_same(tmp_path, mine)
+        check_same(tmp_path, mine)
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
-        _check_same(tmp_path, mine)
+        check_same(tmp_path, mine)
 
 
 def test_a_study_of_other_versions_is_refused(tmp_path):
@@ -317,7 +311,7 @@ def test_a_study_of_other_versions_is_refused(tmp_path):
     theirs = {**mine, "versions": {**mine["versions"], "numpy": "1.0"}}
     write_json(tmp_path / "study.json", {"study": theirs})
     with pytest.raises(UserError, match=r"other versions \(numpy: 1\.0 there, .* here\): "):
-        _check_same(tmp_path, mine)
+        check_same(tmp_path, mine)
 
 
 def test_a_default_that_changes_makes_another_study(tmp_path):
@@ -327,7 +321,7 @@ def test_a_default_that_changes_makes_another_study(tmp_path):
     theirs["arms"]["ssl"]["pretrain"]["optimizer"]["weight_decay"] = 0.5
     write_json(tmp_path / "study.json", {"study": theirs})
     with pytest.raises(UserError, match=r"ssl\.pretrain\.optimizer\.weight_decay: 0\.5 there"):
-        _check_same(tmp_path, mine)
+        check_same(tmp_path, mine)
 
 
 def test_killed_while_the_folder_was_begun(tmp_path):
@@ -335,19 +329,19 @@ def test_killed_while_the_folder_was_begun(tmp_path):
     mine = describe(config, [FOLD], [25])
     (tmp_path / "study.lock").touch()
     (tmp_path / ".study.json.123.tmp").write_text("{")
-    _check_same(tmp_path, mine)
-    _write_description(tmp_path, config, mine)
+    check_same(tmp_path, mine)
+    write_description(tmp_path, config, mine)
     # Now as if killed between the two files.
     (tmp_path / "study.yaml").unlink()
-    _check_same(tmp_path, mine)
-    _write_description(tmp_path, config, mine)
+    check_same(tmp_path, mine)
+    write_description(tmp_path, config, mine)
     assert yaml.safe_load((tmp_path / "study.yaml").read_text())["seeds"] == [0, 1, 2]
 
 
 def test_a_file_is_no_folder_for_a_study(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="out is a file"):
-        _check_same(tmp_path / "out", describe(StudyConfig(), [FOLD], [25]))
+        check_same(tmp_path / "out", describe(StudyConfig(), [FOLD], [25]))
 
 
 def test_an_arm_whose_search_fails_does_not_stop_the_others(tmp_path, console):
@@ -365,7 +359,7 @@ def test_an_arm_whose_search_fails_does_not_stop_the_others(tmp_path, console):
     chosen = choose_trials(config, preparation, tmp_path)
     assert chosen == {"baseline": 1}
     grid = grid_cells(config, [FOLD], [25], chosen)
-    failed |= _without_choice(config, chosen, grid)
+    failed |= without_choice(config, chosen, grid)
     failed |= run_cells(grid, tmp_path, FakePool(tmp_path), console, "x", failed)
     lost = {cell.path for cell in grid if cell.finished(tmp_path) is None}
     assert lost == {cell.path for cell in grid if cell.arm == "ssl"} != set()
@@ -376,14 +370,14 @@ def test_an_arm_whose_search_fails_does_not_stop_the_others(tmp_path, console):
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="holds no study"):
-        _check_same(tmp_path, describe(StudyConfig(), [FOLD], [25]))
+        check_same(tmp_path, describe(StudyConfig(), [FOLD], [25]))
 
 
 def test_two_runs_of_one_study_are_kept_apart(tmp_path):
     with (
-        _exclusive(tmp_path / "s"),
+        exclusive(tmp_path / "s"),
         pytest.raises(UserError, match="another process"),
-        _exclusive(tmp_path / "s"),
+        exclusive(tmp_path / "s"),
     ):
         pass
 

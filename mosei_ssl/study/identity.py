@@ -1,0 +1,165 @@
+"""What makes a study this one and no other, and its folder its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mosei_ssl.errors import UserError
+from mosei_ssl.metrics import json_safe, write_json
+from mosei_ssl.study.cells import FORMAT, Fold, without_places
+from mosei_ssl.study.config import ArmConfig, StudyConfig, finetune_options, pretrain_options
+from mosei_ssl.study.files import write_text
+from mosei_ssl.study.versions import package_versions
+
+
+def describe(
+    config: StudyConfig, folds: Sequence[Fold], budgets: Sequence[int | str]
+) -> dict[str, Any]:
+    """What makes a study this one and no other.
+
+    Args:
+        config: The study.
+        folds: Its folds.
+        budgets: Its budgets.
+
+    Returns:
+        Plain values: versions, and options as they are after defaults; places and settings that
+        cannot change a result are left out.
+
+    Example:
+        >>> describe(StudyConfig(), [], ["all"])["budgets"]
+        ['all']
+    """
+    options = without_places(dataclasses.asdict(config))
+    # Of these only the outcome counts: the datasets' fingerprints and each arm's resolved options.
+    for key in ("datasets", "manual_dir", "folds", "arms", "backbone", "pretrain", "finetune"):
+        options.pop(key)
+    options["budgets"] = list(budgets)
+    options["datasets"] = [{"name": f.dataset, "fingerprint": f.fingerprint} for f in folds]
+    options["arms"] = {arm.name: without_places(_arm_options(config, arm)) for arm in config.arms}
+    return json_safe({"format": FORMAT, "versions": package_versions(), **options})
+
+
+def _arm_options(config: StudyConfig, arm: ArmConfig) -> dict[str, Any]:
+    options = {"finetune": finetune_options(config, arm, "", "all", 0)}
+    if arm.pretrained:
+        options["pretrain"] = pretrain_options(config, arm, "", 0)
+    return options
+
+
+_LEFT_OVER = ("study.lock", ".study.json.*.tmp")
+
+
+def check_same(out: Path, description: dict[str, Any]) -> None:
+    """Check that a folder is free, or holds this study.
+
+    Args:
+        out: The study's folder; need not exist.
+        description: The study, as `describe` gives it.
+
+    Raises:
+        UserError: If it holds something else: another study, one of other versions, other files.
+
+    Example:
+        >>> check_same(Path("studies/first"), describe(config, folds, budgets))  # doctest: +SKIP
+    """
+    file = out / "study.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a folder")
+    if not file.exists():
+        # What a study leaves that was killed before study.json was there counts as nothing.
+        there = out.iterdir() if out.exists() else ()
+        if not all(any(path.match(name) for name in _LEFT_OVER) for path in there):
+            raise UserError(f"{out} is not empty and holds no study: give another folder")
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["study"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} is damaged ({error}): give another folder") from None
+    if found.get("format") != FORMAT:
+        raise UserError(
+            f"{out} was made by another version of mosei_ssl (study format {found.get('format')}, "
+            f"this version has {FORMAT}): give another folder"
+        )
+    versions = _differences(found.pop("versions", {}), description["versions"])
+    if versions:
+        raise UserError(
+            f"{out} was made by other versions ({', '.join(versions)}): give another folder, or "
+            "install those versions"
+        )
+    different = _differences(found, {k: v for k, v in description.items() if k != "versions"})
+    if different:
+        raise UserError(
+            f"{out} holds a study with other settings ({', '.join(different)}): give another "
+            f"folder, or the configuration in {out / 'study.yaml'}"
+        )
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys whose values differ, with both values where they are short."""
+    names = []
+    for key in sorted({*there, *here}):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            short = all(isinstance(value, (str, int, float, bool)) for value in (old, new))
+            names.append(f"{prefix}{key}" + (f": {old} there, {new} here" if short else ""))
+    return names
+
+
+@contextmanager
+def exclusive(out: Path) -> Iterator[None]:
+    """Hold a study's folder for one process at a time; it is made where it is missing.
+
+    Args:
+        out: The study's folder.
+
+    Raises:
+        UserError: If it cannot be written to, or another process holds it.
+
+    Example:
+        >>> with exclusive(Path("studies/first")):  # doctest: +SKIP
+        ...     run_cells(cells, out, pool, Console(), "grid")
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(out / "study.lock", "w")  # noqa: SIM115  (held for the whole study)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{out} is being worked on by another process: wait for it") from None
+        yield
+
+
+def write_description(out: Path, config: StudyConfig, description: dict[str, Any]) -> None:
+    """Write study.json and study.yaml, where they are not there yet.
+
+    Args:
+        out: The study's folder.
+        config: The study.
+        description: The study, as `describe` gives it.
+
+    Example:
+        >>> write_description(out, config, describe(config, folds, budgets))  # doctest: +SKIP
+    """
+    # study.json first: it alone says that the folder is a study's, so that one killed in between
+    # is gone on with.
+    if not (out / "study.json").exists():
+        command = " ".join(["mosei-ssl", *sys.argv[1:]])
+        write_json(out / "study.json", {"study": description, "command": command})
+    if not (out / "study.yaml").exists():
+        text = yaml.safe_dump(json_safe(dataclasses.asdict(config)), sort_keys=False)
+        write_text(out / "study.yaml", text)
