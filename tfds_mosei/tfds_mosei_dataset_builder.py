@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
@@ -15,10 +15,8 @@ from unittest import mock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_info
 
-from tfds_mosei import folds as folds_lib
 from tfds_mosei import (
     generation,
-    identity,
     prepared,
     report,
     report_page,
@@ -30,14 +28,13 @@ from tfds_mosei import (
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.example_features import example_features
 from tfds_mosei.instructions import MANUAL_DOWNLOAD_INSTRUCTIONS
+from tfds_mosei.request import CorpusRequest, FoldsLike
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS
 
 _logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_NEWS = 10
 """How often a build says how far it is."""
-
-FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
 
 
 @dataclasses.dataclass
@@ -49,26 +46,6 @@ class CorpusConfig(tfds.core.BuilderConfig):
     """
 
     synthetic: bool = False
-
-
-@contextlib.contextmanager
-def _reported_as_unwritable(place: Path) -> Iterator[None]:
-    """Turns errors of writing into a `CorpusError`; errors of reading say themselves what is wrong.
-
-    What TensorFlow and ArrayRecord raise where a disk is full comes out of TFDS as a RuntimeError
-    with the path in it.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        if isinstance(error, RuntimeError) and os.fspath(place.parent) not in reason:
-            raise
-        raise CorpusError(
-            f"{place}: the dataset cannot be written ({reason}). Its data_dir must be a folder "
-            "that may be written to, with room for the dataset: make room, or give another one. "
-            "Nothing is left half-written."
-        ) from error
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -135,22 +112,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         file_format: str | tfds.core.FileFormat | None = None,
         **kwargs: Any,
     ):
-        if unlabelled not in generation.UNLABELLED_CHOICES:
-            raise CorpusError(
-                f"unlabelled must be one of {', '.join(generation.UNLABELLED_CHOICES)}; "
-                f"not {unlabelled!r}."
-            )
-        self._manual_dir = None if manual_dir is None else Path(manual_dir)
-        self._given_folds = folds
-        self._size = synthetic.SyntheticSize() if size is None else synthetic.SyntheticSize(size)
-        self._unlabelled = unlabelled
+        self._request = CorpusRequest(
+            manual_dir=None if manual_dir is None else Path(manual_dir),
+            folds=folds,
+            size=size,
+            unlabelled=unlabelled,
+        )
         self._summaries: list[segments.VideoSummary] = []
         self._told = 0.0
-        super().__init__(
-            config=self._named_config(config, manual_dir, folds, size),
-            data_dir=data_dir,
-            **kwargs,
-        )
+        super().__init__(config=self._named_config(config), data_dir=data_dir, **kwargs)
         self._wanted_format = file_format
         self._set_format()
         self._original_state = {
@@ -181,17 +151,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if found != wanted:
             raise CorpusError(
                 f"{self.data_dir} holds the dataset as {found.value}, not as {wanted.value}. Use "
-                "another data_dir, or prepare again with overwriting."
+                "another data_dir, or prepare again with overwriting (mosei-ssl build --overwrite)."
             )
 
     # === Identity ===
 
     def _named_config(
-        self,
-        config: str | tfds.core.BuilderConfig | None,
-        manual_dir: str | os.PathLike[str] | None,
-        folds: FoldsLike,
-        size: int | None,
+        self, config: str | tfds.core.BuilderConfig | None
     ) -> str | tfds.core.BuilderConfig | None:
         """Adds the fingerprint to the config's name where sources, folds or size are given."""
         name = config if isinstance(config, str | None) else config.name
@@ -202,47 +168,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "only ever stands for a dataset that is there. Build it with manual_dir and "
                 "folds (or size)."
             )
-        default = self._unlabelled == "train"
-        if manual_dir is None and folds is None and size is None and default:
+        if self._request.is_plain:
             return config
         if base is None:
             raise CorpusError(
                 f"No config {name!r} in tfds_mosei; there are {', '.join(self.builder_configs)}."
             )
-        if base.synthetic and (manual_dir is not None or folds is not None):
-            raise CorpusError("The synthetic corpus takes a size, no manual_dir and no folds.")
-        if not base.synthetic and size is not None:
-            raise CorpusError("Only the synthetic corpus takes a size.")
-        if not base.synthetic and manual_dir is None:
-            raise CorpusError(
-                "Other folds, or other videos for the split unlabelled, need manual_dir too: the "
-                "folder of the corpus."
-            )
-        contents = self._describe(base, self._manual_dir)
+        self._request.check_kind(base.synthetic)
+        contents = self._describe(base, self._request.manual_dir)
         return dataclasses.replace(base, name=f"{base.name}-{contents['fingerprint']}")
 
     def _describe(self, config: CorpusConfig, manual_dir: Path | None) -> dict[str, Any]:
         """What a dataset is made from: the part of its metadata that identifies it."""
         if config.synthetic:
-            identifying: dict[str, Any] = {
-                "generator": synthetic.GENERATOR_VERSION,
-                **dataclasses.asdict(self._size),
-            }
-            described: list[dict[str, Any]] = [{"name": "synthetic", **identifying}]
-        else:
-            files = sources.find_sources(self._existing(manual_dir))
-            described = identity.describe_files(files, self._known_sources())
-            identifying = {
-                "sources": [item["blake2b"] for item in described],
-                "folds": self._folds_digest(files.folder),
-            }
-        if self._unlabelled != "train":
-            identifying["unlabelled"] = self._unlabelled
-        return {
-            "fingerprint": identity.fingerprint(identifying),
-            "synthetic": config.synthetic,
-            "sources": described,
-        }
+            return self._request.describe_synthetic()
+        return self._request.describe(self._existing(manual_dir), self._known_sources())
 
     def _known_sources(self) -> list[dict[str, Any]]:
         """Sources of the dataset that is there, so that unchanged files are not hashed again."""
@@ -259,7 +199,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _prepared_here(self) -> str:
         """Names the datasets with a fingerprint, where the plain config was asked for."""
-        if self._manual_dir is not None or not hasattr(self, "_data_dir"):
+        if self._request.manual_dir is not None or not hasattr(self, "_data_dir"):
             return ""
         names = [
             name
@@ -274,17 +214,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir, name)). To prepare "
             f"{self.builder_config.name} itself:\n"
         )
-
-    def _local_folds(self, folder: Path) -> folds_lib.Folds | None:
-        """Folds that need no download."""
-        if isinstance(self._given_folds, Mapping):
-            return folds_lib.make_folds(self._given_folds)
-        path = self._given_folds or folds_lib.find_folds(folder)
-        return None if path is None else folds_lib.load_folds(path)
-
-    def _folds_digest(self, folder: Path) -> str:
-        local = self._local_folds(folder)
-        return local.digest if local is not None else folds_lib.STANDARD_FOLDS_DIGEST
 
     # === TFDS interface ===
 
@@ -321,8 +250,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         settings = dataclasses.replace(download_config or tfds.download.DownloadConfig())
         downloads = Path(download_dir or Path(self.data_dir_root) / "downloads")
-        if self._manual_dir is not None:
-            settings.manual_dir = self._manual_dir
+        if self._request.manual_dir is not None:
+            settings.manual_dir = self._request.manual_dir
         manual_dir = Path(settings.manual_dir or downloads / "manual")
         prepare = functools.partial(
             super().download_and_prepare,
@@ -332,7 +261,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         place = Path(self.data_dir)
         with (
-            _reported_as_unwritable(place),
+            workspace.reported_as_unwritable(place),
             workspace.exclusive(place.parent, f"incomplete.*_{self.version}*"),
         ):
             if settings.download_mode.overwrite_dataset:
@@ -379,20 +308,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{self.data_dir} holds a dataset with the fingerprint {found}, but the corpus "
                 f"and folds now given have {wanted}. Use another data_dir, pass manual_dir and "
                 "folds to the builder (each combination then has a directory of its own), or "
-                "prepare again with overwriting."
+                "prepare again with overwriting (mosei-ssl build --overwrite)."
             )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config = self.builder_config
         if config.synthetic:
             folder = self._stack.enter_context(workspace.temporary_folder(Path(self.data_dir)))
-            synthetic.write_corpus(folder, self._size)
+            synthetic.write_corpus(folder, self._request.synthetic_size)
         else:
             folder = self._manual_folder(dl_manager)
         self._contents = self._describe(config, folder)
         self._corpus = self._stack.enter_context(sources.Corpus(sources.find_sources(folder)))
-        self._folds = self._resolve_folds(folder, dl_manager)
-        plan = generation.plan_videos(self._corpus, self._folds, self._unlabelled)
+        self._folds = self._request.resolve_folds(folder, dl_manager.download)
+        plan = generation.plan_videos(self._corpus, self._folds, self._request.unlabelled)
         checked = {split: self._checked(split, ids) for split, ids in plan.items()}
         generators = {split: examples for split, examples in checked.items() if examples}
         if not self._use_beam:
@@ -409,30 +338,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _manual_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
-        if self._manual_dir is not None:
-            return self._existing(self._manual_dir)
+        if self._request.manual_dir is not None:
+            return self._existing(self._request.manual_dir)
         try:
             return Path(dl_manager.manual_dir)
         except AssertionError as error:
             raise CorpusError(f"{self._prepared_here()}{error}") from error
-
-    def _resolve_folds(
-        self, folder: Path, dl_manager: tfds.download.DownloadManager
-    ) -> folds_lib.Folds:
-        local = self._local_folds(folder)
-        if local is not None:
-            return local
-        _logger.info("Fetching the standard folds from %s", folds_lib.STANDARD_FOLDS_URL)
-        try:
-            path = dl_manager.download(folds_lib.STANDARD_FOLDS_URL)
-        except Exception as error:
-            raise CorpusError(
-                f"No {folds_lib.FOLDS_FILE} in {folder}, and the standard folds could not be "
-                f"fetched from {folds_lib.STANDARD_FOLDS_URL} ({error}). Put a "
-                f"{folds_lib.FOLDS_FILE} or {folds_lib.STANDARD_FOLDS_FILE} into the folder, or "
-                "name one (folds)."
-            ) from error
-        return folds_lib.parse_standard_file(folds_lib.check_standard_folds(path))
 
     def _checked(self, split: str, video_ids: Sequence[str]) -> generation.Examples | None:
         """Examples of a split; None where an optional one is empty."""
@@ -484,7 +395,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "digest": self._folds.digest,
                     "videos": {name: len(ids) for name, ids in self._folds.videos.items()},
                 },
-                "unlabelled": self._unlabelled,
+                "unlabelled": self._request.unlabelled,
                 "emotions": list(EMOTIONS),
                 "feature_names": list(FEATURE_NAMES),
                 "feature_statistics": train.to_dict(),

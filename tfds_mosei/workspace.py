@@ -11,6 +11,8 @@ from unittest import mock
 
 from tensorflow_datasets.core import shuffle
 
+from tfds_mosei.errors import CorpusError
+
 _logger = logging.getLogger(__name__)
 
 SHUFFLE_BYTES = 256 * 2**20
@@ -102,3 +104,29 @@ def small_shuffle_buffer() -> contextlib.AbstractContextManager[object]:
         A context in which the limit is `SHUFFLE_BYTES`.
     """
     return mock.patch.object(shuffle, "MAX_MEM_BUFFER_SIZE", SHUFFLE_BYTES)
+
+
+@contextlib.contextmanager
+def reported_as_unwritable(place: Path) -> Iterator[None]:
+    """Turns errors of writing into a `CorpusError`; errors of reading say themselves what is wrong.
+
+    What TensorFlow and ArrayRecord raise where a disk is full comes out of TFDS as a RuntimeError
+    with the path in it.
+
+    Args:
+        place: directory of the dataset.
+
+    Raises:
+        CorpusError: the directory cannot be written to.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and os.fspath(place.parent) not in reason:
+            raise
+        raise CorpusError(
+            f"{place}: the dataset cannot be written ({reason}). Its data_dir must be a folder "
+            "that may be written to, with room for the dataset: make room, or give another one. "
+            "Nothing is left half-written."
+        ) from error
