@@ -11,11 +11,13 @@ from typing import Any
 
 import apache_beam as beam
 
+from tfds_mosei.errors import CorpusError
 from tfds_mosei.generation import video_examples
 from tfds_mosei.segments import VideoSummary
 from tfds_mosei.sources import Corpus, SourceFiles
 
 _SUMMARIES = "summaries"
+_PATTERN = set("*?[")
 
 
 class _ReadVideo(beam.DoFn):
@@ -46,10 +48,18 @@ class SplitExamples(beam.PTransform):
         split: name of the split.
         video_ids: its videos.
         folder: where the summaries of the videos are written, for `read_summaries`.
+
+    Raises:
+        CorpusError: Beam would take the folder's name for a pattern.
     """
 
     def __init__(self, files: SourceFiles, split: str, video_ids: Sequence[str], folder: Path):
         super().__init__()
+        if _PATTERN.intersection(os.fspath(folder)):
+            raise CorpusError(
+                f"{folder}: Apache Beam takes *, ? and [ in a path for a pattern. Give a data_dir "
+                "without them, or build without a pipeline."
+            )
         self._files = files
         self._split = split
         self._video_ids = list(video_ids)

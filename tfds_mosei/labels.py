@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -178,15 +177,3 @@ def _parse_row(
     if not cells[0]:
         raise CorpusError(f"{path}, line {line}: the id of the video is empty.")
     return cells[0], numbers
-
-
-def total_segments(labels: Mapping[str, VideoLabels]) -> int:
-    """Number of label rows.
-
-    Args:
-        labels: labels by video id.
-
-    Returns:
-        Rows of all videos together.
-    """
-    return sum(len(video.values) for video in labels.values())

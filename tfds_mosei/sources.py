@@ -58,7 +58,7 @@ class CsdFeatures:
     def __init__(self, path: Path):
         self._sequence = ComputationalSequence(path)
         self.video_ids: tuple[str, ...] = self._sequence.video_ids
-        self._order = _feature_order(self._sequence.dimension_names)
+        self._order = feature_order(self._sequence.dimension_names)
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of one video.
@@ -106,8 +106,16 @@ class CsdFeatures:
         self._sequence.close()
 
 
-def _feature_order(names: list[str] | None) -> list[int] | None:
-    """Where each COVAREP column is; None where the file does not say that they are elsewhere."""
+def feature_order(names: list[str] | None) -> list[int] | None:
+    """Where each COVAREP column is in a file.
+
+    Args:
+        names: the file's ``dimension names``, if it has any.
+
+    Returns:
+        The column of each of `FEATURE_NAMES`; None where they are in this order already, or the
+        file does not say otherwise.
+    """
     if names is None or names == list(FEATURE_NAMES) or sorted(names) != sorted(FEATURE_NAMES):
         return None
     return [names.index(name) for name in FEATURE_NAMES]

@@ -4,15 +4,17 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
 from tensorflow_datasets.core import dataset_info
 
 from tfds_mosei import (
@@ -46,6 +48,13 @@ class CorpusConfig(tfds.core.BuilderConfig):
     """
 
     synthetic: bool = False
+
+
+def _capped(contents: dict[str, Any], cap: int | None) -> dict[str, Any]:
+    """Marks the fingerprint of a dataset that holds no more than so many examples per split."""
+    if cap is None:
+        return contents
+    return {**contents, "fingerprint": f"{contents['fingerprint']}-first{cap}"}
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -120,7 +129,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         self._summaries: list[segments.VideoSummary] = []
         self._told = 0.0
-        super().__init__(config=self._named_config(config), data_dir=data_dir, **kwargs)
+        with self._damage_told():
+            super().__init__(config=self._named_config(config), data_dir=data_dir, **kwargs)
+            # It is read when it is first asked for.
+            dict(self.info.metadata)
         self._wanted_format = file_format
         self._set_format()
         self._original_state = {
@@ -133,6 +145,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "file_format": file_format,
             **kwargs,
         }
+
+    @contextlib.contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """Turns what TFDS raises where a prepared dataset is damaged into a `CorpusError`."""
+        try:
+            yield
+        except (json.JSONDecodeError, json_format.ParseError) as error:
+            raise CorpusError(
+                f"{self.data_dir} holds a damaged dataset ({' '.join(str(error).split())}). Delete "
+                "that directory and build it again."
+            ) from error
 
     def _set_format(self) -> None:
         if self._wanted_format is None:
@@ -151,7 +174,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if found != wanted:
             raise CorpusError(
                 f"{self.data_dir} holds the dataset as {found.value}, not as {wanted.value}. Use "
-                "another data_dir, or prepare again with overwriting (mosei-ssl build --overwrite)."
+                "another data_dir, delete that directory, or prepare again with mosei-ssl build "
+                "--overwrite (tfds build --overwrite cannot change the format)."
             )
 
     # === Identity ===
@@ -164,9 +188,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         base = self.builder_configs.get(name or self.DEFAULT_BUILDER_CONFIG_NAME)
         if base is None and name and name.split("-")[0] in self.builder_configs:
             raise CorpusError(
-                f"{self.name}/{name} is not prepared in the data_dir: a name with a fingerprint "
-                "only ever stands for a dataset that is there. Build it with manual_dir and "
-                "folds (or size)."
+                f"{self.name}/{name}: it is not prepared in the data_dir, or options of a build "
+                "were given. A name with a fingerprint stands for a dataset that is there: read it "
+                "with tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir, name)). Build "
+                "with manual_dir and folds, or with size."
             )
         if self._request.is_plain:
             return config
@@ -269,7 +294,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 return
             if place.exists():
                 self._take_over(place)
-                self._check_prepared(manual_dir)
+                self._check_prepared(manual_dir, settings.max_examples_per_split)
             prepare(file_format=file_format)
 
     def _replace(
@@ -297,18 +322,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self.info.set_file_format(found, override=True)
         self.info.read_from_directory(os.fspath(place))
 
-    def _check_prepared(self, manual_dir: Path) -> None:
+    def _check_prepared(self, manual_dir: Path, cap: int | None) -> None:
         """A dataset of other sources or folds is never returned in place of the one asked for."""
         if not self.builder_config.synthetic and not manual_dir.is_dir():
             return
-        wanted = self._describe(self.builder_config, manual_dir)["fingerprint"]
+        wanted = _capped(self._describe(self.builder_config, manual_dir), cap)["fingerprint"]
         found = self.info.metadata.get("fingerprint")
         if wanted != found:
             raise CorpusError(
                 f"{self.data_dir} holds a dataset with the fingerprint {found}, but the corpus "
                 f"and folds now given have {wanted}. Use another data_dir, pass manual_dir and "
                 "folds to the builder (each combination then has a directory of its own), or "
-                "prepare again with overwriting (mosei-ssl build --overwrite)."
+                "prepare again with overwriting (tfds build --overwrite)."
             )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -382,14 +407,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 from tfds_mosei import beam_pipeline
 
                 self._summaries += beam_pipeline.read_summaries(Path(self.data_dir))
-            self._describe_result()
+            self._describe_result(download_config.max_examples_per_split)
 
-    def _describe_result(self) -> None:
+    def _describe_result(self, cap: int | None) -> None:
         """Puts what was read and counted into the dataset's metadata, and writes the report."""
         train = report.merge_moments(s for s in self._summaries if s.split == "train")
         self.info.metadata.update(
             {
-                **self._contents,
+                **_capped(self._contents, cap),
                 "folds": {
                     "source": Path(self._folds.source).name,
                     "digest": self._folds.digest,

@@ -44,6 +44,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "TensorFlow",
     )
     parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="prepare again, even if it is there; the old dataset stays until the new one is "
+        "complete",
+    )
+    parser.add_argument(
         "--labels",
         type=int | Literal["all"] | None,
         default=None,
@@ -58,7 +64,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--size", type=int | None, default=None, help="videos of the synthetic corpus"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="accepted by every verb; building draws nothing"
+        "--seed",
+        type=int,
+        default=0,
+        help="accepted by every verb; what is built does not depend on it",
     )
 
 
@@ -79,6 +88,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             size=options.size,
             unlabelled=options.unlabelled,
             file_format=options.file_format,
+            overwrite=options.overwrite,
             labels=options.labels,
         )
     Console().print(report, soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from mosei_ssl.cli.output import progress_bar, say
 from mosei_ssl.errors import UserError
 
 
@@ -45,12 +46,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     if (options.run is None) == (options.model is None):
         raise UserError("give either --run DIRECTORY or --model SAVED_MODEL.")
+    if options.model is not None and options.against:
+        raise UserError("--against puts runs beside --run: leave it out with --model.")
     rows, heading = _score_export(options) if options.model else _score_runs(options)
     from mosei_ssl.metrics import metrics_table
 
     Console().print(metrics_table(rows, title=heading))
     for path in [] if options.model else [options.run, *options.against]:
-        Console(soft_wrap=True).print(f"Written: {Path(path) / 'metrics.json'}", highlight=False)
+        say(f"Written: {Path(path) / 'metrics.json'}")
     return 0
 
 
@@ -114,9 +117,11 @@ def _score_export(options: Namespace) -> tuple[dict[str, Any], str]:
     from mosei_ssl.serving.evaluation import evaluate_saved_model
 
     data = DataConfig(data_dir=options.data_dir or "data", dataset=options.dataset)
-    result = evaluate_saved_model(options.model, data, options.split)
+    with progress_bar("scoring") as progress:
+        result = evaluate_saved_model(options.model, data, options.split, progress)
     place = Path(options.model).resolve()
     name = f"{place.parent.name}/{place.name}" if place.name.isdecimal() else place.name
     rows = dict(result["predictors"])
     rows = {f"SavedModel ({name})": rows.pop("model"), **rows}
-    return rows, f"{options.split} split, {result['segments']} segments"
+    synthetic = "SYNTHETIC data, " if result["synthetic"] else ""
+    return rows, f"{synthetic}{options.split} split, {result['segments']} segments"

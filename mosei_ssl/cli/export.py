@@ -2,6 +2,8 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mosei_ssl.cli.output import say
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
@@ -31,10 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    from rich.console import Console
-
     from mosei_ssl.serving.exporting import export
 
     version = export(options.run, options.to, formats=options.formats, licence=options.data_licence)
-    Console(soft_wrap=True).print(f"Exported {version}", highlight=False)
+    say(f"Exported {version}")
     return 0

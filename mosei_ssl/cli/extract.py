@@ -3,7 +3,8 @@
 import sys
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
+
+from mosei_ssl.cli.output import say
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,17 +50,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         dither=options.dither,
         seed=options.seed,
     )
-    console = Console(soft_wrap=True)
-    console.print(
+    say(
         f"{report.features}: {len(report.rows)} recordings, {report.seconds / 60:.1f} minutes"
-        + (f", {report.reused} of them finished earlier" if report.reused else ""),
-        highlight=False,
+        + (f", {report.reused} of them finished earlier" if report.reused else "")
     )
     if report.labels is not None:
-        console.print(
-            f"{report.labels}: {report.segments} labelled segments; folds in {report.folds}",
-            highlight=False,
-        )
+        say(f"{report.labels}: {report.segments} labelled segments; folds in {report.folds}")
     for reason in report.failed.values():
         sys.stderr.write(f"mosei-ssl extract: left out {reason}\n")
     for message in report.dropped:

@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; default `sys.argv[1:]`.
 
     Returns:
-        The exit code: 0 done (also: stopped by SIGTERM, state saved), 2 bad input.
+        The exit code: 0 done (also: stopped by SIGTERM, state saved), 1 for a study of which
+        cells failed, 2 bad input, 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):

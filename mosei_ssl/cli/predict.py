@@ -1,11 +1,13 @@
 """`mosei-ssl predict`."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mosei_ssl.cli.output import progress_bar, say
 from mosei_ssl.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -84,6 +86,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     if options.plot is not None:
         check_plot(options.input, options.plot)
+    if options.out is not None:
+        _check_writable(Path(options.out))
     segments = collect_segments(
         options.input,
         options.segments,
@@ -95,17 +99,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     )
     predictor = _predictor(options)
     _warn_of_lengths(segments, getattr(predictor, "manifest", {}))
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mosei_ssl.serving.output import as_records
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("predicting", total=len(segments))
+    with progress_bar("predicting") as progress:
         predictions = predictor.predict(
             [segment.features for segment in segments],
-            progress=lambda done: progress.advance(task, done),
+            progress=lambda done: progress(done, len(segments)),
         )
     _write(as_records(segments, predictions), options)
     if options.plot is not None:
@@ -151,7 +150,7 @@ def _write(records: list, options: Namespace) -> None:
             return
         with open_for_writing(options.out) as file:
             Console(file=file, width=120).print(to_table(records))
-        _say_written(options.out)
+        say(f"Written: {options.out}")
         return
     text = (to_json if options.format == "json" else to_csv)(records)
     if options.out is None:
@@ -159,13 +158,18 @@ def _write(records: list, options: Namespace) -> None:
         return
     with open_for_writing(options.out) as file:
         file.write(text)
-    _say_written(options.out)
+    say(f"Written: {options.out}")
 
 
-def _say_written(path: str) -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=True).print(f"Written: {path}", highlight=False, markup=False)
+def _check_writable(path: Path) -> None:
+    """Tell before the work what would be told after it."""
+    place = path if path.exists() else path.absolute().parent
+    if not place.exists():
+        raise UserError(f"cannot write to {path}: its folder does not exist.")
+    if path.is_dir():
+        raise UserError(f"cannot write to {path}: it is a folder.")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"cannot write to {path}: permission denied.")
 
 
 def open_for_writing(path: str):

@@ -1,7 +1,8 @@
 """`mosei-ssl study`."""
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
+
+from mosei_ssl.cli.output import say
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -45,5 +46,5 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         ray_address=options.ray_address,
     )
     if result.report is not None:
-        Console(soft_wrap=True).print(f"Report: {result.report}", highlight=False)
+        say(f"Report: {result.report}")
     return 1 if result.failed else 0

@@ -2,6 +2,8 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
+from mosei_ssl.cli.output import say
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
@@ -21,8 +23,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    from rich.console import Console
-
     from mosei_ssl.serving.manifest import verify
 
     found = verify(options.directory, options.manifest_sha256)
@@ -35,5 +35,5 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         f"{dataset.get('fingerprint', 'unknown')}",
         f"  manifest  sha256 {found.manifest_sha256}",
     ]
-    Console(soft_wrap=True).print("\n".join(lines), highlight=False, markup=False)
+    say("\n".join(lines))
     return 0

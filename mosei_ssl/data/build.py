@@ -24,6 +24,7 @@ def build_dataset(
     size: int | None = None,
     unlabelled: str = "train",
     file_format: str | None = None,
+    overwrite: bool = False,
     labels: int | str | None = None,
 ) -> Group:
     """Prepare a TFDS dataset, or find it prepared, and report what it holds.
@@ -37,6 +38,8 @@ def build_dataset(
         unlabelled: Videos of the split "unlabelled": "train", "all" (those in no fold too) or
             "none".
         file_format: "tfrecord" (the default) or "array_record".
+        overwrite: Prepare again, even if it is there; the old dataset stays until the new one is
+            complete.
         labels: A label budget to check: a number of labelled segments, or "all".
 
     Returns:
@@ -67,6 +70,7 @@ def build_dataset(
         size=size,
         unlabelled=unlabelled,
         file_format=file_format,
+        overwrite=overwrite,
     )
     metadata = dict(builder.info.metadata or {})
     if labels is not None:

@@ -148,12 +148,23 @@ def _builder(directory: Path) -> Any:
     import tensorflow_datasets as tfds
 
     try:
-        return tfds.builder_from_directory(str(directory))
-    except (OSError, ValueError, KeyError) as error:
+        builder = tfds.builder_from_directory(str(directory))
+        # It is read when it is first asked for.
+        dict(builder.info.metadata or {})
+    except Exception as error:
+        # A damaged file is reported by classes of JSON, of protobuf and of TFDS.
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{directory} is not a readable prepared dataset ({error}); build it again with "
-            "`mosei-ssl build`"
+            f"{directory} is not a readable prepared dataset ({reason}); delete it, if it is "
+            "there, and build it again with `mosei-ssl build`"
         ) from error
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise UserError(
+            f"{directory} is kept as {builder.info.file_format.value}, which is for "
+            "tfds.data_source; only tfrecord is read here: build it with `mosei-ssl build "
+            "--overwrite --file-format tfrecord`, or in another --data-dir"
+        )
+    return builder
 
 
 def _load_split(builder: Any, directory: Path, split: str, config: DataConfig) -> Segments:
@@ -201,7 +212,8 @@ def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
         # TensorFlow reports a damaged record by several unrelated exception classes.
         raise UserError(
             f"split {split!r} in {builder.data_dir} cannot be read ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); delete that directory and build the dataset again"
+            f"{str(error).splitlines()[0]}); build the dataset again with `mosei-ssl build "
+            "--overwrite`"
         ) from error
 
 
@@ -246,6 +258,8 @@ def _disk_cache(
         "examples": builder.info.splits[split].num_examples,
         "bytes": builder.info.splits[split].num_bytes,
         "name": builder.info.full_name,
+        # A dataset that was prepared again may hold other rows of the same size.
+        "prepared": (directory / "dataset_info.json").stat().st_mtime_ns,
     }
     cached = _open_cache(folder, stamp)
     if cached is None:

@@ -16,12 +16,19 @@ _CUBIC = 0.044715
 
 
 def on_tensorflow_cpu() -> bool:
-    """Whether models run under TensorFlow with no GPU in sight, where these functions pay."""
+    """Whether models run op by op under TensorFlow with no GPU in sight, where these functions pay.
+
+    Not where XLA compiles the whole step: it needs none of them, and cannot compile attention at
+    each sequence's own length.
+    """
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util  # no public name tells of XLA
 
-    return not tf.config.list_physical_devices("GPU")
+    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return False
+    return not tf.config.get_visible_devices("GPU")
 
 
 def _compiled(function):
@@ -31,11 +38,6 @@ def _compiled(function):
     import tensorflow as tf
 
     return tf.function(function, jit_compile=True)
-
-
-def _upstream(arguments, upstream):
-    """The gradient from above: backends hand it over in different ways."""
-    return arguments[0] if upstream is None else upstream
 
 
 @_compiled
@@ -57,14 +59,16 @@ def _gelu_gradient(inputs, upstream):
 
 @ops.custom_gradient
 def _fused_gelu(inputs):
-    def gradient(*arguments, upstream=None):
-        return _gelu_gradient(inputs, _upstream(arguments, upstream))
+    def gradient(upstream):
+        return _gelu_gradient(inputs, upstream)
 
     return _gelu(inputs), gradient
 
 
 def gelu(inputs, training: bool):
     """The tanh form of gelu, by the backend or, for training on a CPU, fused and in float32.
+
+    Fused, it is compiled once for every shape, see `normalize`.
 
     Args:
         inputs: float [...].
@@ -89,12 +93,12 @@ def gelu(inputs, training: bool):
 
 def _row_means(x):
     """[N, D] -> [N, 1]; as products, sums take half the time."""
-    return ops.matmul(x, ops.full((x.shape[-1], 1), 1.0 / x.shape[-1]))
+    return ops.matmul(x, ops.full((x.shape[-1], 1), 1.0 / x.shape[-1], dtype="float32"))
 
 
 def _column_sums(x):
     """[N, D] -> [D], likewise."""
-    return ops.matmul(ops.ones((1, ops.shape(x)[0])), x)[0]
+    return ops.matmul(ops.ones((1, ops.shape(x)[0]), dtype="float32"), x)[0]
 
 
 def _rows(inputs, epsilon):
@@ -123,9 +127,8 @@ def _normalize_gradient(inputs, gamma, epsilon, upstream):
 
 @ops.custom_gradient
 def _layer_normalization(inputs, gamma, beta, epsilon):
-    def gradient(*arguments, upstream=None):
-        above = _upstream(arguments, upstream)
-        return (*_normalize_gradient(inputs, gamma, epsilon, above), None)
+    def gradient(upstream):
+        return (*_normalize_gradient(inputs, gamma, epsilon, upstream), None)
 
     return _normalize(inputs, gamma, beta, epsilon), gradient
 
@@ -133,8 +136,11 @@ def _layer_normalization(inputs, gamma, beta, epsilon):
 def normalize(inputs, layer: keras.layers.LayerNormalization, training: bool):
     """What a layer normalisation gives, by the layer itself or, for training on a CPU, fused.
 
+    Fused, it is compiled once for every number of timesteps B * T, which stays for the life of the
+    process: bucketed batches have few.
+
     Args:
-        inputs: float [B, T, D].
+        inputs: float [B, T, D], no float64.
         layer: the built layer, over the last axis.
         training: bool.
 
@@ -150,14 +156,14 @@ def normalize(inputs, layer: keras.layers.LayerNormalization, training: bool):
     References:
         Ba et al., Layer Normalization, 2016 (https://arxiv.org/abs/1607.06450).
     """
-    if not (training and on_tensorflow_cpu()):
+    if not (training and on_tensorflow_cpu()) or layer.compute_dtype == "float64":
         return layer(inputs)
     # Flat: sums over one axis fuse better than over two.
     normalized = _layer_normalization(
         ops.cast(ops.reshape(inputs, (-1, inputs.shape[-1])), layer.compute_dtype),
         # Tensors of their own: a function with a gradient of its own must not hold variables.
-        ops.reshape(layer.gamma, (-1,)),
-        ops.reshape(layer.beta, (-1,)),
+        ops.cast(ops.reshape(layer.gamma, (-1,)), "float32"),
+        ops.cast(ops.reshape(layer.beta, (-1,)), "float32"),
         ops.convert_to_tensor(layer.epsilon, "float32"),
     )
     return ops.reshape(normalized, ops.shape(inputs))

@@ -8,10 +8,10 @@ from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.tiled_attention import tiled_attention
 
 
-def _padded_at_the_end(padding_mask):
-    """Whether every sequence has all its real timesteps before its padding."""
+def _begins_with_its_timesteps(padding_mask):
+    """Whether there are sequences, all with their real timesteps before their padding."""
     valid = ops.cast(padding_mask, "int32")
-    return ops.all(valid[:, 1:] <= valid[:, :-1])
+    return ops.logical_and(ops.shape(valid)[0] > 0, ops.all(valid[:, 1:] <= valid[:, :-1]))
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
@@ -29,8 +29,8 @@ class MaskedSelfAttention(keras.layers.Layer):
     Call arguments:
         inputs: float [B, T, hidden_dim].
         padding_mask: bool [B, T]. True for timesteps that may be attended to.
-        training: bool. When training, attention is computed in the way that is fastest there; the
-            numbers are the same, but for rounding.
+        training: bool. When training, attention is computed in the way that is fastest there; at
+            real timesteps the numbers are the same, but for rounding.
 
     Returns:
         float [B, T, hidden_dim].
@@ -85,7 +85,8 @@ class MaskedSelfAttention(keras.layers.Layer):
         if training and on_tensorflow_cpu():
             merged = ops.cond(
                 ops.logical_and(
-                    ops.shape(inputs)[1] >= self.TILED_FROM, _padded_at_the_end(padding_mask)
+                    ops.shape(inputs)[1] >= self.TILED_FROM,
+                    _begins_with_its_timesteps(padding_mask),
                 ),
                 lambda: self._attend_in_tiles(inputs, padding_mask),
                 lambda: self._attend_at_once(inputs, padding_mask, self._attend),

@@ -18,7 +18,8 @@ def tiled_attention(inputs: Any, kernel: Any, bias: Any, lengths: Any, num_heads
     taken at its own length: nothing is computed for the padding at its end.
 
     In half precision scores and weights are rounded to it, as products round them anyway; the
-    softmax itself is computed in float32.
+    softmax itself is computed in float32 (in bfloat16 this is oneDNN's doing, without which
+    TensorFlow rounds within it too).
 
     Args:
         inputs: float [B, T, D].

@@ -91,20 +91,20 @@ def metrics_table(
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
         >>> Console().print(metrics_table({"all_zero": scores}))  # doctest: +SKIP
     """
-    parts: list[Table | Text] = []
+    parts: list[Table | Text] = []  # names and titles may hold brackets, which are no markup
     varying = {name: s for name, s in results.items() if name not in CONSTANT_PREDICTORS}
     emotions = list(next(iter(results.values()))["per_emotion"]) if results else []
     for metric in per_emotion if varying else ():
         table = _table(f"{_arrow(metric)} per emotion", emotions)
         for name, scores in varying.items():
             cells = [format_score(scores["per_emotion"][e][metric]) for e in emotions]
-            table.add_row(_label(name), *cells)
+            table.add_row(Text(_label(name)), *cells)
         parts.append(table)
     # Headings broken at words leave the room of a narrow terminal to the names.
-    overall = _table(title, [_arrow(metric).replace(" ", "\n", 1) for metric in METRICS])
+    overall = _table(Text(title), [_arrow(metric).replace(" ", "\n", 1) for metric in METRICS])
     for name, scores in results.items():
         cells = [format_score(scores["overall"][metric]) for metric in METRICS]
-        overall.add_row(_label(name), *cells)
+        overall.add_row(Text(_label(name)), *cells)
     return Group(*parts, overall, *(Text(line) for line in verdicts(results)))
 
 
@@ -112,7 +112,7 @@ def _label(name: str) -> str:
     return PREDICTOR_LABELS.get(name, name)
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def _table(title: str | Text, columns: Sequence[str]) -> Table:
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), min_width=60
     )

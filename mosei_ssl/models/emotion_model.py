@@ -207,7 +207,9 @@ class EmotionModel(keras.Model):
         frames = self.feature_dropout(frames, training=training)
         pooled = []
         if self.head.encoder_statistics:
-            sequence = self.backbone.encoder(frames, padding_mask, training=training)
+            # A frozen encoder gives what `adapt` has seen: without its dropout.
+            learning = training and self.backbone.trainable
+            sequence = self.backbone.encoder(frames, padding_mask, training=learning)
             states = self.encoder_pooling(sequence, padding_mask)
             pooled.append(self.encoder_standardize(states, training=training))
         if self.head.summary:

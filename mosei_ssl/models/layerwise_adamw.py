@@ -10,6 +10,8 @@ from mosei_ssl.models.emotion_model import EmotionModel
 class LayerwiseAdamW(keras.optimizers.AdamW):
     """AdamW whose learning rate is multiplied by a number of its own for some variables.
 
+    The learning rate is that of the step and of the weight decay.
+
     Also keeps the sum and the number of the global gradient norms, before clipping, since they were
     last taken.
 
@@ -66,7 +68,14 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         # By index: the TensorFlow backend hands over its own variables, which have no path.
         multiplier = self._multiplier_by_index[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * multiplier)
+        rate = ops.cast(learning_rate * multiplier, variable.dtype)
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            decay = ops.cast(self.weight_decay, variable.dtype)
+            self.assign_sub(variable, variable * decay * rate)
+        super().update_step(gradient, variable, rate)
+
+    def _apply_weight_decay(self, variables):
+        """Done in `update_step`: here Keras has the learning rate of all variables only."""
 
     def get_config(self):
         config = super().get_config()

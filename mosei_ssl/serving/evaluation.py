@@ -28,7 +28,8 @@ def evaluate_saved_model(
 
     Returns:
         As `mosei_ssl.evaluate` gives for a run: `segments`, and `predictors` with the scores of
-        `model` and `all_zero`; besides, `dataset` (the fingerprint scored on) and `trained_on`.
+        `model` and `all_zero`; besides, `dataset` (the fingerprint scored on), `synthetic`
+        (whether it is made up) and `trained_on`.
 
     Raises:
         UserError: no such model or split, no labelled segment, or the model was changed since it
@@ -59,6 +60,7 @@ def evaluate_saved_model(
             "all_zero": evaluate_predictions(segments.emotions, all_zero(len(segments))),
         },
         "dataset": segments.metadata.get("fingerprint"),
+        "synthetic": bool(segments.metadata.get("synthetic")),
         "trained_on": trained_on.get("fingerprint"),
     }
 

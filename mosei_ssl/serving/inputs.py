@@ -168,11 +168,20 @@ def _read_csd(
         _check_features(sequence)
         if intervals is None:
             for video in sequence.video_ids:
-                times, rows = sequence.read(video)
+                times, rows = _read_rows(sequence, video)
                 begin = float(times[0, 0]) if len(times) and np.isfinite(times[0, 0]) else 0.0
                 yield from windows(video, rows, begin, window, hop)
         else:
             yield from _cut(sequence, read_intervals(intervals), Path(intervals))
+
+
+def _read_rows(sequence, video: str) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals and rows, with the columns where the dataset has them."""
+    from tfds_mosei.sources import feature_order
+
+    times, rows = sequence.read(video)
+    order = feature_order(sequence.dimension_names)
+    return times, rows if order is None else rows[:, order]
 
 
 def _check_features(sequence) -> None:
@@ -254,7 +263,7 @@ def _cut(sequence, intervals: dict[str, np.ndarray], file: Path) -> Iterator[Seg
             sequence.path,
         )
     for video in known:
-        times, rows = sequence.read(video)
+        times, rows = _read_rows(sequence, video)
         yield from _stretches(video, times, rows, intervals[video], sequence.path)
 
 

@@ -21,8 +21,8 @@ _SHOWN = ("loss", *METRICS)
 def trial_name(run: Path) -> str:
     """Name of a run's trial.
 
-    TensorBoard takes trials of one name for one trial. A study's runs are told apart by arm,
-    labels, fold and seed, others by their folder and the one above.
+    TensorBoard takes trials of one name for one trial. A study's runs are told apart by the study's
+    folder, arm, labels, fold and seed, others by their folder and the one above.
 
     Args:
         run: the run directory.
@@ -33,13 +33,14 @@ def trial_name(run: Path) -> str:
     Example:
         >>> trial_name(Path("/home/me/runs/ssl200"))
         'runs/ssl200'
-        >>> trial_name(Path("study/cells/train/ssl/labels-25/fold-1/seed-0/run"))
-        'ssl/labels-25/fold-1/seed-0'
+        >>> trial_name(Path("studies/first/cells/train/ssl/labels-25/fold-1/seed-0/run"))
+        'first/ssl/labels-25/fold-1/seed-0'
     """
     parts = Path(run).absolute().parts
-    if parts[-1] == "run" and "cells" in parts:
-        cell = parts[len(parts) - parts[::-1].index("cells") : -1]
-        return "/".join(cell[1:] if cell[0] == "train" else cell)
+    if parts[-1] == "run" and "cells" in parts[:-2]:
+        begin = len(parts) - 2 - parts[-3::-1].index("cells")
+        cell = parts[begin:-1]
+        return "/".join((parts[begin - 2], *(cell[1:] if cell[0] == "train" else cell)))
     return "/".join(parts[-2:])
 
 

@@ -60,7 +60,7 @@ def prepare(precision: Precision, seed: int, deterministic: bool = True) -> None
         precision: the dtype policy.
         seed: of everything.
         deterministic: whether TensorFlow may use nothing but operations that give the same numbers
-            twice, and so no XLA. Once that is settled a process keeps to it.
+            twice, and so no XLA for the whole step. Once that is settled a process keeps to it.
     """
     keras.utils.clear_session()
     keras.config.set_dtype_policy(precision)

@@ -2,7 +2,9 @@
 
 Every replica computes on its share of the batch. Losses are weighted by what they count, so that
 the sum over replicas is the loss of the whole batch, and gradients are summed before they are
-clipped: one worker with the same batch takes the same step, but for the random masks.
+clipped: one worker with the same batch takes the same step, but for the random masks, and for
+tasks that compare the segments of a batch with each other (docs/training.md). Scores of pretraining
+that are ratios or perplexities are the replicas' mean, weighted likewise.
 """
 
 from collections.abc import Callable, Iterator

@@ -29,6 +29,19 @@ def test_options_reach_the_dataset(tmp_path):
     assert sum("unlabelled" in info.splits for info in infos) == 1
 
 
+def test_overwriting_makes_it_again_in_the_format_asked_for(tmp_path, capsys):
+    assert build(tmp_path) == 0
+    mark = tfds_mosei.find_prepared(tmp_path) / "mark"
+    mark.touch()
+    assert build(tmp_path, "--file-format", "array_record") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert mark.exists()
+    assert build(tmp_path, "--file-format", "array_record", "--overwrite") == 0
+    assert not mark.exists()
+    builder = tfds.builder_from_directory(tfds_mosei.find_prepared(tmp_path))
+    assert builder.info.file_format.value == "array_record"
+
+
 def test_output_is_the_report_and_news_of_each_split(tmp_path, capsys):
     try:
         assert build(tmp_path) == 0

@@ -76,8 +76,11 @@ def test_an_export_stands_beside_all_zero_and_its_name_is_whole(
 ):
     monkeypatch.setenv("COLUMNS", "80")
     line = ["evaluate", "--model", str(saved_model), "--data-dir", str(synthetic_data)]
+    assert main([*line, "--against", "runs/base"]) == 2
+    assert "--against" in capsys.readouterr().err
     assert main(line) == 0
     out = capsys.readouterr().out
+    assert "SYNTHETIC data, test split" in out
     assert "SavedModel (emotion/1)" in out
     assert "all zero" in out
     assert "…" not in out

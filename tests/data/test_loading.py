@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_a_cache_of_another_dataset_is_written_anew(prepare_tiny, tmp_path, asse
     config = DataConfig(cache="disk", cache_dir=str(tmp_path))
     load_prepared(prepare_tiny(seed=1), "train", config)
     assert_holds(load_prepared(prepare_tiny(seed=2), "train", config), "train", seed=2)
+
+
+def test_the_cache_of_a_dataset_that_was_prepared_again_is_written_anew(
+    prepare_tiny, tmp_path, caplog
+):
+    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
+    directory = Path(prepare_tiny(seed=1))
+    with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
+        load_prepared(directory, "train", config)
+        status = os.stat(directory / "dataset_info.json")
+        os.utime(directory / "dataset_info.json", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        load_prepared(directory, "train", config)
+    assert sum("Writing the frames" in message for message in caplog.messages) == 2
 
 
 @pytest.mark.parametrize("file", ["frames.f32", "segments.npz", "stamp.json"])
@@ -116,6 +130,19 @@ def test_unknown_split_and_damaged_data_are_told(tiny_dataset, tmp_path):
         path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match="cannot be read"):
         load_prepared(copy, "train")
+    for name in ("metadata.json", "dataset_info.json"):
+        whole = (copy / name).read_text()
+        (copy / name).write_text(whole[: len(whole) // 2])
+        with pytest.raises(UserError, match="not a readable prepared dataset"):
+            load_prepared(copy, "test")
+
+
+def test_a_dataset_for_random_access_is_not_called_damaged(tmp_path):
+    import tfds_mosei
+
+    built = tfds_mosei.build("synthetic", data_dir=tmp_path, size=3, file_format="array_record")
+    with pytest.raises(UserError, match=r"kept as array_record.*--overwrite"):
+        load_prepared(built.data_dir, "test")
 
 
 def test_an_unwritable_cache_is_told_and_leaves_nothing(tiny_dataset, tmp_path):

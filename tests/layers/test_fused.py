@@ -99,6 +99,32 @@ def test_half_precision_is_rounded_once():
     np.testing.assert_allclose(found, exact, rtol=2**-8, atol=1e-6)
 
 
+@pytest.mark.skipif(not fused.on_tensorflow_cpu(), reason="the backend's own layers are used here")
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "bfloat16", "float16", "float64"])
+def test_gradients_through_layers_are_those_of_the_layers_themselves(policy):
+    import tensorflow as tf
+
+    layer = keras.layers.LayerNormalization(dtype=policy)
+    layer.build((None, None, 6))
+    layer.gamma.assign(draw(6, seed=1))
+    x, probe = tf.constant(draw(4, 5, 6)), draw(4, 5, 6, seed=3)
+
+    def gradients(training):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            inputs = tf.cast(x, layer.compute_dtype)
+            found = fused.gelu(fused.normalize(inputs, layer, training), training)
+            assert keras.backend.standardize_dtype(found.dtype) == layer.compute_dtype
+            total = tf.reduce_sum(tf.cast(found, tf.float32) * probe)
+        sources = [x, layer.gamma.value, layer.beta.value]
+        return [tf.cast(g, tf.float32).numpy() for g in tape.gradient(total, sources)]
+
+    near = {"float16": 0.02, "float64": 1e-5, "float32": 1e-5}.get(policy, 0.15)
+    for ours, theirs in zip(gradients(True), gradients(False), strict=True):
+        assert abs(theirs).max() > 0.5
+        np.testing.assert_allclose(ours, theirs, atol=near)
+
+
 def test_products_are_summed_in_float32():
     left, right = draw(3, 4, 5), draw(3, 4, 5, seed=1)
     found = fused.fused_product_sum(ops.convert_to_tensor(left), ops.convert_to_tensor(right))

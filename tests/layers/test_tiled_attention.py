@@ -1,15 +1,13 @@
 """Attention in tiles, or fused by the backend, gives what plain attention gives."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from mosei_ssl.layers import MaskedSelfAttention
+from mosei_ssl.layers.fused import on_tensorflow_cpu
 
-TILES = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tiles are for TensorFlow on a CPU"
-)
+TILES = pytest.mark.skipif(not on_tensorflow_cpu(), reason="tiles are for TensorFlow on a CPU")
 
 
 def draw(*shape, seed=0):
@@ -31,7 +29,9 @@ def plain(inputs, kernel, bias, lengths, num_heads):
 
 
 @TILES
-@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize(
+    ("dtype", "near"), [("float32", 1e-5), ("float16", 0.004), ("bfloat16", 0.03)]
+)
 def test_tiles_give_values_and_gradients_of_the_definition(dtype, near):
     import tensorflow as tf
 
@@ -96,8 +96,9 @@ def test_holes_in_the_mask_are_respected_when_training(monkeypatch):
 
 
 @TILES
+@pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize("known", [True, False])
-def test_gradients_of_a_graph_are_those_of_plain_attention(known, monkeypatch):
+def test_gradients_of_a_graph_are_those_of_plain_attention(known, xla, monkeypatch):
     import tensorflow as tf
 
     layer = MaskedSelfAttention(hidden_dim=8, num_heads=2, seed=1)
@@ -107,7 +108,7 @@ def test_gradients_of_a_graph_are_those_of_plain_attention(known, monkeypatch):
     def gradients():
         signature = [tf.TensorSpec([2, 20 if known else None, 8])]
 
-        @tf.function(input_signature=signature)
+        @tf.function(input_signature=signature, jit_compile=xla)
         def measure(x):
             with tf.GradientTape() as tape:
                 outputs = layer(x, tf.constant(mask), training=True)
@@ -121,6 +122,12 @@ def test_gradients_of_a_graph_are_those_of_plain_attention(known, monkeypatch):
     monkeypatch.setattr(MaskedSelfAttention, "TILED_FROM", 4)
     for ours, theirs in zip(gradients(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_an_empty_batch_passes(monkeypatch):
+    monkeypatch.setattr(MaskedSelfAttention, "TILED_FROM", 4)
+    layer = MaskedSelfAttention(hidden_dim=8, num_heads=2)
+    assert layer(draw(0, 12, 8), np.ones((0, 12), bool), training=True).shape == (0, 12, 8)
 
 
 def test_half_precision_when_training_is_as_near_as_in_use(monkeypatch):

@@ -33,6 +33,15 @@ def test_table_shows_every_predictor_metric_and_emotion():
     assert "0.333" in text  # all-zero's MAE: one 2 in six values
 
 
+def test_brackets_in_names_are_shown_as_they_are():
+    zero = evaluate_predictions(np.eye(6), all_zero(6))
+    out = io.StringIO()
+    table = metrics_table({"ssl (runs[v2]/[/x])": zero, "ridge": zero}, title="corpus[a] split")
+    Console(file=out, width=160).print(table)
+    assert out.getvalue().count("ssl (runs[v2]/[/x])") == 7  # six tables and the sentence
+    assert "corpus[a] split" in out.getvalue()
+
+
 def test_at_80_columns_names_stay_whole_and_the_overall_table_comes_last():
     labels = np.eye(6) * 2
     zero = evaluate_predictions(labels, all_zero(6))

@@ -225,6 +225,20 @@ def test_adapt_standardises_the_pooled_statistics_of_the_split(backbone):
     np.testing.assert_allclose(scaled.std(axis=0), 1.0, atol=0.05)
 
 
+def test_a_frozen_encoder_has_no_dropout(backbone):
+    head = HeadConfig(embedding_dim=4, dropout=0.0, feature_dropout=0.0, min_crop=1.0)
+    model = EmotionModel(backbone, head, seed=1)
+    inputs = make_batch([20, 15])
+    model.adapt([inputs])
+    model.freeze_backbone()
+    assert backbone.encoder.dropout > 0
+    in_use = keras.ops.convert_to_numpy(model(inputs))
+    for frozen in (True, False):
+        backbone.trainable = not frozen
+        answers = keras.ops.convert_to_numpy(model(inputs, training=True))
+        assert np.allclose(answers, in_use, atol=1e-5) == frozen
+
+
 def test_fine_tuning_leaves_the_summary_alone(backbone):
     model = EmotionModel(backbone, HeadConfig(embedding_dim=4), seed=2)
     before = backbone.summary.get_weights()

@@ -26,20 +26,36 @@ def test_multipliers_fall_from_the_head_to_the_input(backbone):
 
 def test_first_step_is_the_learning_rate_times_the_multiplier():
     fast, slow = (keras.Variable([1.0], name=name) for name in ("fast", "slow"))
-    optimizer = LayerwiseAdamW({slow.path: 0.1}, learning_rate=0.01, weight_decay=0.0)
+    optimizer = LayerwiseAdamW({slow.path: 0.1}, learning_rate=0.01, weight_decay=0.5)
     optimizer.build([fast, slow])
     one = keras.ops.ones((1,))
     optimizer.apply([one, one], [fast, slow])
-    # Adam's first step is the learning rate, whatever the gradient.
+    # Adam's first step is the learning rate, whatever the gradient; and half of it is the decay.
     steps = [1.0 - float(keras.ops.convert_to_numpy(v)[0]) for v in (fast, slow)]
-    np.testing.assert_allclose(steps, [0.01, 0.001], rtol=1e-3)
+    np.testing.assert_allclose(steps, [0.015, 0.0015], rtol=1e-3)
+
+
+def test_without_multipliers_it_is_adamw():
+    draw = np.random.default_rng(0)
+    start, gradients = draw.normal(size=(4, 3)), draw.normal(size=(5, 4, 3))
+
+    def trained(kind):
+        kernel, bias = (keras.Variable(start, name=name) for name in ("kernel", "bias"))
+        optimizer = kind(learning_rate=0.01, weight_decay=0.3, global_clipnorm=1.0)
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")] * 2, [kernel, bias])
+        return [keras.ops.convert_to_numpy(variable) for variable in (kernel, bias)]
+
+    for ours, theirs in zip(trained(LayerwiseAdamW), trained(keras.optimizers.AdamW), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_decay_of_zero_leaves_the_encoder_alone(backbone):
     model = EmotionModel(backbone, HeadConfig(embedding_dim=4), seed=1)
     before = backbone.encoder.get_weights()
     optimizer = LayerwiseAdamW(
-        learning_rate_multipliers(model, 0.0), learning_rate=1e-2, weight_decay=0.0
+        learning_rate_multipliers(model, 0.0), learning_rate=1e-2, weight_decay=0.1
     )
     model.compile(optimizer, loss=model.loss_function)
     model.fit(make_batch([20] * 4), np.eye(4, 6), verbose=0)

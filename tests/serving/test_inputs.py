@@ -55,6 +55,18 @@ def test_names_agree_with_the_dataset():
     assert schema.NUM_FEATURES == NUM_FEATURES
 
 
+@pytest.mark.parametrize("segments", [None, "labels"])
+def test_columns_follow_the_names_in_the_file_as_in_the_dataset(tmp_path, labels, segments):
+    order = np.random.default_rng(0).permutation(74)
+    rows = np.arange(300 * 74, dtype=np.float32).reshape(300, 74)
+    names = [schema.FEATURE_NAMES[i] for i in order]
+    path = tmp_path / "other.csd"
+    csd.write(path, "COVAREP", [("a", times(300), rows[:, order])], dimension_names=names)
+    first = next(iter(read_segments(path, labels if segments else None)))
+    begin = 100 if segments else 0
+    np.testing.assert_array_equal(first.features, rows[begin : begin + len(first.features)])
+
+
 def test_label_file_gives_the_segments(speech, labels, caplog):
     with caplog.at_level(logging.WARNING):
         found = list(read_segments(speech, labels))

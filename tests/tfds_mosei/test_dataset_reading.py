@@ -141,6 +141,12 @@ def test_beam_gives_the_same_examples(built, corpus, tmp_path):
             beam_flags=["--runner=DirectRunner"],
         )
     assert len(tfds_mosei.list_prepared(tmp_path / "data")) == 1
+    # Beam would look for files that fit the pattern, find none and end with a traceback.
+    with pytest.raises(CorpusError, match=r"a\[1\].*takes \*, \? and \[ in a path for a pattern"):
+        tfds_mosei.build(
+            data_dir=tmp_path / "a[1]", manual_dir=corpus, beam_flags=["--runner=DirectRunner"]
+        )
+    assert tfds_mosei.build(data_dir=tmp_path / "a[1]", manual_dir=corpus).info.splits
 
 
 def test_without_beam_the_message_says_what_to_install(corpus, tmp_path, monkeypatch):
@@ -224,7 +230,7 @@ def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus
     assert tfds_mosei.list_prepared(data) == {}
     with pytest.raises(CorpusError, match="no prepared dataset"):
         tfds_mosei.find_prepared(data)
-    with pytest.raises(CorpusError, match="is not prepared"):
+    with pytest.raises(CorpusError, match="it is not prepared"):
         tfds.load(f"tfds_mosei/{left[0].parent.name}", data_dir=data, download=False)
 
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

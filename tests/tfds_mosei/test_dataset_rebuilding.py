@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import tensorflow_datasets as tfds
 from mosei_corpus import examples, frames, ramp, write_corpus
 
 import tfds_mosei
@@ -107,6 +108,31 @@ def test_who_waited_holds_the_folder_even_if_it_was_removed_meanwhile(tmp_path, 
     os.close(handle)
     done.set()
     thread.join()
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "metadata.json"])
+def test_a_damaged_dataset_is_told_with_its_place(corpus, tmp_path, name):
+    built = tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus)
+    whole = (built.data_path / name).read_text()
+    (built.data_path / name).write_text(whole[: len(whole) // 2])
+    for overwrite in (False, True):
+        with pytest.raises(CorpusError, match=r"damaged dataset.*Delete that directory") as told:
+            tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus, overwrite=overwrite)
+        assert str(built.data_path) in str(told.value)
+
+
+def test_a_few_examples_never_pass_for_the_whole(corpus, tmp_path):
+    def build(cap=None):
+        builder = tfds_mosei.Builder(data_dir=tmp_path, manual_dir=corpus)
+        config = tfds.download.DownloadConfig(max_examples_per_split=cap)
+        builder.download_and_prepare(download_config=config)
+        return builder
+
+    first = build(1)
+    assert {info.num_examples for info in first.info.splits.values()} == {1}
+    assert build(1).info.metadata["fingerprint"].endswith("-first1")
+    with pytest.raises(CorpusError, match="-first1, but the corpus"):
+        build()
 
 
 # === Overwriting ===

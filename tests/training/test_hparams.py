@@ -78,7 +78,7 @@ def test_worse_epochs_do_not_replace_the_kept_one(tmp_path):
     assert scores(group) == {"validation/mae": 0.25}
 
 
-def test_trials_have_short_names_that_differ_within_a_study(tmp_path):
+def test_trials_have_short_names_that_differ_within_and_between_studies(tmp_path):
     cells = [
         f"train/{arm}/labels-{labels}/fold-1/seed-{seed}"
         for arm in ("ssl", "baseline")
@@ -86,9 +86,14 @@ def test_trials_have_short_names_that_differ_within_a_study(tmp_path):
         for seed in (0, 1)
     ]
     others = ["search/ssl/trial-0", "pretrain/masked-1a2b/fold-1/seed-0"]
-    study = tmp_path / "cells" / "first" / "cells"
-    names = [trial_name(study / cell / "run") for cell in (*cells, *others)]
-    assert names[0] == "ssl/labels-25/fold-1/seed-0"
-    assert names[-2:] == others
+    names = [
+        trial_name(tmp_path / "cells" / study / "cells" / cell / "run")
+        for study in ("first", "second")
+        for cell in (*cells, *others)
+    ]
+    assert names[0] == "first/ssl/labels-25/fold-1/seed-0"
+    assert names[-2:] == [f"second/{name}" for name in others]
     assert len(set(names)) == len(names)
     assert trial_name(tmp_path / "runs" / "ssl200") == "runs/ssl200"
+    # Names that anybody may give to folders.
+    assert trial_name(tmp_path / "cells" / "run") == "cells/run"
