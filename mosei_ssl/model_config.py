@@ -39,6 +39,10 @@ class BackboneConfig:
     epsilon: float = 1e-3
     clip: float = 8.0
 
+    def __post_init__(self) -> None:
+        check_range("backbone.epsilon", self.epsilon, 0, above=True)
+        check_range("backbone.clip", self.clip, 0, above=True)
+
 
 @dataclass
 class PretrainingTaskConfig:

@@ -48,16 +48,18 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         raise UserError("give either --run DIRECTORY or --model SAVED_MODEL.")
     if options.model is not None and options.against:
         raise UserError("--against puts runs beside --run: leave it out with --model.")
-    rows, heading = _score_export(options) if options.model else _score_runs(options)
+    exported = options.model is not None
+    rows, heading = _score_export(options) if exported else _score_runs(options)
     from mosei_ssl.metrics import metrics_table
 
     Console().print(metrics_table(rows, title=heading))
-    for path in [] if options.model else [options.run, *options.against]:
+    for path in [] if exported else [options.run, *options.against]:
         say(f"Written: {Path(path) / 'metrics.json'}")
     return 0
 
 
 def _score_runs(options: Namespace) -> tuple[dict[str, Any], str]:
+    from mosei_ssl.data import split_names
     from mosei_ssl.training import RunDirectory, evaluate
 
     paths = [options.run, *options.against]
@@ -87,7 +89,7 @@ def _score_runs(options: Namespace) -> tuple[dict[str, Any], str]:
     )
     if any(info["result"]["labels"] != labels for info in infos):
         heading += " unless a row says otherwise"
-    if "train" in options.split.split("+"):
+    if "train" in split_names(options.split):
         # Scores of what was learnt by heart must not be taken for scores of unseen speech.
         counts = sorted({info["result"]["labels"] for info in infos})
         heading += f"; of these segments {' or '.join(map(str, counts))} were trained on"
@@ -113,7 +115,7 @@ def _row_names(paths: list[str], infos: list[dict[str, Any]], frozen: list[bool]
 
 
 def _score_export(options: Namespace) -> tuple[dict[str, Any], str]:
-    from mosei_ssl.data import DataConfig
+    from mosei_ssl.data import DataConfig, split_names
     from mosei_ssl.serving.evaluation import evaluate_saved_model
 
     data = DataConfig(data_dir=options.data_dir or "data", dataset=options.dataset)
@@ -124,4 +126,14 @@ def _score_export(options: Namespace) -> tuple[dict[str, Any], str]:
     rows = dict(result["predictors"])
     rows = {f"SavedModel ({name})": rows.pop("model"), **rows}
     synthetic = "SYNTHETIC data, " if result["synthetic"] else ""
-    return rows, f"{synthetic}{options.split} split, {result['segments']} segments"
+    heading = f"{synthetic}{options.split} split, {result['segments']} segments"
+    if result["dataset"] != result["trained_on"]:
+        # Other folds of the same recordings have another fingerprint too.
+        heading += (
+            f" of dataset {result['dataset']}; the model was trained on "
+            f"{result['trained_on'] or 'one that its manifest does not tell'}, whose recordings "
+            "may be among them"
+        )
+    elif "train" in split_names(options.split):
+        heading += "; some of them were trained on"
+    return rows, heading

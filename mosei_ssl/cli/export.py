@@ -34,7 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     from mosei_ssl.serving.exporting import export
+    from mosei_ssl.serving.manifest import MANIFEST, sha256
 
     version = export(options.run, options.to, formats=options.formats, licence=options.data_licence)
     say(f"Exported {version}")
+    say(f"manifest sha256 {sha256(version / MANIFEST)}")
     return 0

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -95,11 +96,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser = _parser(verb, module.add_arguments)
             options = parse_options(parser, arguments)
             options.pop("debug", None)
-            return module.run(parser, options) or 0
+            code = module.run(parser, options) or 0
+            sys.stdout.flush()  # here, where a reader that has gone is no traceback
+            return code
     except UserError as error:
         return _fail(verb, error, debug)
     except Interrupted as error:
         sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to go on.\n")
+        return 0
+    except BrokenPipeError:
+        # `| head` has read enough. What is left in the buffer has nowhere to go.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         # Recognised by name: importing this class here would make every bad call, and every

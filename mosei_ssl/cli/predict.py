@@ -1,14 +1,18 @@
 """`mosei-ssl predict`."""
 
+import io
+import itertools
 import logging
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from mosei_ssl.cli.output import progress_bar, say
 from mosei_ssl.errors import UserError
+from mosei_ssl.storage import write_text
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +40,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500",
     )
     parser.add_argument(
-        "--model-name", type=str, default="emotion", help="name of the model on the server"
+        "--model-name",
+        type=str | None,
+        default=None,
+        help="name of the model on the server (default: emotion)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=30.0, help="seconds that a request to a server may take"
+        "--timeout",
+        type=float | None,
+        default=None,
+        help="seconds that a request to a server may take (default: 30)",
     )
     parser.add_argument(
         "--segments",
@@ -49,7 +59,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "without it whole recordings, long ones in windows",
     )
     parser.add_argument(
-        "--window", type=float, default=15.0, help="seconds of a window; 0 never cuts"
+        "--window",
+        type=float | None,
+        default=None,
+        help="seconds of a window; 0 never cuts (default: 15)",
     )
     parser.add_argument(
         "--hop", type=float | None, default=None, help="seconds between windows (default: --window)"
@@ -60,7 +73,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", type=str | None, default=None, help="which of several prepared datasets"
     )
-    parser.add_argument("--split", type=str, default="test", help="split of a prepared dataset")
+    parser.add_argument(
+        "--split", type=str | None, default=None, help="split of a prepared dataset (default: test)"
+    )
     parser.add_argument(
         "--format", choices=("table", "json", "csv"), default="table", help="form of the answer"
     )
@@ -81,52 +96,95 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     if (options.model is None) == (options.server is None):
         raise UserError("give either --model DIRECTORY or --server URL.")
+    _refuse_what_does_not_apply(options)
     from mosei_ssl.serving.plotting import check_plot, write_plot
-    from mosei_ssl.serving.predicting import collect_segments
+    from mosei_ssl.serving.predicting import iterate_segments, predict_records
 
     if options.plot is not None:
         check_plot(options.input, options.plot)
     if options.out is not None:
         _check_writable(Path(options.out))
-    segments = collect_segments(
+    segments = iterate_segments(
         options.input,
         options.segments,
-        window=options.window,
+        window=15.0 if options.window is None else options.window,
         hop=options.hop,
         limit=options.limit,
         dataset=options.dataset,
-        split=options.split,
+        split=options.split or "test",
     )
+    # What is wrong with the input is told before a model is loaded.
+    segments = itertools.chain([next(segments)], segments)
     predictor = _predictor(options)
-    _warn_of_lengths(segments, getattr(predictor, "manifest", {}))
-    from mosei_ssl.serving.output import as_records
-
+    lengths = _Lengths(getattr(predictor, "manifest", {}))
+    kept: list = []
     with progress_bar("predicting") as progress:
-        predictions = predictor.predict(
-            [segment.features for segment in segments],
-            progress=lambda done: progress(done, len(segments)),
+        records = list(
+            predict_records(
+                predictor,
+                _watched(segments, lengths, kept if options.plot is not None else None),
+                progress=lambda done: progress(done, lengths.seen),
+            )
         )
-    _write(as_records(segments, predictions), options)
+    lengths.warn()
+    _write(records, options)
     if options.plot is not None:
-        write_plot(options.input, segments, predictions, options.plot)
+        write_plot(options.input, kept, records, options.plot)
         _log.info("plot of the expected intensities: %s", options.plot)
     return 0
 
 
-def _warn_of_lengths(segments: list, manifest: dict) -> None:
-    """Say once where segments are of lengths that the model has never been trained on."""
-    from mosei_ssl.serving.schema import FRAME_PERIOD
+def _refuse_what_does_not_apply(options: Namespace) -> None:
+    """An option that changes nothing is a misunderstanding: better told than ignored."""
+    folder = Path(options.input).is_dir()
+    cut = folder or options.segments is not None
+    refused = {
+        "window": "segments that are given are not cut" if cut else None,
+        "hop": "segments that are given are not cut"
+        if cut
+        else "recordings are not cut with --window 0"
+        if options.window == 0
+        else None,
+        "dataset": None if folder else "the input is no folder of prepared datasets",
+        "split": None if folder else "the input is no folder of prepared datasets",
+        "timeout": None if options.server is not None else "there is no --server",
+        "model_name": None if options.server is not None else "there is no --server",
+    }
+    for name, reason in refused.items():
+        if reason is not None and getattr(options, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} does not apply: {reason}. Leave it out.")
 
-    longest = manifest.get("dataset", {}).get("train_seconds", {}).get("longest")
-    if not longest:
-        return
-    long = sum(len(segment.features) * FRAME_PERIOD > 2 * longest for segment in segments)
-    if long:
-        _log.warning(
-            "%d of %d segments are more than twice as long as any that the model was trained on "
-            "(%.1f s): a shorter --window, or --segments, suits it better",
-            *(long, len(segments), longest),
-        )
+
+def _watched(segments: Iterable, lengths: "_Lengths", kept: list | None) -> Iterator:
+    for segment in segments:
+        lengths.add(len(segment.features))
+        if kept is not None:
+            kept.append(segment)
+        yield segment
+
+
+class _Lengths:
+    """Counts segments of lengths that the model has never been trained on."""
+
+    def __init__(self, manifest: dict):
+        self.longest = manifest.get("dataset", {}).get("train_seconds", {}).get("longest")
+        self.seen = 0
+        self.long = 0
+
+    def add(self, frames: int) -> None:
+        from mosei_ssl.serving.schema import FRAME_PERIOD
+
+        self.seen += 1
+        self.long += bool(self.longest) and frames * FRAME_PERIOD > 2 * self.longest
+
+    def warn(self) -> None:
+        """Say it once, for all of them."""
+        if self.long:
+            _log.warning(
+                "%d of %d segments are more than twice as long as any that the model was trained "
+                "on (%.1f s): a shorter --window, or --segments, suits it better",
+                *(self.long, self.seen, self.longest),
+            )
 
 
 def _predictor(options: Namespace):
@@ -136,7 +194,8 @@ def _predictor(options: Namespace):
         return LocalModel(options.model)
     from mosei_ssl.serving.client import connect
 
-    return connect(options.server, options.model_name, timeout=options.timeout)
+    timeout = 30.0 if options.timeout is None else options.timeout
+    return connect(options.server, options.model_name or "emotion", timeout=timeout)
 
 
 def _write(records: list, options: Namespace) -> None:
@@ -144,20 +203,19 @@ def _write(records: list, options: Namespace) -> None:
 
     from mosei_ssl.serving.output import to_csv, to_json, to_table
 
-    if options.format == "table":
-        if options.out is None:
-            Console().print(to_table(records))
-            return
-        with open_for_writing(options.out) as file:
-            Console(file=file, width=120).print(to_table(records))
-        say(f"Written: {options.out}")
+    if options.format != "table":
+        text = (to_json if options.format == "json" else to_csv)(records)
+    elif options.out is None:
+        Console().print(to_table(records))
         return
-    text = (to_json if options.format == "json" else to_csv)(records)
+    else:
+        page = io.StringIO()
+        Console(file=page, width=120).print(to_table(records))
+        text = page.getvalue()
     if options.out is None:
         sys.stdout.write(text)
         return
-    with open_for_writing(options.out) as file:
-        file.write(text)
+    _save(Path(options.out), text)
     say(f"Written: {options.out}")
 
 
@@ -172,9 +230,12 @@ def _check_writable(path: Path) -> None:
         raise UserError(f"cannot write to {path}: permission denied.")
 
 
-def open_for_writing(path: str):
-    """Open a file for text, or raise a UserError that says why not."""
+def _save(path: Path, text: str) -> None:
+    """Write a file whole, so that an older one is there until the new one is."""
     try:
-        return open(Path(path), "w", encoding="utf-8")
+        if path.exists() and not path.is_file():  # a pipe or a device
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_text(path.resolve(), text)
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror or error}.") from None

@@ -9,6 +9,8 @@ from mosei_ssl.data.loading import (
     load_prepared,
     load_pretraining_segments,
     load_segments,
+    refuse_held_out,
+    split_names,
 )
 from mosei_ssl.data.pipeline import TrainingData, make_evaluation_dataset, make_training_dataset
 from mosei_ssl.data.segments import (
@@ -37,5 +39,7 @@ __all__ = [
     "load_segments",
     "make_evaluation_dataset",
     "make_training_dataset",
+    "refuse_held_out",
     "segments_from_arrays",
+    "split_names",
 ]

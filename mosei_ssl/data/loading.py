@@ -90,33 +90,66 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
         >>> config = DataConfig(dataset="covarep-1", extra_datasets=["covarep-2"])
         >>> segments = load_pretraining_segments(config)  # doctest: +SKIP
     """
-    splits = splits or ["train"]
+    splits = split_names("+".join(splits or ["train"]))
     parts = [load_segments(config, "+".join(splits))]
     for name in config.extra_datasets:
         directory = find_dataset(config.data_dir, name)
         known = _builder(directory).info.splits
         present = [split for split in splits if split in known] or ["train"]
         part = load_prepared(directory, "+".join(present), config)
-        _refuse_held_out(part, name, config)
+        refuse_held_out(
+            part.video_ids,
+            config,
+            f"data.extra_datasets: {name!r} would let held-out speakers into pretraining",
+            "allowed are datasets without such videos",
+        )
         parts.append(part)
     return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
 
 
-def _refuse_held_out(part: Segments, name: str, config: DataConfig) -> None:
-    """Raise a UserError if an extra dataset holds videos that the first one tests models on."""
+def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
+    """Refuse videos that a dataset tests models on.
+
+    Args:
+        videos: Ids of videos that a model learns from.
+        config: The dataset.
+        who: What they come from, the beginning of the message.
+        remedy: What to do, its end.
+
+    Raises:
+        UserError: If any of them is in the dataset's validation or test split.
+
+    Example:
+        >>> refuse_held_out(np.array(["a"]), config, "x learns", "leave it")  # doctest: +SKIP
+    """
     first = find_dataset(config.data_dir, config.dataset)
     known = _builder(first).info.splits
     for split in ("validation", "test"):
         if split not in known or known[split].num_examples == 0:
             continue
         held_out = load_prepared(first, split, config).video_ids
-        shared = np.intersect1d(held_out, part.video_ids)
+        shared = np.intersect1d(held_out, videos)
         if len(shared):
             raise UserError(
-                f"data.extra_datasets: {name!r} would let held-out speakers into pretraining: it "
-                f"holds {len(shared)} video(s) of the {split} split of {first.parent.name}, "
-                f"{str(shared[0])!r} for one; allowed are datasets without such videos"
+                f"{who}: it holds {len(shared)} video(s) of the {split} split of "
+                f"{first.parent.name}, {str(shared[0])!r} for one; {remedy}"
             )
+
+
+def split_names(split: str) -> list[str]:
+    """Take apart splits that are joined by "+".
+
+    Args:
+        split: One split or several.
+
+    Returns:
+        Their names, each once.
+
+    Example:
+        >>> split_names("train + unlabelled")
+        ['train', 'unlabelled']
+    """
+    return list(dict.fromkeys(part.strip() for part in split.split("+")))
 
 
 def load_prepared(
@@ -140,7 +173,7 @@ def load_prepared(
     """
     directory, config = Path(directory), config or DataConfig()
     builder = _builder(directory)
-    parts = [_load_split(builder, directory, part.strip(), config) for part in split.split("+")]
+    parts = [_load_split(builder, directory, part, config) for part in split_names(split)]
     return concatenate_segments(parts) if len(parts) > 1 else parts[0]
 
 
@@ -311,6 +344,8 @@ def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) 
         columns: dict[str, Any] = table.columns()
         np.savez(temporary / "segments.npz", **columns)
         (temporary / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
+        if _open_cache(folder, stamp) is not None:
+            return  # another process was faster, and may be reading its own already
         shutil.rmtree(folder, ignore_errors=True)
         try:
             temporary.rename(folder)

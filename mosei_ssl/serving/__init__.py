@@ -1,6 +1,6 @@
 """SavedModel export, its verification, predictions from it and clients of a server that runs it.
 
-What is named here is loaded when first used: a client of a server needs no TensorFlow.
+What is named here is loaded when first used: a client of a server over REST needs no TensorFlow.
 """
 
 import importlib

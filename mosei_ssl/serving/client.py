@@ -32,6 +32,10 @@ class RequestRejected(ServerError):
     """It found fault with the request: unknown model, bad tensors."""
 
 
+class InputRefused(RequestRejected):
+    """It found fault with the tensors, of this request or of another one in the same batch."""
+
+
 class BadAnswer(ServerError):
     """What came back is not an answer of this kind of model."""
 
@@ -41,13 +45,16 @@ class Client(abc.ABC):
 
     Predicting changes nothing on a server, so a request is repeated when it may have been lost:
     the server was not there, was overloaded, or dropped the connection. It is not repeated when
-    the server found fault with it.
+    the server found fault with it, but for once: a server that batches gives all requests of a
+    batch the error of a single one.
 
     Args:
         address: where the server is, for messages.
         model_name: name of the model on the server.
         version: which version; None for the highest.
-        timeout: seconds within which a batch must be answered, retries included.
+        timeout: seconds within which a batch must be answered, retries included. Over REST it
+            bounds each wait, and all of the answer's content: a server that sends its headers
+            byte by byte takes longer.
         attempts: how often a batch is sent at most.
         max_batch: most segments in a request; servers that batch refuse more than their own limit.
         max_frames: most frames in a request, padding included.
@@ -97,7 +104,12 @@ class Client(abc.ABC):
         answers["class"] = answers["class"].astype(np.int32)
         for batch in plan_batches([len(r) for r in rows], self.max_batch, self.max_frames):
             part = [rows[index] for index in batch]
-            outputs = self._with_retries(functools.partial(self._send, part))
+            send = functools.partial(self._send, part)
+            try:
+                outputs = self._with_retries(send)
+            except InputRefused:
+                # The rows have been checked, so it may well have been somebody else's.
+                outputs = self._with_retries(send)
             for name, values in answers.items():
                 values[batch] = _checked(outputs, name, len(batch), self.address)
             if progress:
@@ -160,7 +172,7 @@ def _checked(outputs: dict[str, Any], name: str, count: int, address: str) -> np
         if values.shape == (count, len(EMOTIONS)) and np.isfinite(values).all():
             return values
         problem = f"{name!r} has shape {list(values.shape)}, or values that are not finite"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         problem = f"{name!r} is missing or not numbers"
     raise BadAnswer(
         f"{address} answered, but {problem}; expected are [{count}, {len(EMOTIONS)}] numbers. Is "

@@ -58,8 +58,7 @@ def deployment_files(name: str) -> dict[str, str]:
     """
     values = {
         "name": name,
-        # What Kubernetes and Compose accept as a name.
-        "service": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model",
+        "service": _service_name(name),
         "image": IMAGE,
         "cores": CORES,
         "max_batch_size": MAX_BATCH_SIZE,
@@ -75,6 +74,12 @@ def deployment_files(name: str) -> dict[str, str]:
     files["docker-compose.yml"] = render("docker-compose.yml", **values)
     files["kubernetes.yaml"] = render("kubernetes.yaml", **values, configs=configs)
     return files
+
+
+def _service_name(name: str) -> str:
+    """What Kubernetes and Compose accept as a name: it begins with a letter."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-") or "model"
+    return plain if plain[0].isalpha() else f"m-{plain}"
 
 
 def _write_whole(file: Path, text: str) -> None:

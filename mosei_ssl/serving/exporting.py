@@ -19,6 +19,7 @@ from mosei_ssl.serving.manifest import stamp, write_manifest
 from mosei_ssl.serving.model_card import write_model_card
 from mosei_ssl.serving.portable import check_formats, write_portable
 from mosei_ssl.serving.warmup import write_warmup
+from mosei_ssl.storage import folder_to_disk, storage_errors_told
 
 if TYPE_CHECKING:
     from mosei_ssl.training.run_directory import RunDirectory
@@ -58,6 +59,7 @@ def export(
         "run": {
             "name": Path(run).resolve().name,
             **{key: info.get(key) for key in ("kind", "seed", "result", "versions")},
+            "freeze_backbone": _froze_backbone(directory),
         },
         "dataset": _described_dataset(directory),
     }
@@ -70,6 +72,14 @@ def export(
         predictions=predictions if predictions.is_file() else None,
         licence=licence,
     )
+
+
+def _froze_backbone(run: "RunDirectory") -> bool | None:
+    """Whether the backbone kept its weights; None where the run's options are gone."""
+    try:
+        return bool(run.config().get("freeze_backbone"))
+    except UserError:
+        return None
 
 
 def _described_dataset(run: "RunDirectory") -> dict[str, Any]:
@@ -152,21 +162,35 @@ def export_model(
     except OSError as error:
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from None
     try:
-        building.chmod(0o755)
-        _write_saved_model(model, building)
-        write_warmup(building)
-        write_portable(model, building, formats)
-        manifest = {**stamp(), **(provenance or {}), "model": _describe(model)}
-        write_model_card(building, to.resolve().name, manifest, predictions, licence)
-        write_manifest(building, manifest)
-        write_deployment(to)
-        version = _publish(building, to)
+        with storage_errors_told(to, lambda: "Nothing was exported"):
+            version = _build(model, building, to, provenance, formats, predictions, licence)
     except OSError as error:
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     _log.debug("exported %s", version)
     return version
+
+
+def _build(
+    model: EmotionModel,
+    building: Path,
+    to: Path,
+    provenance: Mapping[str, Any] | None,
+    formats: Sequence[str],
+    predictions: Path | None,
+    licence: str | None,
+) -> Path:
+    building.chmod(0o755)
+    _write_saved_model(model, building)
+    write_warmup(building)
+    write_portable(model, building, formats)
+    manifest = {**stamp(), **(provenance or {}), "model": _describe(model)}
+    write_model_card(building, to.resolve().name, manifest, predictions, licence)
+    write_manifest(building, manifest)
+    write_deployment(to)
+    folder_to_disk(building)
+    return _publish(building, to)
 
 
 def _write_saved_model(model: EmotionModel, directory: Path) -> None:

@@ -9,6 +9,7 @@ from mosei_ssl.serving.batching import pad
 from mosei_ssl.serving.client import (
     BadAnswer,
     Client,
+    InputRefused,
     RequestRejected,
     ServerError,
     ServerUnavailable,
@@ -35,7 +36,6 @@ _TEMPORARY = {
     grpc.StatusCode.ABORTED,
 }
 _REJECTED = {
-    grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.UNIMPLEMENTED,
@@ -130,6 +130,8 @@ class GrpcClient(Client):
             return self._too_late()
         if code == grpc.StatusCode.NOT_FOUND:
             return RequestRejected(f"{where}: there is no such model or version ({details}).")
+        if code == grpc.StatusCode.INVALID_ARGUMENT:
+            return InputRefused(f"{where}: the server refuses the request ({details}).")
         if code in _REJECTED:
             return RequestRejected(f"{where}: the server refuses the request ({details}).")
         return ServerError(f"{where}: the server failed with {code.name} ({details}).")

@@ -68,8 +68,11 @@ def read_segments(
 
 def check_windows(window: float, hop: float | None) -> None:
     """Raise a UserError unless windows of this length and hop can be cut."""
-    if not (math.isfinite(window) and window >= 0):
-        raise UserError(f"--window is {window}: give seconds, or 0 for whole recordings.")
+    if window != 0 and not (math.isfinite(window) and window >= FRAME_PERIOD):
+        raise UserError(
+            f"--window is {window}: give at least {FRAME_PERIOD} seconds, or 0 for whole "
+            "recordings."
+        )
     if window > MAX_FRAMES * FRAME_PERIOD:
         raise UserError(
             f"--window is {window} s; models answer at most {MAX_FRAMES * FRAME_PERIOD:g} s."
@@ -92,7 +95,8 @@ def read_array(file: Path) -> np.ndarray:
     """
     try:
         rows = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:
+        # A damaged header shows up as tokenizer, zip and memory errors too.
         raise UserError(
             f"{file} is not a readable .npy array of numbers ({error}): save it with numpy.save."
         ) from None
@@ -239,7 +243,10 @@ def _intervals_from_csv(file: Path) -> dict[str, np.ndarray]:
                     "id, start, end (seconds) are needed."
                 )
             for row in reader:
-                found.setdefault(row[key], []).append((float(row["start"]), float(row["end"])))
+                interval = float(row["start"]), float(row["end"])
+                if not all(map(math.isfinite, interval)):
+                    raise ValueError(f"start or end is not finite: {interval}")
+                found.setdefault(row[key], []).append(interval)
         except (csv.Error, UnicodeDecodeError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
@@ -276,7 +283,8 @@ def _stretches(
     index = FrameIndex(times)
     empty = 0
     for start, end in intervals:
-        part = rows[index.rows(float(start), float(end))]
+        finite = math.isfinite(start) and math.isfinite(end)
+        part = rows[index.rows(float(start), float(end))] if finite else rows[:0]
         if len(part):
             yield Segment(name, float(start), float(end), part)
         else:

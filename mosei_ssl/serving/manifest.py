@@ -136,7 +136,7 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
     file = directory / MANIFEST
     manifest = _read(file)
     digest = sha256(file)
-    if manifest_sha256 and digest != manifest_sha256.lower():
+    if manifest_sha256 is not None and digest != manifest_sha256.lower():
         raise UserError(
             f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is not the manifest that "
             "was meant. Do not serve this; fetch or export it again."
@@ -171,8 +171,11 @@ def _read(file: Path) -> dict[str, Any]:
                 f"{file} has format {manifest['format']}; this version of mosei_ssl reads {FORMAT}."
             )
         for entry in manifest["files"].values():
-            entry["sha256"], int(entry["size"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not (isinstance(entry["sha256"], str) and isinstance(entry["size"], int)):
+                raise ValueError("a file's sha256 is no text, or its size no whole number")
+        if not all(isinstance(manifest.get(key, {}), dict) for key in ("run", "dataset")):
+            raise ValueError("run or dataset is no object")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{file} is damaged ({error!r}): fetch or export it again.") from None

@@ -56,6 +56,7 @@ def write_model_card(
         backbone=model.get("backbone", "model"),
         parameters=f"{model.get('parameters', 0):,}",
         arm=result.get("arm"),
+        frozen=run.get("freeze_backbone"),
         labels=result.get("labels"),
         versions=manifest["versions"],
         created=manifest["created"],
@@ -80,7 +81,7 @@ def _scores(file: Path) -> dict[str, Any]:
         with np.load(file, allow_pickle=False) as stored:
             videos, labels = stored["video_ids"], stored["labels"]
             predictions = {name: stored[name] for name in OUTPUTS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged ({error}): evaluate the run again.") from None
     return {
         "split": file.stem.removeprefix("predictions-"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS, Segment
 
@@ -60,7 +61,7 @@ def _most_likely(emotions: Mapping[str, Mapping[str, Any]]) -> str:
 
 def to_json(records: Sequence[Mapping[str, Any]]) -> str:
     """The records as a JSON list."""
-    return json.dumps(list(records), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -110,7 +111,7 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
     for record in records:
         answers = [record["emotions"][emotion] for emotion in EMOTIONS]
         table.add_row(
-            record["name"],
+            Text(record["name"]),  # brackets in it are no markup
             f"{record['start']:.2f}-{record['end']:.2f}",
             *(
                 f"[bold]{a['intensity']:g}[/] {a['present']:.0%}"

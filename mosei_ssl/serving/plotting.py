@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.serving.inputs import AUDIO_SUFFIXES
-from mosei_ssl.serving.schema import FRAME_PERIOD, Segment
+from mosei_ssl.serving.schema import EMOTIONS, FRAME_PERIOD, Segment
 
 
 def check_plot(source: str | Path, file: str | Path) -> None:
@@ -23,7 +24,7 @@ def check_plot(source: str | Path, file: str | Path) -> None:
 def write_plot(
     source: str | Path,
     segments: Sequence[Segment],
-    predictions: Mapping[str, np.ndarray],
+    records: Sequence[Mapping[str, Any]],
     file: str | Path,
 ) -> None:
     """Draw waveform, F0 and the six emotions along time.
@@ -31,8 +32,8 @@ def write_plot(
     Args:
         source: the recording.
         segments: the parts of it that were judged.
-        predictions: arrays [N, 6]; the `expected` intensities are drawn, which move where the
-            medians jump.
+        records: what was predicted of each, see `as_records`; the `expected` intensities are
+            drawn, which move where the medians jump.
         file: .png, .svg or .pdf to write.
 
     Raises:
@@ -55,7 +56,7 @@ def write_plot(
         rows[first],
         frames * FRAME_PERIOD,
         np.array([[segment.start, segment.end] for segment in segments]),
-        predictions["expected"],
+        np.array([[r["emotions"][emotion]["expected"] for emotion in EMOTIONS] for r in records]),
         title=Path(source).name,
     )
     try:

@@ -1,14 +1,15 @@
 """From any input to predictions: what `mosei-ssl predict` does, as a function."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.serving.inputs import read_segments
+from mosei_ssl.serving.output import as_records
 from mosei_ssl.serving.schema import MAX_FRAMES, Segment
 
 
@@ -21,7 +22,11 @@ class Predictor(Protocol):
         """Predictions of N segments [T, 74]: arrays [N, 6], see `LocalModel.predict`."""
 
 
-def collect_segments(
+BLOCK = 512
+"""Segments read at a time: enough to sort them by length into batches of little padding."""
+
+
+def iterate_segments(
     source: str | Path,
     intervals: str | Path | None = None,
     *,
@@ -30,8 +35,8 @@ def collect_segments(
     limit: int | None = None,
     dataset: str | None = None,
     split: str = "test",
-) -> list[Segment]:
-    """Gather the segments that an input holds.
+) -> Iterator[Segment]:
+    """Go through the segments that an input holds, reading them as they are taken.
 
     Args:
         source: a `.csd`, `.npy` or audio file (see `read_segments`), or a folder that datasets
@@ -43,14 +48,14 @@ def collect_segments(
         dataset: which of several prepared datasets.
         split: which split of it.
 
-    Returns:
+    Yields:
         At least one segment; those of a labelled dataset carry their labels.
 
     Raises:
         UserError: nothing to judge is found, or a segment is longer than models answer.
 
     Example:
-        >>> len(collect_segments("speech.csd", "labels.csd", limit=5))
+        >>> len(list(iterate_segments("speech.csd", "labels.csd", limit=5)))
         5
     """
     if limit is not None and limit < 1:
@@ -64,17 +69,43 @@ def collect_segments(
         found = _dataset_segments(source, dataset, split)
     else:
         found = read_segments(source, intervals, window, hop)
-    segments = list(itertools.islice(found, limit))
-    if not segments:
-        raise UserError(f"{source} holds no frames to judge.")
-    for segment in segments:
+    empty = True
+    for segment in itertools.islice(found, limit):
+        empty = False
         if len(segment.features) > MAX_FRAMES:
             raise UserError(
                 f"{source}: {segment.name} from {segment.start:.2f} to {segment.end:.2f} s has "
                 f"{len(segment.features)} frames, and models answer at most {MAX_FRAMES}. Give "
                 "shorter --segments, or leave them out and give a --window."
             )
-    return segments
+        yield segment
+    if empty:
+        raise UserError(f"{source} holds no frames to judge.")
+
+
+def predict_records(
+    predictor: Predictor,
+    segments: Iterable[Segment],
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Predict segments block by block, so that no more of a corpus than a block is in memory.
+
+    Args:
+        predictor: what answers.
+        segments: what to judge.
+        progress: called with the number of segments done since the last call.
+
+    Yields:
+        A record per segment, in their order, see `as_records`.
+
+    Raises:
+        UserError: a segment cannot be judged.
+        ServerError: a server does not answer.
+    """
+    segments = iter(segments)
+    while block := list(itertools.islice(segments, BLOCK)):
+        predictions = predictor.predict([segment.features for segment in block], progress)
+        yield from as_records(block, predictions)
 
 
 def _dataset_segments(data_dir: str | Path, dataset: str | None, split: str) -> Iterator[Segment]:

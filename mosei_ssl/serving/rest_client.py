@@ -11,6 +11,7 @@ from mosei_ssl.errors import UserError
 from mosei_ssl.serving.client import (
     BadAnswer,
     Client,
+    InputRefused,
     RequestRejected,
     ServerError,
     ServerUnavailable,
@@ -45,8 +46,13 @@ class RestClient(Client):
 
     def __init__(self, url: str, model_name: str, version: int | None = None, **options: Any):
         super().__init__(url.rstrip("/"), model_name, version, **options)
-        self._path = f"/v1/models/{model_name}" + (f"/versions/{version}" if version else "")
-        self._http = httpx.Client(base_url=self.address, trust_env=False)
+        self._path = f"/v1/models/{model_name}" + (
+            "" if version is None else f"/versions/{version}"
+        )
+        try:
+            self._http = httpx.Client(base_url=self.address, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise UserError(f"{url!r} is not a URL of a server ({error}).") from None
 
     def close(self) -> None:
         self._http.close()
@@ -73,6 +79,8 @@ class RestClient(Client):
             status, text = self._exchange(method, path, seconds, content)
         except httpx.TimeoutException:
             raise self._too_late() from None
+        except httpx.DecodingError as error:
+            raise BadAnswer(f"{self.address} answered what cannot be read ({error}).") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServerUnavailable(
                 f"{self.address} cannot be reached, or dropped the connection "
@@ -127,6 +135,8 @@ def _failure(status: int, text: bytes, client: RestClient) -> ServerError:
         return client._too_late()
     if status == 404:
         return RequestRejected(f"{where}: there is no such model or version ({message}).")
-    if 400 <= status < 500:
+    if status == 400:
+        return InputRefused(f"{where}: the server refuses the request ({message}).")
+    if 400 < status < 500:
         return RequestRejected(f"{where}: the server refuses the request ({message}).")
     return ServerError(f"{where}: the server failed with HTTP status {status} ({message}).")

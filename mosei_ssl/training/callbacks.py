@@ -23,7 +23,8 @@ from rich.progress import (
 )
 
 from mosei_ssl.errors import UserError
-from mosei_ssl.training.storage import write_bytes, write_text
+from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER
+from mosei_ssl.storage import write_bytes, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +84,7 @@ class BestWeights(keras.callbacks.Callback):
 
     Args:
         file: where the best weights are kept.
-        monitor: name of the score in the logs; smaller is better, except for names that end in
-            accuracy, pearson_r or auroc.
+        monitor: name of the score in the logs: a loss, or a metric, of one emotion or of all.
         patience: epochs without improvement after which training stops; 0 never stops.
     """
 
@@ -93,7 +93,7 @@ class BestWeights(keras.callbacks.Callback):
         self.file = Path(file)
         self.monitor = monitor
         self.patience = patience
-        self.sign = -1.0 if monitor.endswith(("accuracy", "pearson_r", "auroc")) else 1.0
+        self.sign = 1.0 if _lower_is_better(monitor) else -1.0
         self.best = math.inf
         self.best_epoch = -1
         self.waited = 0
@@ -135,6 +135,13 @@ class BestWeights(keras.callbacks.Callback):
         self.best_epoch, self.waited = state["best_epoch"], state["waited"]
 
 
+def _lower_is_better(monitor: str) -> bool:
+    name = monitor.removeprefix("val_")
+    for emotion in EMOTIONS:
+        name = name.removesuffix(f"_{emotion}")
+    return name == "loss" or name in LOWER_IS_BETTER
+
+
 class ProgressLine(keras.callbacks.Callback):
     """Progress with the time left: a bar on a terminal, now and then a line in a log file.
 
@@ -150,6 +157,7 @@ class ProgressLine(keras.callbacks.Callback):
         self.progress: Progress | None = None
         self.scores: list[str] = []
         self.room = 0
+        self.skipped = 0
         self.said = time.monotonic()
         # Where this process took up the run, and when: the time left is judged by what it did.
         self.began: tuple[int, float] | None = None
@@ -181,8 +189,13 @@ class ProgressLine(keras.callbacks.Callback):
         epoch = max(1, -(-done // self.steps))
         return f"epoch {epoch}/{self.epochs}, step {done}/{total}"
 
+    def skip(self, step: int) -> None:
+        """Begin the next epoch at this step: Keras counts the rest of one from 0."""
+        self.skipped = step
+
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.done = epoch * self.steps
+        self.done = epoch * self.steps + self.skipped
+        self.skipped = 0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._show(self.done + batch + 1)
@@ -190,7 +203,7 @@ class ProgressLine(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}
         self.scores = [f"{name} {float(logs[name]):.4f}" for name in _SCORES if name in logs]
-        self._show(self.done + self.steps)
+        self._show((epoch + 1) * self.steps)
 
     def _show(self, done: int) -> None:
         now = time.monotonic()

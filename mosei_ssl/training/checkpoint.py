@@ -18,7 +18,7 @@ import numpy as np
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.stopping import Interrupted, StopRequest
-from mosei_ssl.training.storage import write_bytes
+from mosei_ssl.storage import write_bytes
 
 _log = logging.getLogger(__name__)
 

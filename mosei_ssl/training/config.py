@@ -85,7 +85,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not self.splits:
             raise UserError("splits is empty: name what to pretrain on, [train] for instance")
-        held_out = {"validation", "test"} & set("+".join(self.splits).split("+"))
+        self.splits = list(dict.fromkeys(part.strip() for part in "+".join(self.splits).split("+")))
+        held_out = {"validation", "test"} & set(self.splits)
         if held_out:
             raise UserError(
                 f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers "

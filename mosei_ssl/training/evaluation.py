@@ -1,5 +1,6 @@
 """Scores of a fine-tuned run beside what it must beat."""
 
+import io
 import json
 import logging
 from pathlib import Path
@@ -8,7 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from mosei_ssl.data import DataConfig, Segments, load_segments, make_evaluation_dataset
+from mosei_ssl.data import (
+    DataConfig,
+    Segments,
+    load_segments,
+    make_evaluation_dataset,
+    split_names,
+)
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import (
     classical_predictions,
@@ -17,6 +24,7 @@ from mosei_ssl.metrics import (
     write_json,
 )
 from mosei_ssl.models import EmotionModel
+from mosei_ssl.storage import storage_errors_told, write_bytes
 from mosei_ssl.training.finetuning import load_model
 from mosei_ssl.training.hparams import write_scores
 from mosei_ssl.training.run_directory import RunDirectory
@@ -61,7 +69,10 @@ def evaluate(
     config = DataConfig(
         **options["data"] | {key: value for key, value in moved.items() if value is not None}
     )
+    split = "+".join(split_names(split))
     segments = load_segments(config, split).labelled()
+    if not len(segments):
+        raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")
     labelled = _labelled_subset(directory, config, segments)
     model = load_model(directory / "model.keras")
 
@@ -72,7 +83,8 @@ def evaluate(
         **classical_predictions(
             pooled_features(iter(labelled), mean),
             labelled.emotions,
-            pooled_features(iter(segments), mean),
+            # They see of a segment what the model sees.
+            pooled_features((rows[: config.eval_max_frames] for rows in segments), mean),
         ),
     }
     result: dict[str, Any] = {
@@ -88,8 +100,11 @@ def evaluate(
         "labels": segments.emotions,
         **predictions,
     }
-    np.savez(directory / f"predictions-{split}.npz", **kept)
-    _add_to_metrics(directory, metrics, split, result)
+    packed = io.BytesIO()
+    np.savez(packed, **kept)
+    with storage_errors_told(directory.path, lambda: "Its earlier scores are kept"):
+        write_bytes(directory / f"predictions-{split}.npz", packed.getvalue())
+        _add_to_metrics(directory, metrics, split, result)
     if split != "validation":  # of which training itself has written its own
         scores = result["predictors"]["model"]["overall"]
         write_scores(directory.path, split, scores, directory.info["result"].get("epoch", 0))
@@ -162,7 +177,7 @@ def _add_to_metrics(
     metrics.update(
         dataset=run.info["dataset"],
         seed=run.info["seed"],
-        backend=keras.backend.backend(),
+        backend=run.info.get("backend", keras.backend.backend()),
         **run.info["result"],
     )
     metrics.setdefault("splits", {})[split] = result

@@ -16,9 +16,11 @@ from mosei_ssl.data import (
     DataConfig,
     Segments,
     draw_label_budget,
+    load_pretraining_segments,
     load_segments,
     make_evaluation_dataset,
     make_training_dataset,
+    refuse_held_out,
 )
 from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
@@ -29,13 +31,13 @@ from mosei_ssl.models import (
     learning_rate_multipliers,
 )
 from mosei_ssl.stopping import stop_politely
+from mosei_ssl.storage import storage_errors_told, write_text
 from mosei_ssl.training.callbacks import BestWeights, Validation
 from mosei_ssl.training.config import FinetuneConfig
 from mosei_ssl.training.devices import share_gpus
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, save_model
 from mosei_ssl.training.run_directory import RunDirectory
-from mosei_ssl.training.storage import storage_errors_told, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -105,12 +107,29 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     model = _build(config, segments, len(labelled))
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
+        _refuse_known_speakers(pretrained, config.data, segments)
 
     run = RunDirectory(config.run).start("finetune", config, describe_dataset(segments))
     if run.finished:
         keras.config.set_dtype_policy("float32")
         _log.info("%s has finished already", run.path)
         return run
+    with run.held():
+        _complete(config, hparams, segments, labelled, validation, model, run)
+    return run
+
+
+def _complete(
+    config: FinetuneConfig,
+    hparams: Mapping[str, Any],
+    segments: Segments,
+    labelled: Segments,
+    validation: Segments,
+    model: EmotionModel,
+    run: RunDirectory,
+) -> None:
+    """Train to the end, from wherever the run stands, and save what it gave."""
+    arm = "ssl" if config.pretrained else "baseline"
     write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
 
     adapt(model, segments, config.data, config.seed)
@@ -131,7 +150,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         model,
         Plan(
             run=run,
-            title=f"fine-tuning ({'SSL' if pretrained else 'baseline'})",
+            title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
             batches=lambda epoch, step, *_: _batches(labelled, config, epoch, step),
             steps_per_epoch=first.steps_per_epoch,
             epochs=config.epochs,
@@ -139,7 +158,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
             first=[Validation(_validation_score(model, validation, config)), *keepers.values()],
             stateful=keepers,
             hparams={
-                "arm": "ssl" if pretrained else "baseline",
+                "arm": arm,
                 "labels": len(labelled),
                 "backbone": config.backbone.kind,
                 "learning_rate": config.optimizer.learning_rate,
@@ -153,8 +172,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     if config.keep_best:
         best.restore()
         kept = best.best_epoch + 1
-    run.info["result"] = {"arm": "ssl" if pretrained else "baseline", "labels": len(labelled)}
-    run.info["result"]["epoch"] = kept
+    run.info["result"] = {"arm": arm, "labels": len(labelled), "epoch": kept}
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments, len(labelled))
     final.set_weights(model.get_weights())
@@ -162,11 +180,35 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         save_model(final, run / "model.keras")
         run.finish()
     _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
-    return run
 
 
 def _open_pretrained(path: str) -> RunDirectory:
     return RunDirectory(path).open("pretrain").require_finished()
+
+
+def _refuse_known_speakers(pretrained: RunDirectory, data: DataConfig, train: Segments) -> None:
+    """Raise a UserError if the pretraining has seen videos that this dataset holds out."""
+    before = {"name": "no named dataset", "fingerprint": None} | pretrained.info.get("dataset", {})
+    if before["fingerprint"] == train.metadata.get("fingerprint"):
+        return
+    try:
+        options = pretrained.config()
+        seen = load_pretraining_segments(DataConfig(**options["data"]), options["splits"])
+        if seen.metadata.get("fingerprint") != before["fingerprint"]:
+            raise UserError(f"what is in {options['data']['data_dir']} is another dataset")
+    except (UserError, tfds_mosei.CorpusError, KeyError, TypeError) as error:
+        _log.warning(
+            "%s was pretrained on %s, which cannot be read now (%s): whether it has seen videos of "
+            "the validation or test split is not known",
+            *(pretrained.path, before["name"], error),
+        )
+        return
+    refuse_held_out(
+        seen.video_ids,
+        data,
+        f"{pretrained.path} was pretrained on another dataset, {before['name']}",
+        "pretrain on this dataset, or fine-tune on that one",
+    )
 
 
 def _data_or_that_of(pretrained: RunDirectory, data: DataConfig) -> DataConfig:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from mosei_ssl.data import TrainingData
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.stopping import Interrupted, StopRequest, stop_politely
+from mosei_ssl.storage import storage_errors_told
 from mosei_ssl.training.callbacks import History, ProgressLine, Scalars
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.config import OptimizerConfig, Precision
@@ -18,7 +19,6 @@ from mosei_ssl.training.hparams import Trial
 from mosei_ssl.training.monitoring import GradientNorm, Profile, StopOnNaN, Throughput
 from mosei_ssl.training.replicated import ReplicatedLoop
 from mosei_ssl.training.run_directory import RunDirectory
-from mosei_ssl.training.storage import storage_errors_told
 
 
 @dataclasses.dataclass
@@ -162,6 +162,7 @@ def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) 
         callback.set_model(model)
     with devices.scope():
         epoch, step = checkpoint.restore(model)
+    progress.skip(step % plan.steps_per_epoch)
     try:
         with storage_errors_told(plan.run.path, lambda: checkpoint.last_saved):
             if loop:

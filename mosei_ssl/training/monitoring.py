@@ -12,8 +12,8 @@ import keras
 from mosei_ssl.data import TrainingData
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import LayerwiseAdamW
+from mosei_ssl.storage import write_text
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.storage import write_text
 
 _NAMED = 4
 

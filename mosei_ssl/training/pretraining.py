@@ -24,6 +24,7 @@ from mosei_ssl.models import (
     build_pretraining_model,
 )
 from mosei_ssl.stopping import stop_politely
+from mosei_ssl.storage import put_in_place, storage_errors_told
 from mosei_ssl.training.callbacks import Validation
 from mosei_ssl.training.config import PretrainConfig
 from mosei_ssl.training.devices import Devices, Strategy, one_device, open_devices
@@ -32,7 +33,6 @@ from mosei_ssl.training.monitoring import parse_profile_steps
 from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.replicated import make_score
 from mosei_ssl.training.run_directory import RunDirectory
-from mosei_ssl.training.storage import put_in_place, storage_errors_told
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +94,20 @@ def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | Non
         keras.config.set_dtype_policy("float32")
         _log.info("%s has finished already", run.path)
         return run
+    with run.held(devices.chief):
+        _complete(config, segments, model, run, devices, profile_steps)
+    return run.open("pretrain")
 
+
+def _complete(
+    config: PretrainConfig,
+    segments: Segments,
+    model: PretrainingModel,
+    run: RunDirectory,
+    devices: Devices,
+    profile_steps: str | None,
+) -> None:
+    """Train to the end, from wherever the run stands, and save what it gave."""
     with devices.scope():
         adapt(model, segments, config.data, config.seed)
         steps = make_training_dataset(
@@ -139,7 +152,6 @@ def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | Non
         with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
             _save(config, segments, model, run)
     devices.wait()
-    return run.open("pretrain")
 
 
 def _save(

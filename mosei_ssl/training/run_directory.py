@@ -1,19 +1,23 @@
 """A run directory: all that is needed to understand, resume and repeat a run."""
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import yaml
 
 from mosei_ssl.errors import UserError
-from mosei_ssl.training.storage import write_text
+from mosei_ssl.storage import write_text
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +34,7 @@ class RunDirectory:
     """The files of one run.
 
     ```
-    RUN/run.json            kind, state, versions, seed, dataset and its fingerprint
+    RUN/run.json            kind, state, versions, backend, seed, dataset and its fingerprint
     RUN/config.yaml         every option, resolved; paths are absolute
     RUN/checkpoints/        training state of an unfinished run
     RUN/history.csv         one row per epoch
@@ -93,6 +97,7 @@ class RunDirectory:
                 "seed": options["seed"],
                 "dataset": dataset,
                 "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
+                "backend": keras.backend.backend(),
                 "versions": {"python": sys.version.split()[0], **_versions()},
             }
             # In this order: a run.json alone is a run cut off here, a config.yaml alone may be a
@@ -102,6 +107,37 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from None
         return self
+
+    @contextlib.contextmanager
+    def held(self, active: bool = True) -> Iterator[None]:
+        """Keep the directory, which exists, for one process at a time.
+
+        The lock ends with the process, however it ends.
+
+        Args:
+            active: whether to do so; the workers of one training share a directory.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        if not active:
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise UserError(
+                f"{self.path} is being trained by another process: wait for it, or give another "
+                "--run."
+            ) from None
+        except OSError as error:  # some network disks know no locks
+            _log.debug("%s cannot be locked (%s)", self.path, error)
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def _holds_run(self, kind: str) -> bool:
         """Whether there is a run to go on with; a UserError if there is something else."""
@@ -138,6 +174,12 @@ class RunDirectory:
             raise UserError(
                 f"{self.path} holds a run with other options ({'; '.join(changed)}). "
                 "Give the same options to resume it, or another --run."
+            )
+        backend = keras.backend.backend()
+        if not self.finished and self.info.get("backend", backend) != backend:
+            raise UserError(
+                f"{self.path} was begun with Keras's backend {self.info['backend']!r}, and this is "
+                f"{backend!r}: set KERAS_BACKEND={self.info['backend']}, or give another --run."
             )
         if self.info["dataset"]["fingerprint"] != dataset["fingerprint"]:
             raise UserError(
@@ -284,7 +326,8 @@ def _shown(value: Any) -> str:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in _PACKAGES:
+    backend = keras.backend.backend()
+    for package in (*_PACKAGES, *([] if backend in _PACKAGES else [backend])):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -81,6 +81,8 @@ def test_an_export_stands_beside_all_zero_and_its_name_is_whole(
     assert main(line) == 0
     out = capsys.readouterr().out
     assert "SYNTHETIC data, test split" in out
+    # The model's manifest names another dataset, whose train split may hold these recordings.
+    assert "the model was trained on 0123456789, whose recordings may" in " ".join(out.split())
     assert "SavedModel (emotion/1)" in out
     assert "all zero" in out
     assert "…" not in out

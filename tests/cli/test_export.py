@@ -5,7 +5,13 @@ from mosei_ssl.cli import main
 
 def test_export_then_verify(finished_run, tmp_path, capsys):
     assert main(["export", "--run", str(finished_run), "--to", str(tmp_path / "emotion")]) == 0
-    assert f"Exported {tmp_path / 'emotion' / '1'}" in capsys.readouterr().out
+    exported, digest = capsys.readouterr().out.splitlines()
+    assert exported == f"Exported {tmp_path / 'emotion' / '1'}"
+    noted = digest.split()[-1]
+    assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", noted]) == 0
+    # An unset variable of a script must not pass for a digest.
+    assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", ""]) == 2
+    capsys.readouterr()
     assert main(["verify", str(tmp_path / "emotion")]) == 0
     out = capsys.readouterr().out
     assert out.startswith("OK  ")

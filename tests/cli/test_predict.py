@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,6 @@ import pytest
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.serving import LocalModel
-from mosei_ssl.serving.schema import Segment
 from tfds_mosei import csd, schema
 
 EMOTIONS = schema.EMOTIONS
@@ -123,11 +124,13 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
 
 
 def test_windows_far_longer_than_training_segments_are_warned_of_once(caplog):
-    from mosei_ssl.cli.predict import _warn_of_lengths
+    from mosei_ssl.cli.predict import _Lengths
 
-    segments = [Segment("talk", 0.0, t / 100, np.zeros((t, 74), np.float32)) for t in (900, 1100)]
-    _warn_of_lengths(segments, {"dataset": {"train_seconds": {"median": 2.0, "longest": 5.0}}})
-    _warn_of_lengths(segments, {"dataset": {}})
+    for dataset in ({"train_seconds": {"median": 2.0, "longest": 5.0}}, {}):
+        lengths = _Lengths({"dataset": dataset})
+        for frames in (900, 1100):
+            lengths.add(frames)
+        lengths.warn()
     assert [record.getMessage()[:17] for record in caplog.records] == ["1 of 2 segments a"]
 
 
@@ -145,12 +148,73 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     assert "no such file" in message(corpus / "nowhere.csd", *model)
     assert "It is a label file" in message(corpus / "labels.csd", *model)
     assert "--segments does not apply" in message(corpus / "rows.npy", "--segments", "x", *model)
+    given = ["--segments", corpus / "labels.csd"]
+    assert "--window does not apply" in message(speech, *given, "--window", 2, *model)
+    assert "--hop does not apply" in message(speech, "--window", 0, "--hop", 2, *model)
+    assert "--split does not apply" in message(speech, "--split", "test", *model)
+    assert "--timeout does not apply" in message(speech, "--timeout", 2, *model)
+    assert "--window does not apply" in message(corpus, "--window", 2, *model)
     assert "is none: leave it out" in message(speech, *model, "--plot", corpus / "x.png")
     assert "folder does not exist" in message(speech, *model, "--out", corpus / "no" / "out.txt")
     assert "it is a folder" in message(speech, *model, "--out", corpus)
     whole = speech.read_bytes()
     speech.write_bytes(whole[: len(whole) // 2])
     assert "speech.csd" in message(speech, *model)
+
+
+def test_an_older_answer_stays_until_the_new_one_is_there(corpus, saved_model, monkeypatch):
+    import mosei_ssl.storage
+
+    out = corpus / "out.csv"
+    arguments = [corpus / "rows.npy", "--model", saved_model, "--format", "csv", "--out", out]
+    assert predict(*arguments) == 0
+    before = out.read_bytes()
+
+    def full(temporary, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mosei_ssl.storage, "put_in_place", full)
+    assert predict(*arguments) == 2
+    assert out.read_bytes() == before
+    assert {path.name for path in corpus.glob("out*")} == {"out.csv"}
+
+
+def test_many_segments_are_read_and_judged_block_by_block(corpus, saved_model, monkeypatch, capsys):
+    from mosei_ssl.serving import predicting
+
+    arguments = [corpus / "rows.npy", "--window", "0.5", "--model", saved_model, "--format", "json"]
+    assert predict(*arguments) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert len(whole) == 8
+    monkeypatch.setattr(predicting, "BLOCK", 3)
+    assert predict(*arguments) == 0
+    for one, other in zip(whole, json.loads(capsys.readouterr().out), strict=True):
+        assert (one["start"], one["frames"]) == (other["start"], other["frames"])
+        expected = [one["emotions"][emotion]["expected"] for emotion in EMOTIONS]
+        found = [other["emotions"][emotion]["expected"] for emotion in EMOTIONS]
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_reader_that_has_read_enough_is_no_error(corpus, saved_model):
+    line = f"{sys.executable} -m mosei_ssl predict {corpus / 'rows.npy'} --window 0.01 --hop 0.01"
+    shell = f"{line} --limit 300 --model {saved_model} --format csv | head -1"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert done.stdout.startswith("name,start,end")
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_brackets_in_names_are_shown():
+    from rich.console import Console
+
+    from mosei_ssl.serving.output import to_table
+
+    answer = {"intensity": 0.0, "class": 0, "present": 0.1, "expected": 0.1}
+    record = {"name": "My talk [dQw4w9]", "start": 0.0, "end": 1.0}
+    record["emotions"] = dict.fromkeys(EMOTIONS, answer)
+    console = Console(width=120, file=io.StringIO())
+    console.print(to_table([record]))
+    assert "My talk [dQw4w9]" in console.file.getvalue()
 
 
 def test_recording_is_judged_in_windows_and_drawn(shared, saved_model, tmp_path, capsys):

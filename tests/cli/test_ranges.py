@@ -19,6 +19,9 @@ BAD = {
         ("--optimizer.warmup-fraction", "7", "optimizer.warmup_fraction must be at least 0 and at"),
         ("--optimizer.clip-norm", "0", "optimizer.clip_norm must be above 0"),
         ("--data.batch-size", "0", "data.batch_size must be"),
+        ("--backbone.clip", "0", "backbone.clip must be above 0"),
+        ("--backbone.clip", ".nan", "backbone.clip must be above 0"),
+        ("--backbone.epsilon", "0", "backbone.epsilon must be above 0"),
     ],
     "finetune": [
         ("--epochs", "0", "epochs must be at least 1"),

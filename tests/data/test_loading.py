@@ -92,6 +92,27 @@ def test_a_cache_that_is_not_all_there_is_written_anew(
     assert sum("Writing the frames" in message for message in caplog.messages) == 1
 
 
+def test_a_cache_that_another_process_has_finished_is_left_alone(
+    tiny_dataset, tmp_path, monkeypatch
+):
+    from mosei_ssl.data import loading
+
+    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
+    open_cache = loading._open_cache
+    found = [None]
+
+    def first_too_early(folder, stamp):
+        return found.pop() if found else open_cache(folder, stamp)
+
+    load_prepared(tiny_dataset, "train", config)
+    (frames,) = tmp_path.rglob("frames.f32")
+    before = frames.stat().st_ino
+    monkeypatch.setattr(loading, "_open_cache", first_too_early)
+    load_prepared(tiny_dataset, "train", config)
+    assert frames.stat().st_ino == before
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_what_a_killed_process_left_of_a_cache_is_removed(tiny_dataset, tmp_path):
     config = DataConfig(cache="disk", cache_dir=str(tmp_path))
     load_prepared(tiny_dataset, "test", config)

@@ -215,14 +215,38 @@ def test_what_is_lost_is_sent_again(scripted):
     assert handler.seen == 3
 
 
-def test_what_is_refused_is_not_sent_again(scripted):
-    url, handler = scripted((400, b'{"error": "features must be\\n [batch]"}'), good())
+def test_what_is_refused_is_sent_once_more(scripted):
+    # A server that batches gives a good request the error of a bad one beside it.
+    refusal = (400, b'{"error": "features must be\\n [batch]"}')
+    url, handler = scripted(refusal, good())
+    with connect(url) as client:
+        assert client.predict(speech(5))["intensity"].tolist() == [[1.0] * 6]
+    assert handler.seen == 2
+    url, handler = scripted(refusal, refusal, good())
     with (
         connect(url) as client,
         pytest.raises(RequestRejected, match=r"refuses the request \(features must be \[batch\]\)"),
     ):
         client.predict(speech(5))
+    assert handler.seen == 2
+
+
+def test_a_model_that_is_not_there_is_not_asked_for_again(scripted):
+    url, handler = scripted((404, b'{"error": "Servable not found"}'), good())
+    with connect(url) as client, pytest.raises(RequestRejected, match="no such model or version"):
+        client.predict(speech(5))
     assert handler.seen == 1
+
+
+@pytest.mark.parametrize("url", ["http://192.168.1.300:8501", "http://b\u00fccher..de:8501"])
+def test_an_impossible_address_is_told(url):
+    with pytest.raises(UserError, match="is not a URL of a server"):
+        connect(url)
+
+
+def test_version_0_is_a_version():
+    with connect("http://localhost:8501", version=0) as client:
+        assert client._path.endswith("/versions/0")
 
 
 @pytest.mark.parametrize(

@@ -208,13 +208,25 @@ def test_a_version_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch)
 
 
 def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
+    import tensorflow as tf
 
-    monkeypatch.setattr(exporting, "write_manifest", fail)
-    with pytest.raises(UserError, match=r"cannot write to .*No space left"):
-        export_model(emotion_model, tmp_path / "emotion")
-    assert list((tmp_path / "emotion").iterdir()) == []
+    errors = {
+        "write_manifest": OSError(28, "No space left on device"),
+        # As TensorFlow says it.
+        "_write_saved_model": tf.errors.ResourceExhaustedError(
+            None, None, "variables.data; No space left on device"
+        ),
+    }
+    for step, error in errors.items():
+
+        def fail(*_, error=error):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(exporting, step, fail)
+            with pytest.raises(UserError, match=r"cannot write to .*No space left"):
+                export_model(emotion_model, tmp_path / "emotion")
+        assert list((tmp_path / "emotion").iterdir()) == []
 
 
 def test_manifest_names_run_and_dataset(saved_model):
@@ -225,6 +237,7 @@ def test_manifest_names_run_and_dataset(saved_model):
         "kind": "finetune",
         "seed": 3,
         "versions": {"mosei_ssl": "0.1.0"},
+        "freeze_backbone": None,
     }
     assert manifest["dataset"]["fingerprint"] == "0123456789"
     assert manifest["model"]["backbone"] == "TransformerBackbone"

@@ -7,7 +7,7 @@ import pytest
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.serving.inputs import read_intervals, read_segments, windows
-from mosei_ssl.serving.predicting import collect_segments
+from mosei_ssl.serving.predicting import iterate_segments
 from mosei_ssl.serving.schema import EMOTIONS, NUM_FEATURES
 from tfds_mosei import csd, schema
 
@@ -142,7 +142,8 @@ def test_other_arrays_are_refused(tmp_path, array, message):
 def test_damaged_array_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((50, 74)))
     whole = (tmp_path / "x.npy").read_bytes()
-    for content in (b"", b"junk", whole[:500]):
+    # The header's closing bracket lost, and what numpy takes for a .npz.
+    for content in (b"", b"junk", whole[:500], whole.replace(b"}", b" ", 1), b"PK\x03\x04 junk"):
         (tmp_path / "x.npy").write_bytes(content)
         with pytest.raises(UserError, match="not a readable"):
             list(read_segments(tmp_path / "x.npy"))
@@ -170,6 +171,18 @@ def test_what_the_corpus_must_be_is_told(speech, labels, tmp_path):
     cuts.write_text("id,start,end\na,0,one\n")
     with pytest.raises(UserError, match="line 2: could not convert"):
         list(read_segments(speech, cuts))
+    for odd in ("nan", "inf"):
+        cuts.write_text(f"id,start,end\na,1.0,{odd}\n")
+        with pytest.raises(UserError, match="line 2: start or end is not finite"):
+            list(read_segments(speech, cuts))
+
+
+def test_stretches_without_finite_times_are_left_out(speech, tmp_path, caplog):
+    videos = [("a", np.array([[1.0, np.nan], [0.0, 1.0]]), np.zeros((2, 7)))]
+    names = ["sentiment", *schema.EMOTIONS]
+    cuts = csd.write(tmp_path / "odd.csd", "All Labels", videos, dimension_names=names)
+    assert summary(read_segments(speech, cuts)) == [("a", 0.0, 1.0, 0.0, 100)]
+    assert "1 segments of 'a' have no rows" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -178,19 +191,20 @@ def test_what_the_corpus_must_be_is_told(speech, labels, tmp_path):
         ({"window": -1.0}, "--window is -1.0"),
         ({"window": 121.0}, "at most 120 s"),
         ({"window": float("nan")}, "--window is nan"),
+        ({"window": 0.004}, "--window is 0.004"),
         ({"window": 1.0, "hop": 0.0}, "--hop is 0.0"),
         ({"limit": 0}, "--limit is 0"),
     ],
 )
 def test_impossible_options_are_told(speech, options, message):
     with pytest.raises(UserError, match=message):
-        collect_segments(speech, **options)
+        next(iterate_segments(speech, **options))
 
 
 def test_too_long_a_segment_is_told(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((12_001, 74), np.float32))
     with pytest.raises(UserError, match="12001 frames, and models answer at most 12000"):
-        collect_segments(tmp_path / "x.npy", window=0)
+        next(iterate_segments(tmp_path / "x.npy", window=0))
 
 
 def test_recording_becomes_features(shared, tmp_path):

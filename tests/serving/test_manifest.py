@@ -56,7 +56,21 @@ def test_a_manifest_made_to_fit_is_noticed_by_its_own_digest(exported):
         verify(exported, noted)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 1, "files": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"format": 1, "files": {"a": 1}}',
+        '{"format": 1, "files": {"a": {"sha256": "b", "size": "12"}}}',
+        '{"format": 1, "files": {"a": {"sha256": "b", "size": Infinity}}}',
+        '{"format": 1, "files": {}, "run": null}',
+        '{"format": 1, "files": {}, "dataset": []}',
+    ],
+)
 def test_a_damaged_manifest_is_told(exported, content):
     (exported / MANIFEST).write_text(content)
     with pytest.raises(UserError, match=r"manifest\.json is damaged"):

@@ -22,6 +22,13 @@ def hide_every_third() -> None:
     TimestepMasking.draw = draw
 
 
+def attend_in_tiles() -> None:
+    """As for long segments, whatever the length."""
+    from mosei_ssl.layers import MaskedSelfAttention
+
+    MaskedSelfAttention.TILED_FROM = 4
+
+
 def signal_before(step: int, number: int) -> None:
     """Sends this process a signal before it computes that step: SIGKILL is its machine's end."""
     from mosei_ssl.training.replicated import ReplicatedLoop
@@ -51,6 +58,7 @@ def main(options: dict) -> int:
     from mosei_ssl.training import Interrupted, PretrainConfig, pretrain
 
     hide_every_third()
+    attend_in_tiles()
     if options["signal"]:
         signal_before(*options["signal"])
     for run, strategy in options["runs"].items():

@@ -7,14 +7,22 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import yaml
 
-from mosei_ssl.data import load_segments
+import tfds_mosei
+from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.errors import UserError
-from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.metrics import evaluate_predictions, pooled_features
 from mosei_ssl.models import HeadConfig
 from mosei_ssl.training import RunDirectory, evaluate, finetune, pretrain
 from mosei_ssl.training.finetuning import _build, _take_over, load_model
 from tfds_mosei import CorpusError
+
+SPLITS = ("validation", "test")
+
+
+def pretraining_data(run: RunDirectory) -> DataConfig:
+    return DataConfig(**run.config()["data"])
 
 
 def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
@@ -126,8 +134,74 @@ def test_an_unfinished_pretraining_is_not_taken_over(pretrained, finetuning):
 
 
 def test_held_out_speakers_are_kept_out_of_pretraining(pretraining):
-    with pytest.raises(UserError, match="pretraining on test would let held-out speakers"):
-        pretrain(pretraining("run", splits=["train+test"]))
+    for splits in (["train+test"], ["train + test"], ["train", " test"]):
+        with pytest.raises(UserError, match="pretraining on test would let held-out speakers"):
+            pretrain(pretraining("run", splits=splits))
+    assert pretraining("run", splits=["train + unlabelled", "train"]).splits == [
+        "train",
+        "unlabelled",
+    ]
+
+
+def test_a_backbone_that_has_seen_the_held_out_speakers_is_refused(
+    pretrained, finetuning, tmp_path, caplog
+):
+    # The same drawn videos and some more, dealt out anew.
+    other = tfds_mosei.build("synthetic", data_dir=tmp_path / "other", size=12)
+    config = finetuning("run", pretrained=str(pretrained.path), epochs=1)
+    config.data = dataclasses.replace(config.data, data_dir=str(tmp_path / "other"))
+    seen = set(load_segments(pretraining_data(pretrained), "train").video_ids)
+    held = {split: set(load_segments(config.data, split).video_ids) for split in SPLITS}
+    shared = seen & (held["validation"] | held["test"])
+    assert shared
+    with pytest.raises(UserError, match=r"was pretrained on another dataset.*of the .* split") as e:
+        finetune(config)
+    assert any(f"{str(video)!r} for one" in str(e.value) for video in shared)
+    assert other.builder_config.name in str(e.value)
+    # What cannot be looked up any more is told, and not forbidden.
+    options = yaml.safe_load((pretrained / "config.yaml").read_text())
+    options["data"]["data_dir"] = str(tmp_path / "gone")
+    (pretrained / "config.yaml").write_text(yaml.safe_dump(options))
+    finetune(config)
+    assert "is not known" in caplog.text
+
+
+def test_a_split_without_labels_is_told(finetuning):
+    run = finetune(finetuning("run", from_scratch=True, epochs=1))
+    with pytest.raises(UserError, match=r"'unlabelled' .* has no labelled segment to score"):
+        evaluate(run.path, "unlabelled")
+
+
+def test_scores_that_cannot_be_written_leave_the_older_ones(finetuning, monkeypatch):
+    run = finetune(finetuning("run", from_scratch=True, epochs=1))
+    evaluate(run.path)
+    before = {name: (run / name).read_bytes() for name in ("metrics.json", "predictions-test.npz")}
+
+    def full(temporary, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mosei_ssl.storage.put_in_place", full)
+    with pytest.raises(UserError, match=r"No space left on device\. Its earlier scores are kept"):
+        evaluate(run.path)
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_references_see_of_a_segment_what_the_model_sees(finetuning, monkeypatch):
+    run = finetune(finetuning("run", from_scratch=True, epochs=1))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["eval_max_frames"] = 20
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    lengths = []
+
+    def pooled(rows, mean):
+        rows = list(rows)
+        lengths.append(max(map(len, rows)))
+        return pooled_features(rows, mean)
+
+    monkeypatch.setattr("mosei_ssl.training.evaluation.pooled_features", pooled)
+    evaluate(run.path)
+    labelled, scored = lengths
+    assert (labelled > 20, scored) == (True, 20)
 
 
 def test_tensorboard_gets_losses_rate_and_emotions(finetuning):

@@ -181,7 +181,7 @@ def test_replicas_that_do_not_divide_the_batch_are_told(start, tmp_path):
 
 
 def test_a_full_disk_is_not_taken_for_a_worker_that_has_gone():
-    from mosei_ssl.training.storage import storage_errors_told
+    from mosei_ssl.storage import storage_errors_told
 
     def write():
         with storage_errors_told(Path("runs/pre"), lambda: "Nothing is lost"):

@@ -13,8 +13,9 @@ from mosei_ssl.data import DataConfig, load_segments, make_training_dataset
 from mosei_ssl.errors import UserError
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training import pretrain
-from mosei_ssl.training.callbacks import ProgressLine
+from mosei_ssl.training.callbacks import BestWeights, ProgressLine
 from mosei_ssl.training.checkpoint import Checkpoint
+from mosei_ssl.training.finetuning import MONITORS
 from mosei_ssl.training.monitoring import Throughput, parse_profile_steps
 
 
@@ -176,6 +177,36 @@ def test_a_log_tells_the_time_left_within_an_epoch(caplog, monkeypatch):
         "pretraining: epoch 1/2, step 15/200, 0:03:05",
         "pretraining: epoch 1/2, step 30/200, 0:02:50",
     ]
+
+
+def test_progress_goes_on_at_the_step_where_the_run_was_stopped(monkeypatch):
+    line = ProgressLine("pretraining", epochs=2, steps=100)
+    line.skip(70)
+    line.on_train_begin()
+    places = []
+    monkeypatch.setattr(line, "_show", places.append)
+    for epoch, batches in ((0, 2), (1, 1)):
+        line.on_epoch_begin(epoch)
+        for batch in range(batches):
+            line.on_train_batch_end(batch)
+        line.on_epoch_end(epoch)
+    line.close()
+    assert places == [71, 72, 100, 101, 200]
+
+
+@pytest.mark.parametrize("monitor", MONITORS)
+def test_the_kept_epoch_is_the_best_by_any_score(monitor, tmp_path):
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    best = BestWeights(tmp_path / "best.npz", monitor, patience=2)
+    best.set_model(model)
+    model.stop_training = False
+    rises = any(name in monitor for name in ("accuracy", "pearson_r", "auroc"))
+    values = [0.5, 0.7, 0.6] if rises else [0.5, 0.3, 0.4]
+    for epoch, value in enumerate(values):
+        best.on_epoch_end(epoch, {monitor: value})
+    assert (best.best_epoch, model.stop_training) == (1, False)
+    best.on_epoch_end(3, {monitor: values[0]})
+    assert model.stop_training
 
 
 @pytest.mark.parametrize(

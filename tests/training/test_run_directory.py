@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import keras
 import pytest
@@ -28,6 +30,40 @@ def test_an_interrupted_run_is_taken_up_with_the_same_options(tmp_path):
     again = RunDirectory(path).start("pretrain", Options(str(path)), DATASET)
     assert again.info["state"] == "running"
     assert not again.finished
+
+
+def test_a_run_is_for_one_process_at_a_time(tmp_path):
+    run = RunDirectory(tmp_path / "run").start("pretrain", Options("run"), DATASET)
+    program = (
+        "import sys; from mosei_ssl.training.run_directory import RunDirectory\n"
+        "with RunDirectory(sys.argv[1]).held(): print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(run.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "held\n"
+    with run.held(active=False):
+        pass
+    with pytest.raises(UserError, match="is being trained by another process"), run.held():
+        pass
+    other.kill()
+    other.wait()
+    with run.held():
+        pass
+    with run.held():
+        pass
+
+
+def test_a_run_is_taken_up_with_the_backend_it_was_begun_with(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    RunDirectory(path).start("pretrain", Options(str(path)), DATASET)
+    here = keras.backend.backend()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(UserError, match=rf"set KERAS_BACKEND={here}"):
+        RunDirectory(path).start("pretrain", Options(str(path)), DATASET)
 
 
 def test_other_options_are_named_and_nothing_is_overwritten(tmp_path):

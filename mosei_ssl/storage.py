@@ -64,6 +64,16 @@ def put_in_place(temporary: Path, path: Path) -> None:
     _to_disk(path.parent)
 
 
+def folder_to_disk(folder: Path) -> None:
+    """Have all that is in a folder on the disk, before the folder gets the name it is known by.
+
+    Args:
+        folder: the folder, complete.
+    """
+    for path in (*folder.rglob("*"), folder):
+        _to_disk(path)
+
+
 def _to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
