@@ -29,7 +29,7 @@ def at_start() -> None:
 
 def in_state_file() -> None:
     """Die when half of the second state has been written."""
-    from mosei_ssl.training import storage
+    from mosei_ssl import storage
 
     original, seen = storage.put_in_place, []
 
