@@ -1,6 +1,7 @@
 """Audio files and arrays to what the stages work on: one channel, 16 kHz, float."""
 
 import logging
+import math
 
 import numpy as np
 
@@ -12,22 +13,57 @@ logger = logging.getLogger(__name__)
 MIN_SECONDS = 0.1
 _LOUDEST = 64.0
 _MAX_CHANNELS = 64
+_MAX_BYTES = 4
+"""Of a PCM integer: NumPy makes int64 of Python's integers, whatever range they had."""
+
+
+def check_options(dither: float, chunk_seconds: float | None, seed: int) -> None:
+    """Refuses options of an extraction that would be ignored or end in a traceback later.
+
+    Args:
+        dither: Deviation of the noise to add.
+        chunk_seconds: Length of the chunks of long recordings; None for no chunks.
+        seed: Of the random phases and the dither.
+
+    Raises:
+        UserError: One of them makes no sense.
+    """
+    if not 0 <= dither < math.inf:
+        raise UserError(f"dither {dither:g} makes no sense: give 0 (none) or more, 1e-5 say")
+    if chunk_seconds is not None and not 0 < chunk_seconds < math.inf:
+        raise UserError(
+            f"chunk_seconds {chunk_seconds:g} makes no sense: give a positive number, or None to "
+            "keep any recording whole"
+        )
+    if seed < 0:
+        raise UserError(f"seed {seed} is negative: give 0 or more")
+
+
+def printable(name: object) -> str:
+    """A file's name as text; bytes that are not UTF-8, which no terminal takes, spelled out."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def prefix(name: str) -> str:
+    """What a warning about a recording begins with: its name, where it has one."""
+    return f"{printable(name)}: " if name else ""
 
 
 def as_float(audio: np.ndarray) -> np.ndarray:
     """Scales PCM integers to [-1, 1); floats stay as they are.
 
     Raises:
-        UserError: Not numbers.
+        UserError: Not numbers, or integers of a type no recording has.
     """
     if audio.dtype == np.uint8:
         return (audio.astype(np.float64) - 128) / 128
-    if np.issubdtype(audio.dtype, np.signedinteger):
+    if np.issubdtype(audio.dtype, np.signedinteger) and audio.dtype.itemsize <= _MAX_BYTES:
         return audio.astype(np.float64) / -float(np.iinfo(audio.dtype).min)
     if np.issubdtype(audio.dtype, np.floating):
         return audio.astype(np.float64)
     raise UserError(
-        f"audio of type {audio.dtype} is not supported: give floats in [-1, 1) or PCM integers"
+        f"audio of type {audio.dtype} is not supported: give floats in [-1, 1) or PCM integers "
+        "of 8, 16 or 32 bits"
     )
 
 
@@ -39,10 +75,23 @@ def to_mono(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
     """
     if audio.ndim == 1:
         audio = audio[:, None]
-    if audio.ndim != 2 or 0 < len(audio) < audio.shape[1] or audio.shape[1] > _MAX_CHANNELS:
+    if audio.ndim != 2 or 0 < len(audio) < audio.shape[1]:
         raise UserError(
             f"audio of shape {audio.shape} is not supported: give [samples] or "
             "[samples, channels] (transpose it if channels come first)"
+        )
+    return mix(audio, channel)
+
+
+def mix(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
+    """One channel of [N, channels], however few samples there are.
+
+    Raises:
+        UserError: Too many channels, or none of that number.
+    """
+    if audio.shape[1] > _MAX_CHANNELS:
+        raise UserError(
+            f"audio of {audio.shape[1]} channels is not supported: {_MAX_CHANNELS} at most are"
         )
     if channel is None:
         return audio.mean(axis=1)
@@ -104,8 +153,12 @@ def import_soxr():
     return soxr
 
 
-def check_rate(sample_rate: float) -> None:
+def check_rate(sample_rate: float, name: str = "") -> None:
     """Refuses sampling rates that cannot be meant.
+
+    Args:
+        sample_rate: Hz.
+        name: Of the recording, for the warning about low rates.
 
     Raises:
         UserError: Not between 1 and 768 kHz.
@@ -114,20 +167,24 @@ def check_rate(sample_rate: float) -> None:
         raise UserError(f"sampling rate {sample_rate} Hz is not supported: 1 to 768 kHz are")
     if sample_rate < SAMPLE_RATE:
         logger.warning(
-            "audio sampled at %g Hz holds nothing above %g Hz: features of the upper spectrum "
+            "%saudio sampled at %g Hz holds nothing above %g Hz: features of the upper spectrum "
             "(MCEP, HMPD, peakSlope) will not compare with those of 16 kHz recordings",
+            prefix(name),
             sample_rate,
             sample_rate / 2,
         )
 
 
-def prepare(audio: np.ndarray, sample_rate: float, channel: int | None = None) -> np.ndarray:
+def prepare(
+    audio: np.ndarray, sample_rate: float, channel: int | None = None, name: str = ""
+) -> np.ndarray:
     """Brings an array to one finite channel at 16 kHz.
 
     Args:
         audio: Samples [N] or [N, channels], float or PCM integers.
         sample_rate: Hz.
         channel: Channel to use; None averages all.
+        name: Of the recording, for warnings.
 
     Returns:
         float64 [M].
@@ -135,7 +192,7 @@ def prepare(audio: np.ndarray, sample_rate: float, channel: int | None = None) -
     Raises:
         UserError: See :func:`~mosei_ssl.covarep.extract`.
     """
-    check_rate(sample_rate)
+    check_rate(sample_rate, name)
     samples = to_mono(as_float(np.asarray(audio)), channel)
     check_length(len(samples), sample_rate)
     check(samples)

@@ -17,8 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mosei_ssl import __version__
+from mosei_ssl.covarep.audio import check_options, printable
 from mosei_ssl.covarep.columns import APPROXIMATE_COLUMNS, FEATURE_NAMES
 from mosei_ssl.covarep.files import AUDIO_SUFFIXES
+from mosei_ssl.covarep.outputs import Outputs
 from mosei_ssl.covarep.own_labels import (
     LABEL_NAMES,
     LabelTable,
@@ -73,7 +75,8 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
         inputs: Files and folders.
 
     Returns:
-        Files, each once: those named in the order given, those of a folder sorted.
+        Files, each once: those named in the order given, those of a folder sorted. Of several
+        names of one file the first is kept, with a warning in the log.
 
     Raises:
         UserError: Nothing there, or a folder without audio.
@@ -84,14 +87,33 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
             if not inside:
-                raise UserError(f"{path}: no audio files in this folder")
+                raise UserError(f"{printable(path)}: no audio files in this folder")
             found.update(dict.fromkeys(inside))
         else:
             # A file that is missing is one bad file among others: reported, not fatal.
             found[path] = None
     if not found:
         raise UserError("no audio files were given")
-    return list(found)
+    return _without_aliases(found)
+
+
+def _real(path: Path) -> Path:
+    """The path without links; unlike ``Path.resolve`` it takes those that lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def _without_aliases(paths: Iterable[Path]) -> list[Path]:
+    """Links would put one recording into the corpus twice, on both sides of the folds maybe."""
+    kept: dict[Path, Path] = {}
+    for path in paths:
+        first = kept.setdefault(_real(path), path)
+        if first != path:
+            logger.warning(
+                "%s is the same file as %s: used once, as the latter",
+                printable(path),
+                printable(first),
+            )
+    return list(kept.values())
 
 
 def video_ids(recordings: Sequence[Path]) -> dict[Path, str]:
@@ -102,18 +124,19 @@ def video_ids(recordings: Sequence[Path]) -> dict[Path, str]:
 
     Returns:
         Id by recording: file name without ending; with the ending or the folders below the
-        common one where names repeat.
+        common one where names repeat. Bytes that are not UTF-8 are spelled out (``\\xe9``).
     """
-    parents = [str(path.resolve().parent) for path in recordings]
+    parents = [str(_real(path).parent) for path in recordings]
     common = Path(os.path.commonpath(parents)) if parents else Path()
     makers: list[Callable[[Path], str]] = [
         lambda path: path.stem,
         lambda path: path.name,
-        lambda path: "__".join(path.resolve().relative_to(common).with_suffix("").parts),
-        lambda path: "__".join(path.resolve().relative_to(common).parts),
+        lambda path: "__".join(_real(path).relative_to(common).with_suffix("").parts),
+        lambda path: "__".join(_real(path).relative_to(common).parts),
     ]
     for make in makers:
-        names = [make(path) for path in recordings]
+        # HDF5 holds UTF-8 only.
+        names = [printable(make(path)) for path in recordings]
         if len(set(names)) == len(names):
             break
     else:
@@ -168,6 +191,8 @@ def _run_pool(recordings, store: PartStore, workers: int) -> Iterator[tuple[Path
 
 def _run_all(recordings, store: PartStore, workers: int) -> Iterator[tuple[Path, Outcome]]:
     """Outcome of every recording, whatever happens to the processes."""
+    if not recordings:
+        return
     if workers == 1 or len(recordings) == 1:
         for recording in recordings:
             yield recording, extract_part(recording, store)
@@ -187,7 +212,9 @@ def _run_all(recordings, store: PartStore, workers: int) -> Iterator[tuple[Path,
             return
     for recording in orphans:
         for _, outcome in _run_pool([recording], store, 1):
-            died = Outcome(0, f"{recording}: the process died, probably for lack of memory")
+            died = Outcome(
+                0, f"{printable(recording)}: the process died, probably for lack of memory"
+            )
             yield recording, outcome or died
 
 
@@ -214,16 +241,6 @@ def _label_arrays(table: LabelTable, recording: Path, rows: int, report: CorpusR
     return np.array(intervals, np.float64).reshape(shape), np.array(values, np.float32)
 
 
-def _refuse_existing(paths: Sequence[Path], store: PartStore, overwrite: bool) -> None:
-    if overwrite or store.folder.is_dir():
-        return
-    for path in paths:
-        if path.exists():
-            raise UserError(
-                f"{path} exists already: give another name, or say that it may be overwritten"
-            )
-
-
 def extract_corpus(
     audio: Iterable[str | Path],
     out: str | Path,
@@ -234,7 +251,7 @@ def extract_corpus(
     overwrite: bool = False,
     channel: int | None = None,
     dither: float = 0.0,
-    chunk_seconds: float = 300.0,
+    chunk_seconds: float | None = 300.0,
     seed: int = 0,
     show_progress: bool = True,
 ) -> CorpusReport:
@@ -242,7 +259,7 @@ def extract_corpus(
 
     A recording that cannot be used is reported and stops nothing. Finished ones are kept beside
     the output until the corpus is complete, so the same call goes on where it was interrupted,
-    and tries failed recordings again.
+    tries failed recordings again, and completes the output (unless that was changed meanwhile).
 
     Args:
         audio: Files and folders (searched for audio).
@@ -263,7 +280,7 @@ def extract_corpus(
         What was written and what could not be.
 
     Raises:
-        UserError: Bad labels, no usable recording, output in the way.
+        UserError: Bad labels or options, no usable recording, output in the way.
 
     Example:
         ```python
@@ -273,6 +290,7 @@ def extract_corpus(
     """
     if workers < 1:
         raise UserError(f"{workers} workers cannot work: give at least 1")
+    check_options(dither, chunk_seconds, seed)
     recordings = find_audio(audio)
     names = video_ids(recordings)
     out = Path(out)
@@ -284,8 +302,9 @@ def extract_corpus(
     store = PartStore(
         out.with_name(f".{out.name}.parts"), Options(channel, dither, chunk_seconds, seed)
     )
-    outputs = [out] if table is None else [out, label_path, fold_path]
-    _refuse_existing(outputs, store, overwrite)
+    paths = [out] if table is None else [out, label_path, fold_path]
+    outputs = Outputs(paths, store.record, overwrite)
+    outputs.refuse_existing()
     if not resume:
         store.remove()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -297,9 +316,13 @@ def extract_corpus(
         first = next(iter(report.failed.values()))
         raise UserError(f"none of the {len(recordings)} recordings could be used: {first}")
     report.rows = {names[recording]: rows for recording, rows in counts.items()}
+    # Extracting may have taken hours, in which somebody may have written folds.
+    outputs.refuse_existing()
     _write_features(out, list(counts), names, store)
+    outputs.remember(out)
     if table is not None:
         _write_labels(label_path, fold_path, table, folds, names, counts, report, seed)
+        outputs.remember(label_path, fold_path)
     if not report.failed:
         store.remove()
     return report
@@ -341,7 +364,9 @@ def _write_features(out: Path, good: list[Path], names: dict[Path, str], store: 
         for recording in good:
             features = store.load(recording)
             if features is None:
-                raise UserError(f"{recording} changed while it was worked on: start again")
+                raise UserError(
+                    f"{printable(recording)} changed while it was worked on: start again"
+                )
             yield names[recording], _rows_of(len(features)), features
 
     csd.write(

@@ -1,7 +1,7 @@
 """Creaky voice: a small estimator of our own on published measures.
 
 The original runs a trained network whose weights are not ours to ship. This one was fitted to
-its outputs (``scripts/fit_creak.py``), so the column is an approximation.
+its outputs (``benchmarks/fit_creak.py``), so the column is an approximation.
 """
 
 import functools

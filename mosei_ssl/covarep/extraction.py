@@ -6,7 +6,7 @@ from typing import Literal, overload
 import numpy as np
 
 from mosei_ssl.covarep import envelope, harmonics, phase
-from mosei_ssl.covarep.audio import prepare
+from mosei_ssl.covarep.audio import check_options, prefix, prepare
 from mosei_ssl.covarep.columns import COLUMN, FEATURE_NAMES, HMPDD, HMPDM, MCEP
 from mosei_ssl.covarep.creak import creak_posterior
 from mosei_ssl.covarep.creak_inputs import creak_inputs
@@ -239,7 +239,7 @@ def extract(
 
     Raises:
         UserError: Samples that are no usable audio: empty, shorter than 0.1 s, not finite, or
-            of the wrong shape.
+            of the wrong shape or type; or an option out of range.
 
     Example:
         >>> import numpy as np
@@ -252,17 +252,19 @@ def extract(
         Degottex, G., Kane, J., Drugman, T., Raitio, T. and Scherer, S. (2014). COVAREP: a
         collaborative voice analysis repository for speech technologies. ICASSP.
     """
+    check_options(dither, chunk_seconds, seed)
     samples = prepare(audio, sample_rate, channel)
     if dither > 0:
         samples = samples + dither * np.random.default_rng(seed).standard_normal(len(samples))
     if not return_stages:
         return extract_prepared(samples, chunk_seconds, seed)
     features, times, stages = _extract(samples, None, seed, keep_signals=True)
+    _warn(stages.status)
     return features, times, stages
 
 
 def extract_prepared(
-    samples: Samples, chunk_seconds: float | None = 300.0, seed: int = 0
+    samples: Samples, chunk_seconds: float | None = 300.0, seed: int = 0, name: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """:func:`extract` for samples that are one finite channel at 16 kHz, such as a memory map.
 
@@ -270,12 +272,19 @@ def extract_prepared(
         samples: Float [N], at least 0.1 s.
         chunk_seconds: As in :func:`extract`.
         seed: As in :func:`extract`.
+        name: Of the recording, for warnings.
 
     Returns:
         Features float64 [T, 74] and times float64 [T] in seconds.
     """
-    features, times, _ = _extract(samples, chunk_seconds, seed, keep_signals=False)
+    features, times, stages = _extract(samples, chunk_seconds, seed, keep_signals=False)
+    _warn(stages.status, name)
     return features, times
+
+
+def _warn(remarks: tuple[str, ...], name: str = "") -> None:
+    for remark in remarks:
+        logger.warning("%s%s", prefix(name), remark)
 
 
 # Digital silence goes through the stages as NaN and infinities, on purpose; they become zeros in
@@ -300,8 +309,6 @@ def _extract(
         features = _assemble(len(samples), facts, found)
     times = (_FIRST_ROW + HOP * np.arange(len(features))) / SAMPLE_RATE
     status = _remarks(facts, found)
-    for remark in status:
-        logger.warning("%s", remark)
     residual, flow, derivative = (found.get(name, np.empty(0)) for name in signals)
     peak = np.abs(np.nan_to_num(residual)).max(initial=0.0)
     stages = Stages(

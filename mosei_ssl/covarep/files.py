@@ -1,5 +1,7 @@
 """Audio files: reading, resampling, and long recordings without holding them in memory."""
 
+import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +13,26 @@ import numpy as np
 from mosei_ssl.covarep.audio import (
     check,
     check_length,
+    check_options,
     check_rate,
     import_soxr,
+    mix,
+    prefix,
     prepare,
-    to_mono,
+    printable,
 )
 from mosei_ssl.covarep.extraction import extract_prepared
 from mosei_ssl.covarep.signal import SAMPLE_RATE
 from mosei_ssl.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
 """File name endings taken for audio where a folder is searched."""
 
 _BLOCK_SECONDS = 30
+_SLACK_SECONDS = 0.1
+"""So much may be missing without a warning: MP3 encoders pad, and not all say by how much."""
 
 
 def _import_soundfile():
@@ -53,11 +62,23 @@ class AudioInfo:
 
 def _refuse_missing(path: Path) -> None:
     if not path.exists():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{printable(path)}: no such file")
     if path.is_dir():
-        raise UserError(f"{path} is a folder, an audio file is needed")
+        raise UserError(f"{printable(path)} is a folder, an audio file is needed")
     if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
+        raise UserError(f"{printable(path)}: the file is empty")
+
+
+def _sound_file(soundfile, path: Path):
+    try:
+        # As bytes: a name that is not UTF-8 could not be encoded again from a string.
+        return soundfile.SoundFile(os.fsencode(path))
+    except TypeError as error:
+        # A name that ends in ".raw" is believed, and then rate and channels are asked for.
+        raise UserError(
+            f"{printable(path)}: not readable as audio (raw samples tell no rate or channels); "
+            "wav, flac, mp3 and ogg are read"
+        ) from error
 
 
 @contextmanager
@@ -66,17 +87,17 @@ def _open(path: Path) -> Iterator:
     soundfile = _import_soundfile()
     _refuse_missing(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with _sound_file(soundfile, path) as file:
             yield file
     except soundfile.SoundFileError as error:
+        reason = " ".join(str(getattr(error, "error_string", error)).split())
         raise UserError(
-            f"{path}: not readable as audio ({' '.join(str(error).split())}); wav, flac, mp3 and "
-            "ogg are read"
+            f"{printable(path)}: not readable as audio ({reason}); wav, flac, mp3 and ogg are read"
         ) from error
     except UserError as error:
-        if str(path) in str(error):
+        if printable(path) in str(error):
             raise
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{printable(path)}: {error}") from error
 
 
 def audio_info(path: str | Path) -> AudioInfo:
@@ -110,7 +131,30 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
             finite; the message names the file.
     """
     with _open(Path(path)) as file:
-        return prepare(file.read(dtype="float64", always_2d=True), file.samplerate, channel)
+        declared = file.frames
+        samples = file.read(dtype="float64", always_2d=True)
+        _warn_if_cut(path, len(samples), declared, file.samplerate)
+        return prepare(samples, file.samplerate, channel, str(path))
+
+
+def _blocks(file) -> Iterator[np.ndarray]:
+    """What a file holds, [N, channels] at a time, until there is no more.
+
+    ``SoundFile.blocks`` goes by the length in the header instead, and repeats its last block
+    where a file was cut off.
+    """
+    while len(block := file.read(_BLOCK_SECONDS * file.samplerate, "float64", always_2d=True)):
+        yield block
+
+
+def _warn_if_cut(path: str | Path, frames: int, declared: int, rate: int) -> None:
+    if declared - frames > _SLACK_SECONDS * rate:
+        logger.warning(
+            "%sthe file ends after %.2f s, but should hold %.2f s: is it complete?",
+            prefix(str(path)),
+            frames / rate,
+            declared / rate,
+        )
 
 
 @contextmanager
@@ -135,22 +179,23 @@ def long_recording(path: str | Path, channel: int | None = None) -> Iterator[np.
     """
     with tempfile.NamedTemporaryFile(prefix="covarep-", suffix=".f32") as store:
         with _open(Path(path)) as file:
-            rate = file.samplerate
-            check_rate(rate)
+            rate, declared = file.samplerate, file.frames
+            check_rate(rate, str(path))
             resampler = None
             if rate != SAMPLE_RATE:
                 resampler = import_soxr().ResampleStream(
                     rate, SAMPLE_RATE, 1, dtype="float64", quality="VHQ"
                 )
             seen = 0
-            for block in file.blocks(_BLOCK_SECONDS * rate, dtype="float64", always_2d=True):
-                samples = to_mono(block, channel)
+            for block in _blocks(file):
+                samples = mix(block, channel)
                 check(samples)
                 seen += len(samples)
                 if resampler is not None:
                     samples = resampler.resample_chunk(samples)
                 samples.astype(np.float32).tofile(store)
             check_length(seen, rate)
+            _warn_if_cut(path, seen, declared, rate)
             if resampler is not None:
                 rest = resampler.resample_chunk(np.zeros(0), last=True)
                 rest.astype(np.float32).tofile(store)
@@ -163,7 +208,7 @@ def extract_file(
     *,
     channel: int | None = None,
     dither: float = 0.0,
-    chunk_seconds: float = 300.0,
+    chunk_seconds: float | None = 300.0,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes the 74 features of an audio file of any length in bounded memory.
@@ -172,29 +217,31 @@ def extract_file(
         path: wav, flac, mp3, ogg.
         channel: Channel to use; None averages all.
         dither: As in :func:`~mosei_ssl.covarep.extract`.
-        chunk_seconds: Length from which a recording is worked through in chunks.
+        chunk_seconds: Length from which a recording is worked through in chunks; None keeps any
+            recording whole.
         seed: As in :func:`~mosei_ssl.covarep.extract`.
 
     Returns:
         Features float64 [T, 74] and times float64 [T] in seconds.
 
     Raises:
-        UserError: The message names the file.
+        UserError: The file cannot be used (the message names it), or an option is out of range.
 
     Example:
         ```python
         features, times = extract_file("speech.wav")
         ```
     """
-    if audio_info(path).seconds > chunk_seconds:
+    check_options(dither, chunk_seconds, seed)
+    name = str(path)
+    if chunk_seconds is not None and audio_info(path).seconds > chunk_seconds:
         with long_recording(path, channel) as samples:
-            return extract_prepared(
-                _Dithered(samples, dither, seed) if dither > 0 else samples, chunk_seconds, seed
-            )
+            noisy = _Dithered(samples, dither, seed) if dither > 0 else samples
+            return extract_prepared(noisy, chunk_seconds, seed, name)
     samples = read_audio(path, channel)
     if dither > 0:
         samples = samples + dither * np.random.default_rng(seed).standard_normal(len(samples))
-    return extract_prepared(samples, chunk_seconds, seed)
+    return extract_prepared(samples, chunk_seconds, seed, name)
 
 
 class _Dithered:

@@ -1,6 +1,7 @@
 """From a folder of recordings and a spreadsheet to a corpus."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from voices import RATE, pulse_train
 
 from mosei_ssl.covarep import extract_corpus, extract_file, parts
 from mosei_ssl.covarep.corpus import find_audio, video_ids
-from mosei_ssl.covarep.own_labels import read_labels, speaker_disjoint_folds
+from mosei_ssl.covarep.own_labels import read_labels, speaker_disjoint_folds, speaker_groups
+from mosei_ssl.covarep.parts import Options, PartStore, extract_part
 from mosei_ssl.errors import UserError
 
 soundfile = pytest.importorskip("soundfile")
@@ -21,6 +23,19 @@ def recordings(tmp_path_factory):
     for k in range(6):
         soundfile.write(folder / f"clip{k}.wav", pulse_train(110 + 20 * k, 0.9, seed=k), RATE)
     return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Features that cost nothing: 50 rows of zeros for every file that is not text."""
+
+    def zeros(path, **options):
+        if path.read_bytes().startswith(b"not audio"):
+            raise UserError(f"{path}: not readable as audio")
+        return np.zeros((50, 74)), np.arange(50) / 100
+
+    monkeypatch.setattr(parts, "extract_file", zeros)
+    return zeros
 
 
 @pytest.fixture
@@ -130,6 +145,78 @@ def test_an_unforeseen_failure_is_reported(tmp_path, recordings, monkeypatch):
     assert "IndexError" in report.failed[str(recordings / "clip3.wav")]
 
 
+def test_whatever_a_recording_does_is_reported(tmp_path, recordings, monkeypatch):
+    def trip(path, **options):
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr(parts, "extract_file", trip)
+    outcome = extract_part(recordings / "clip0.wav", PartStore(tmp_path / "parts", Options()))
+    assert "KeyError" in outcome.error
+
+
+def test_nothing_left_to_do_needs_no_processes(tmp_path, recordings, quick):
+    good = [recordings / "clip0.wav", recordings / "clip1.wav"]
+    extract_corpus([*good, tmp_path / "gone.wav"], tmp_path / "out.csd")
+    report = extract_corpus(good, tmp_path / "out.csd", workers=2)
+    assert report.reused == 2
+    assert report.rows == {"clip0": 50, "clip1": 50}
+
+
+def test_a_recording_changed_while_it_was_read_is_not_kept(
+    tmp_path, recordings, monkeypatch, quick
+):
+    recording = tmp_path / "clip.wav"
+    recording.write_bytes(b"first")
+
+    def change(path, **options):
+        path.write_bytes(b"another")
+        return quick(path, **options)
+
+    monkeypatch.setattr(parts, "extract_file", change)
+    store = PartStore(tmp_path / "parts", Options())
+    assert "changed while it was worked on" in extract_part(recording, store).error
+    assert store.load(recording) is None
+    monkeypatch.setattr(parts, "extract_file", quick)
+    assert extract_part(recording, store).error is None
+    assert len(store.load(recording)) == 50
+
+
+def test_two_processes_may_finish_one_recording(tmp_path, recordings, monkeypatch):
+    store = PartStore(tmp_path / "parts", Options())
+    recording = recordings / "clip0.wav"
+    numbers, savez = iter((1, 2)), np.savez
+    monkeypatch.setattr(parts.os, "getpid", lambda: next(numbers))
+
+    def meanwhile(file, **arrays):
+        if file.name.endswith(".1.partial"):
+            store.save(recording, np.ones((2, 74)), arrays["fingerprint"])
+        savez(file, **arrays)
+
+    monkeypatch.setattr(parts.np, "savez", meanwhile)
+    store.save(recording, np.ones((1, 74)), store.fingerprint(recording))
+    assert len(store.load(recording)) == 1
+
+
+def test_names_that_are_not_utf8_are_spelled_out(tmp_path, caplog):
+    caplog.set_level("INFO")
+    from tfds_mosei.csd import ComputationalSequence
+
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    plain = folder / "plain.wav"
+    soundfile.write(plain, pulse_train(120, 0.3), RATE)
+    plain.rename(folder / os.fsdecode(b"caf\xe9.wav"))
+    (folder / os.fsdecode(b"bad\xe8.wav")).write_text("not audio")
+    report = extract_corpus([folder], tmp_path / "out.csd")
+    assert report.rows == {"caf\\xe9": 30}
+    (message,) = report.failed.values()
+    assert message.startswith(f"{folder}/bad\\xe8.wav: not readable as audio (Format not")
+    # A terminal would refuse what cannot be encoded.
+    assert caplog.text.encode().count(b"\\x") == 2
+    with ComputationalSequence(tmp_path / "out.csd") as sequence:
+        assert list(sequence.video_ids) == ["caf\\xe9"]
+
+
 @pytest.mark.slow
 def test_processes_give_the_same_corpus(tmp_path, recordings):
     from tfds_mosei.csd import ComputationalSequence
@@ -151,6 +238,64 @@ def test_existing_output_is_not_lost(tmp_path, recordings):
         extract_corpus([recordings], tmp_path / "out.csd")
     assert (tmp_path / "out.csd").read_text() == "precious"
     assert extract_corpus([recordings / "clip0.wav"], tmp_path / "out.csd", overwrite=True).rows
+
+
+@pytest.fixture
+def incomplete(tmp_path, recordings, quick, labels):
+    """A call, and what it made of a recording that could not be used; another would complete it."""
+    bad = tmp_path / "clip0.wav"
+    bad.write_text("not audio")
+    audio = [bad, *(recordings / f"clip{k}.wav" for k in range(1, 6))]
+    out = tmp_path / "corpus" / "speech.csd"
+
+    def call(**options):
+        return extract_corpus(audio, out, labels, **options)
+
+    assert list(call().failed) == [str(bad)]
+    bad.write_bytes(b"RIFF")
+    return call
+
+
+def test_incomplete_output_is_completed(incomplete):
+    report = incomplete()
+    assert report.failed == {}
+    assert report.reused == 5
+    assert len(report.rows) == 6
+    ids = json.loads(report.folds.read_text())
+    assert sum(map(len, ids.values())) == 6
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_incomplete_output_is_completed_from_the_start(incomplete, resume):
+    assert len(incomplete(resume=resume).rows) == 6
+
+
+@pytest.mark.parametrize("name", ["folds.json", "speech.csd", "speech_labels.csd"])
+def test_output_changed_since_is_not_lost(tmp_path, incomplete, name):
+    path = tmp_path / "corpus" / name
+    path.write_text("by hand")
+    with pytest.raises(UserError, match=f"{name} exists already and is not as it was left"):
+        incomplete()
+    assert path.read_text() == "by hand"
+    assert len(incomplete(overwrite=True).rows) == 6
+    assert path.read_bytes() != b"by hand"
+
+
+def test_folds_written_during_the_extraction_are_not_lost(
+    tmp_path, recordings, quick, labels, monkeypatch
+):
+    folds = tmp_path / "folds.json"
+
+    def write_folds(path, **options):
+        folds.write_text("by hand")
+        return quick(path, **options)
+
+    monkeypatch.setattr(parts, "extract_file", write_folds)
+    with pytest.raises(UserError, match=r"folds\.json exists already"):
+        extract_corpus([recordings], tmp_path / "out.csd", labels)
+    assert folds.read_text() == "by hand"
+    folds.unlink()
+    assert extract_corpus([recordings], tmp_path / "out.csd", labels).reused == 6
 
 
 def test_nothing_usable_is_an_error(tmp_path):
@@ -178,6 +323,16 @@ def test_folders_are_searched(tmp_path):
     assert [path.name for path in find_audio([tmp_path, tmp_path / "b.WAV"])] == ["b.WAV", "a.mp3"]
 
 
+def test_links_do_not_make_two_recordings_of_one(tmp_path, caplog):
+    (tmp_path / "a.wav").write_text("")
+    (tmp_path / "b.wav").symlink_to("a.wav")
+    (tmp_path / "circle.wav").symlink_to("circle.wav")
+    found = find_audio([tmp_path])
+    assert [path.name for path in found] == ["a.wav", "circle.wav"]
+    assert video_ids(found) == {found[0]: "a", found[1]: "circle"}
+    assert "b.wav is the same file as" in caplog.text
+
+
 def write(tmp_path, text):
     path = tmp_path / "labels.csv"
     path.write_text(text, encoding="utf-8")
@@ -198,6 +353,15 @@ def write(tmp_path, text):
         ("file,happy\na.wav,4\n", "outside 0 to 3"),
         ("file,start,end,happy\na.wav,2,1,1\n", "end 1 is not after start 2"),
         ("file,happy\na.wav,nan\n", "outside"),
+        ("file,happy\na.wav,1,5\n", "line 2: 3 cells, but 2 columns"),
+        ("file,start,happy,speaker\na.wav,0,1,5,\n", "line 2: 5 cells, but 4 columns"),
+        ("file,happy,speaker,,\na.wav,1,5,anna,\n", "line 2: 5 cells, but 3 columns"),
+        ('file,happy,speaker\na.wav,1,x\nb.wav,1,"y\nc.wav,1,z\n', "line 3: .* quote"),
+        ('file,happy,speaker\na.wav,1,"x\nb.wav,1,"y"\n', "line 2: .* quote"),
+        ('file,happy,speaker\na.wav,1,"x\nb.wav,1,"\n', "line 2: speaker .* quote"),
+        ("file,happy\n\na.wav,1\n\nb.wav,9\n", "line 5: happy"),
+        ("file,happy\na.wav,1\nb.wav,1\na.wav,2\n", "line 4: other labels than in line 2"),
+        ("file,happy\na.2,1\n", "'a.2' is not one of"),
     ],
 )
 def test_label_mistakes_are_pointed_at(tmp_path, text, message):
@@ -212,6 +376,36 @@ def test_labels_may_use_semicolons_and_names_without_ending(tmp_path):
     assert table.segments[paths[0]][0].values == (0, 1.5, 0, 0, 0, 0, 0)
     assert table.segments[paths[1]][0].end == float("inf")
     assert table.speakers[paths[1]] == {"y"}
+
+
+def test_repeated_rows_count_once_with_a_warning(tmp_path, caplog):
+    a, b = tmp_path / "a.wav", tmp_path / "b.wav"
+    text = "file,start,happy,speaker\na,0,1,x\nb,0,1,x\na.wav,0.0,1.0,y\na,1,1,x\n"
+    table = read_labels(write(tmp_path, text), [a, b])
+    assert [segment.line for segment in table.segments[a]] == [2, 5]
+    assert table.speakers == {a: {"x", "y"}, b: {"x"}}
+    assert "1 row(s) repeat an earlier one and count once (line 4)" in caplog.text
+
+
+def test_empty_columns_at_the_end_are_no_mistake(tmp_path):
+    a, b = tmp_path / "a.wav", tmp_path / "b.wav"
+    text = "file,happy,,,\na.wav,1,,,\n,,,,\nb.wav,2\n"
+    table = read_labels(write(tmp_path, text), [a, b])
+    assert [table.segments[path][0].values[1] for path in (a, b)] == [1, 2]
+
+
+def test_only_endings_of_audio_are_cut_from_names(tmp_path):
+    paths = [tmp_path / name for name in ("talk.wav", "talk.3.wav")]
+    for ending in (".mp3", ".mp4"):
+        table = read_labels(write(tmp_path, f"file,happy\ntalk{ending},1\ntalk.3,2\n"), paths)
+        assert [table.segments[path][0].line for path in paths] == [2, 3]
+    with pytest.raises(UserError, match=r"line 2: 'talk\.2' is not one of the 2"):
+        read_labels(write(tmp_path, "file,happy\ntalk.2,1\n"), paths)
+
+
+def test_a_speaker_may_be_written_in_several_ways(tmp_path):
+    table, paths = make_table(tmp_path, ["Zoë", "zoe\u0308", "ZOË", "zoe"])
+    assert speaker_groups(table, paths) == [paths[:3], paths[3:]]
 
 
 def test_speakers_stay_on_one_side(tmp_path):
@@ -259,6 +453,35 @@ def test_a_single_speaker_is_divided_with_a_warning(tmp_path, caplog):
     folds = speaker_disjoint_folds(table, paths)
     assert [len(folds[name]) for name in ("train", "validation", "test")] == [3, 1, 1]
     assert "single speaker" in caplog.text
+
+
+def link(tmp_path, pairs):
+    """A table of recordings with two speakers each."""
+    paths = [tmp_path / f"{k}.wav" for k in range(len(pairs))]
+    rows = [
+        f"{k}.wav,{at},1,{name}" for k, pair in enumerate(pairs) for at, name in enumerate(pair)
+    ]
+    text = "file,start,sad,speaker\n" + "\n".join(rows)
+    return read_labels(write(tmp_path, text), paths), paths
+
+
+def test_speakers_linked_by_recordings_are_not_called_one(tmp_path, caplog):
+    folds = speaker_disjoint_folds(*link(tmp_path, ["ab", "bc", "cd", "da"]))
+    assert all(folds.values())
+    assert "4 speakers, but recordings they share link all of them: the same" in caplog.text
+    assert "single" not in caplog.text
+
+
+def test_two_groups_of_speakers_are_not_called_two_speakers(tmp_path, caplog):
+    folds = speaker_disjoint_folds(*link(tmp_path, ["ab", "ab", "cd", "dc"]))
+    assert sorted(map(len, folds.values())) == [1, 1, 2]
+    assert "4 speakers, but recordings they share link them into two groups: one" in caplog.text
+
+
+def test_a_blank_speaker_beside_a_name_is_no_other_speaker(tmp_path, caplog):
+    folds = speaker_disjoint_folds(*link(tmp_path, [("a", ""), ("a", ""), ("a", "")]))
+    assert all(folds.values())
+    assert "a single speaker" in caplog.text
 
 
 def test_two_recordings_are_too_few(tmp_path):

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from voices import RATE, pulse_train
 
-from mosei_ssl.covarep import APPROXIMATE_COLUMNS, FEATURE_NAMES, extract, recording
+from mosei_ssl.covarep import (
+    APPROXIMATE_COLUMNS,
+    FEATURE_NAMES,
+    extract,
+    extract_corpus,
+    extract_file,
+    recording,
+)
+from mosei_ssl.covarep.audio import as_float
 from mosei_ssl.covarep.columns import COLUMN, HMPDD, HMPDM
 from mosei_ssl.errors import UserError
 
@@ -156,6 +164,8 @@ def test_pcm_integers_are_scaled(voice):
         (np.zeros((4, 4, 4)), RATE, "shape"),
         (np.full(RATE, 3000.0), RATE, "32768"),
         (np.zeros(RATE, dtype=complex), RATE, "complex"),
+        (np.zeros(RATE, dtype=np.int64), RATE, "int64 is not supported: .* 8, 16 or 32 bits"),
+        (np.zeros((RATE, 65)), RATE, "65 channels"),
         (np.zeros(RATE), 0, "sampling rate"),
         (np.zeros(RATE), 10_000_000, "sampling rate"),
     ],
@@ -163,6 +173,37 @@ def test_pcm_integers_are_scaled(voice):
 def test_unusable_samples_are_refused(audio, rate, message):
     with pytest.raises(UserError, match=message):
         extract(audio, rate)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dither": -1e-5}, "dither -1e-05"),
+        ({"dither": np.nan}, "dither nan"),
+        ({"dither": np.inf}, "dither inf"),
+        ({"chunk_seconds": np.inf}, "chunk_seconds inf .* None"),
+        ({"chunk_seconds": np.nan}, "chunk_seconds nan"),
+        ({"chunk_seconds": 0}, "chunk_seconds 0"),
+        ({"chunk_seconds": -3}, "chunk_seconds -3"),
+        ({"seed": -1}, "seed -1 is negative"),
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path, options, message):
+    # Before anything is read: neither the file nor the recordings need be there.
+    for call in (
+        lambda: extract(np.zeros(RATE), RATE, **options),
+        lambda: extract_file(tmp_path / "a.wav", **options),
+        lambda: extract_corpus([tmp_path / "a.wav"], tmp_path / "out.csd", **options),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_integers_of_every_width_are_scaled(bits):
+    kind = np.dtype(f"int{bits}")
+    pcm = np.array([-(2 ** (bits - 1)), 0, 2 ** (bits - 2)], kind)
+    np.testing.assert_array_equal(as_float(pcm), [-1, 0, 0.5])
 
 
 def test_missing_channel_is_refused(voice):

@@ -1,10 +1,12 @@
 """Audio files: every format and every way of being broken."""
 
+import os
+
 import numpy as np
 import pytest
 from voices import RATE
 
-from mosei_ssl.covarep import extract, extract_file, read_audio
+from mosei_ssl.covarep import extract, extract_file, files, read_audio
 from mosei_ssl.covarep.files import audio_info, long_recording
 from mosei_ssl.errors import UserError
 
@@ -50,6 +52,60 @@ def test_long_files_are_decoded_piece_by_piece(tmp_path, voice, rate):
         np.testing.assert_allclose(samples[: len(whole)], whole[: len(samples)], atol=1e-5)
 
 
+def test_a_recording_cut_off_is_not_made_longer(tmp_path, voice, caplog):
+    path = tmp_path / "talk.mp3"
+    soundfile.write(path, np.tile(voice, 60), RATE)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with long_recording(path) as samples:
+        # MP3 has a constant bit rate here, so half the bytes are half of the 90 seconds.
+        assert len(samples) / RATE == pytest.approx(45, abs=1)
+    assert f"{path}: the file ends after" in caplog.text
+    assert "should hold 90." in caplog.text
+
+
+def test_a_complete_mp3_is_no_reason_to_warn(tmp_path, voice, caplog):
+    path = tmp_path / "talk.mp3"
+    soundfile.write(path, voice, RATE)
+    with long_recording(path) as samples:
+        assert len(samples) / RATE == pytest.approx(1.5, abs=0.1)
+    read_audio(path)
+    assert not caplog.records
+
+
+def test_a_last_block_may_be_shorter_than_it_is_wide(tmp_path, voice, monkeypatch):
+    monkeypatch.setattr(files, "_BLOCK_SECONDS", 1)
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.tile(voice[: RATE + 1, None], (1, 3)), RATE, subtype="FLOAT")
+    with long_recording(path) as samples:
+        np.testing.assert_allclose(samples, voice[: RATE + 1], atol=1e-6)
+
+
+def test_names_need_not_be_utf8(tmp_path, voice):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    with soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, subtype="FLOAT") as file:
+        file.write(voice)
+    np.testing.assert_allclose(read_audio(path), voice, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_seconds", [None, 60])
+def test_files_may_be_kept_whole(tmp_path, voice, chunk_seconds):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, voice, RATE, subtype="FLOAT")
+    features, _ = extract_file(path, chunk_seconds=chunk_seconds)
+    np.testing.assert_array_equal(features, extract(read_audio(path), RATE)[0])
+
+
+def test_warnings_name_the_recording(tmp_path, voice, caplog):
+    path = tmp_path / "phone.wav"
+    soundfile.write(path, np.zeros(2000), 8000)
+    extract_file(path)
+    assert len(caplog.messages) > 1
+    assert all(message.startswith(f"{path}: ") for message in caplog.messages)
+    assert any("8000 Hz" in message for message in caplog.messages)
+    assert any("silence" in message for message in caplog.messages)
+
+
 def test_long_file_in_chunks_equals_whole(tmp_path, voice):
     path = tmp_path / "talk.wav"
     soundfile.write(path, np.tile(voice, 9), RATE)
@@ -89,6 +145,14 @@ def test_broken_files_are_named(tmp_path, voice, kind):
         extract_file(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_raw_samples_are_not_taken_for_audio(tmp_path):
+    path = tmp_path / "speech.raw"
+    path.write_bytes(bytes(4000))
+    with pytest.raises(UserError, match="not readable as audio") as caught:
+        read_audio(path)
+    assert str(path) in str(caught.value)
 
 
 def test_dither_reaches_long_files_too(tmp_path, voice):
