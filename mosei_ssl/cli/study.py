@@ -24,7 +24,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="processes on this machine, or a Ray cluster (extra `ray`)",
     )
     parser.add_argument(
-        "--ray-address", type=str | None, default=None, help="address of the Ray cluster"
+        "--ray-address",
+        type=str | None,
+        default=None,
+        help="address of the Ray cluster; without it one is started here",
     )
     parser.add_argument(
         "--seed", type=int | None, default=None, help="run this one seed instead of the study's own"

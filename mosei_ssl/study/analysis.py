@@ -59,6 +59,30 @@ class _Draws:
         return _Draws(*parts)
 
 
+@dataclass
+class _Scores:
+    """Scores of one arm, or differences between two, at several budgets."""
+
+    draws: dict[str, _Draws]
+    estimates: dict[str, dict[str, Estimate]]
+
+    def value(self, names: Sequence[str], metric: str) -> np.ndarray:
+        """[1, K] overall estimates at those budgets."""
+        return np.array([[self.draws[b].value[metric][-1] for b in names]])
+
+    def samples(self, names: Sequence[str], metric: str) -> np.ndarray:
+        """[R, K] bootstrap samples of them, spread as wide as their error.
+
+        Samples over videos and seeds at once spread too far (see `interval`).
+        """
+        value = self.value(names, metric)
+        samples = np.stack([self.draws[b].both[metric][:, -1] for b in names], axis=1)
+        error = np.array([self.estimates[b][metric].error[-1] for b in names])
+        spread = samples.std(axis=0, ddof=1)
+        ratio = np.divide(error, spread, out=np.ones_like(error), where=spread > 0)
+        return value + (samples - value) * ratio
+
+
 def analyse(
     cells: Mapping[str, Mapping[str, CellSums]],
     budgets: Mapping[str, float],
@@ -108,57 +132,61 @@ def analyse(
         name: draw_resamples(videos, seeds, count, rng, resample_videos=v, resample_seeds=s)
         for name, (count, v, s) in draw.items()
     }
-    draws: dict[str, dict[str, _Draws]] = {}
+    found: dict[str, _Scores] = {}
     for arm, by_budget in cells.items():
+        draws: dict[str, _Draws] = {}
         for budget, group in by_budget.items():
             # Sums over pairs of videos are large: hold those of one budget at a time.
             loaded = {key: group[key] for key in group}
-            found = {name: resampled_scores(loaded, drawn) for name, drawn in resamples.items()}
-            value = {metric: values[0] for metric, values in found["value"].items()}
-            made = _Draws(value, found["both"], found["videos"], found["seeds"])
-            draws.setdefault(arm, {})[budget] = made
+            drawn = {name: resampled_scores(loaded, each) for name, each in resamples.items()}
+            value = {metric: values[0] for metric, values in drawn["value"].items()}
+            draws[budget] = _Draws(value, drawn["both"], drawn["videos"], drawn["seeds"])
+        found[arm] = _with_estimates(draws, shape, options.level)
     result: dict[str, Any] = {
         "design": {**shape, "samples": options.samples, "level": options.level},
         "baseline": options.baseline,
         "primary": options.primary,
         "budgets": dict(budgets),
         "scores": {
-            arm: {
-                budget: _table(_estimates(made, shape, options.level))
-                for budget, made in by_budget.items()
-            }
-            for arm, by_budget in draws.items()
+            arm: {budget: _table(estimates) for budget, estimates in scores.estimates.items()}
+            for arm, scores in found.items()
+            if scores.draws
         },
         "differences": {},
         "curves": {},
         "convergence": {},
         "label_savings": {},
     }
+    nothing, baseline = _Scores({}, {}), found[options.baseline]
     for arm in [options.baseline, *compared]:
+        scores = found.get(arm, nothing)
         result["curves"][arm] = {
-            metric: _curve(draws.get(arm, {}), budgets, metric, options.level) for metric in METRICS
+            metric: _curve(scores, budgets, metric, options.level) for metric in METRICS
         }
     for arm in compared:
-        shared = [b for b in budgets if b in draws.get(arm, {}) and b in draws[options.baseline]]
+        scores = found.get(arm, nothing)
+        shared = {b: budgets[b] for b in budgets if b in scores.draws and b in baseline.draws}
         if not shared:
             continue
-        pairs = {b: draws[arm][b].minus(draws[options.baseline][b]) for b in shared}
-        estimates = {b: _estimates(pair, shape, options.level) for b, pair in pairs.items()}
+        minus = {b: scores.draws[b].minus(baseline.draws[b]) for b in shared}
+        pairs = _with_estimates(minus, shape, options.level)
         result["differences"][arm] = {
-            b: _with_holm(_table(found), options.primary) for b, found in estimates.items()
+            b: _with_holm(_table(estimates), options.primary)
+            for b, estimates in pairs.estimates.items()
         }
         result["convergence"][arm] = {
-            metric: _convergence(pairs, estimates, shared, budgets, metric, options.level)
-            for metric in METRICS
+            metric: _convergence(pairs, shared, metric, options.level) for metric in METRICS
         }
         if len(shared) >= 2:
             result["label_savings"][arm] = {
-                metric: _savings(
-                    draws[arm], draws[options.baseline], shared, budgets, metric, options.level
-                )
+                metric: _savings(pairs, baseline, shared, metric, options.level)
                 for metric in METRICS
             }
     return result
+
+
+def _with_estimates(draws: dict[str, _Draws], shape: Mapping[str, int], level: float) -> _Scores:
+    return _Scores(draws, {b: _estimates(made, shape, level) for b, made in draws.items()})
 
 
 def _estimates(made: _Draws, shape: Mapping[str, int], level: float) -> dict[str, Estimate]:
@@ -212,43 +240,34 @@ def _adjust(p_values: Sequence[float | None]) -> list[float | None]:
     return [_number(p) for p in holm([np.nan if p is None else p for p in p_values])]
 
 
-def _overall(draws: Mapping[str, _Draws], names: Sequence[str], metric: str, what: str) -> Any:
-    """[R, K] overall scores over budgets; the estimate is one row."""
-    columns = [np.atleast_2d(getattr(draws[b], what)[metric])[:, -1] for b in names]
-    return np.stack(columns, axis=1)
-
-
-def _fit(
-    draws: Mapping[str, _Draws],
-    names: Sequence[str],
-    budgets: Mapping[str, float],
-    metric: str,
-    what: str,
-) -> Curves | None:
-    if len(names) < 2:
+def _fit(values: np.ndarray, budgets: Mapping[str, float], metric: str) -> Curves | None:
+    if len(budgets) < 2 or not np.isfinite(values).all():
         return None
-    labels = np.array([budgets[b] for b in names], dtype=np.float64)
-    values = _overall(draws, names, metric, what)
-    if not np.isfinite(values).all():
-        return None
+    labels = np.array(list(budgets.values()), dtype=np.float64)
     return fit_curves(labels, values, lower_is_better=metric in LOWER_IS_BETTER)
 
 
+def _vary(fits: Curves) -> bool:
+    """Whether samples differ; those of one video and one seed know nothing of how sure a fit is."""
+    return bool(np.ptp(fits.limit) > 0 or np.ptp(fits.residual) > 0)
+
+
 def _curve(
-    draws: Mapping[str, _Draws], budgets: Mapping[str, float], metric: str, level: float
+    scores: _Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
     """Parameters of a fitted curve, each with the quantiles of the bootstrap samples' fits."""
-    names = [budget for budget in budgets if budget in draws]
-    fitted = _fit(draws, names, budgets, metric, "value")
+    budgets = {name: count for name, count in budgets.items() if name in scores.draws}
+    if not budgets:
+        return None
+    fitted = _fit(scores.value(list(budgets), metric), budgets, metric)
     if fitted is None:
         return None
-    again = _fit(draws, names, budgets, metric, "both")
+    again = _fit(scores.samples(list(budgets), metric), budgets, metric)
     found: dict[str, Any] = {"residual": _number(fitted.residual[0])}
     for key in ("limit", "gain", "exponent"):
         value = float(getattr(fitted, key)[0])
         ends: tuple[float | None, float | None] = (None, None)
-        # Samples that are all alike (one video, one seed) know nothing of how sure the fit is.
-        if again is not None and (np.ptp(again.limit) > 0 or np.ptp(again.residual) > 0):
+        if again is not None and _vary(again):
             low, high = np.quantile(getattr(again, key), _tails(level))
             ends = (_number(min(low, value)), _number(max(high, value)))
         found[key] = {"value": _number(value), "low": ends[0], "high": ends[1]}
@@ -256,26 +275,16 @@ def _curve(
 
 
 def _convergence(
-    pairs: Mapping[str, _Draws],
-    estimates: Mapping[str, Mapping[str, Estimate]],
-    names: Sequence[str],
-    budgets: Mapping[str, float],
-    metric: str,
-    level: float,
+    pairs: _Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
     """Budget from which on the difference is no longer told from zero, with its interval."""
-    half = np.array(
-        [(estimates[b][metric].high[-1] - estimates[b][metric].low[-1]) / 2 for b in names]
-    )
-    value, samples = (_overall(pairs, names, metric, what) for what in ("value", "both"))
+    names = list(budgets)
+    estimates = [pairs.estimates[b][metric] for b in names]
+    half = np.array([(found.high[-1] - found.low[-1]) / 2 for found in estimates])
+    value, samples = pairs.value(names, metric), pairs.samples(names, metric)
     if not (np.isfinite(half).all() and np.isfinite(value).all() and np.isfinite(samples).all()):
         return None
-    # Samples over videos and seeds at once spread too far (see `interval`): give them the error.
-    error = np.array([estimates[b][metric].error[-1] for b in names])
-    spread = samples.std(axis=0, ddof=1)
-    ratio = np.divide(error, spread, out=np.ones_like(error), where=spread > 0)
-    samples = value + (samples - value) * ratio
-    # None stands for "beyond the largest budget of the study".
+    # None stands for "beyond the largest budget that both have".
     steps: list[str | None] = [*names, None]
     found, low, high = converged_interval(value[0], samples, half, level)
     return {
@@ -288,43 +297,52 @@ def _convergence(
 
 
 def _savings(
-    arm: Mapping[str, _Draws],
-    baseline: Mapping[str, _Draws],
-    names: Sequence[str],
-    budgets: Mapping[str, float],
-    metric: str,
-    level: float,
+    pairs: _Scores, baseline: _Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
-    """Labels that the baseline needs to match the arm at each budget."""
-    labels = np.array([budgets[b] for b in names], dtype=np.float64)
-    smallest, largest = float(labels[0]), float(labels[-1])
-    needed = {}
-    for what in ("value", "both"):
-        fitted = _fit(baseline, names, budgets, metric, what)
-        difference = _overall(arm, names, metric, what) - _overall(baseline, names, metric, what)
-        if fitted is None or not np.isfinite(difference).all():
-            return None
-        if what == "value" and fitted.gain[0] == 0:
-            # A baseline that does not improve with labels matches with any number or with none.
-            empty = {"baseline_labels": None, "low": None, "high": None}
-            return {budget: {**empty, "beyond": False, "high_beyond": False} for budget in names}
-        # What lies beyond the study is all alike; quantiles cannot do with infinity.
-        needed[what] = np.minimum(equal_labels(difference, fitted, labels), 2 * largest)
-    value = needed["value"][0]
-    low, high = np.quantile(needed["both"], _tails(level), axis=0)
-    ends = {
-        "baseline_labels": value,
-        "low": np.minimum(low, value),
-        "high": np.maximum(high, value),
-    }
-    # As many labels as the largest budget has is no saving, whatever the rounding.
-    beyond = {key: found > largest * (1 + 1e-9) for key, found in ends.items()}
-    shown = {key: np.clip(found, smallest, largest).round(1) for key, found in ends.items()}
-    return {
-        budget: {
-            **{key: float(found[k]) for key, found in shown.items()},
-            "beyond": bool(beyond["baseline_labels"][k]),
-            "high_beyond": bool(beyond["high"][k]),
+    """Labels that the baseline needs to match the arm at each budget, cut to the budgets' range.
+
+    "below" and "beyond" say of the estimate, with "low_" and "high_" of its interval's ends,
+    whether they lie outside that range.
+    """
+    names, labels = list(budgets), np.array(list(budgets.values()), dtype=np.float64)
+    difference, differences = pairs.value(names, metric), pairs.samples(names, metric)
+    fitted = _fit(baseline.value(names, metric), budgets, metric)
+    if fitted is None or not np.isfinite(difference).all():
+        return None
+    if fitted.gain[0] == 0:
+        # A baseline that does not improve with labels matches with any number or with none.
+        return {name: _within(labels, None, None, None) for name in names}
+    again = _fit(baseline.samples(names, metric), budgets, metric)
+    if again is None or not np.isfinite(differences).all():
+        return None
+    # What lies beyond the study is all alike; quantiles cannot do with infinity.
+    most = 2 * labels[-1]
+    value = np.minimum(equal_labels(difference, fitted, labels), most)[0]
+    if not (_vary(again) or np.ptp(differences, axis=0).any()):
+        return {
+            name: _within(labels, end, None, None) for name, end in zip(names, value, strict=True)
         }
-        for k, budget in enumerate(names)
-    }
+    samples = np.minimum(equal_labels(differences, again, labels), most)
+    low, high = np.quantile(samples, _tails(level), axis=0)
+    ends = zip(value, np.minimum(low, value), np.maximum(high, value), strict=True)
+    return {name: _within(labels, *each) for name, each in zip(names, ends, strict=True)}
+
+
+def _within(
+    labels: np.ndarray, value: float | None, low: float | None, high: float | None
+) -> dict[str, Any]:
+    """An estimate and its interval, cut to the budgets, and where something was cut off."""
+    found: dict[str, Any] = {}
+    for key, flag, end in (
+        ("baseline_labels", "", value),
+        ("low", "low_", low),
+        ("high", "high_", high),
+    ):
+        shown = None if end is None else round(float(np.clip(end, labels[0], labels[-1])), 1)
+        # As many labels as a budget has are none more and none fewer, whatever the rounding.
+        found |= {
+            key: shown,
+            f"{flag}below": end is not None and bool(end < labels[0] * (1 - 1e-9)),
+            f"{flag}beyond": end is not None and bool(end > labels[-1] * (1 + 1e-9)),
+        }
+    return found

@@ -39,6 +39,21 @@ def without_places(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class ExtraDataset:
+    """A dataset that arms pretrain on beside the fold's own.
+
+    Args:
+        given: What `data.extra_datasets` calls it, which may be the beginning of its name.
+        dataset: Its whole name.
+        fingerprint: Its fingerprint.
+    """
+
+    given: str
+    dataset: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Fold:
     """One fold of the corpus: a prepared dataset.
 
@@ -53,6 +68,7 @@ class Fold:
         test_videos: Ids of test videos.
         train_frames: Frames of the train split.
         fit_videos: Ids of labelled train and validation videos.
+        extras: Datasets that arms pretrain on beside this one.
     """
 
     name: str
@@ -65,6 +81,7 @@ class Fold:
     test_videos: tuple[str, ...]
     train_frames: int
     fit_videos: tuple[str, ...] = ()
+    extras: tuple[ExtraDataset, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,6 +218,10 @@ def _data(config: StudyConfig) -> dict[str, Any]:
 
 def _pretraining(config: StudyConfig, arm: ArmConfig, fold: Fold, seed: int) -> Cell:
     options = pretrain_options(config, arm, fold.dataset, seed)
+    known = {extra.given: extra for extra in fold.extras}
+    extras = [known[name] for name in options["data"]["extra_datasets"]]
+    # The whole names, so that a dataset prepared later cannot change what is meant.
+    options["data"]["extra_datasets"] = [extra.dataset for extra in extras]
     # Arms that pretrain alike share the pretraining, so the folder is named by its options. Seed
     # and dataset differ within an arm and have folders of their own.
     content = {k: v for k, v in without_places(options).items() if k != "seed"}
@@ -209,7 +230,12 @@ def _pretraining(config: StudyConfig, arm: ArmConfig, fold: Fold, seed: int) -> 
     return Cell(
         "pretrain",
         f"cells/pretrain/{options['task']['name']}-{name}/fold-{fold.name}/seed-{seed}",
-        {"run": options, "fingerprint": fold.fingerprint, "threads": config.threads},
+        {
+            "run": options,
+            "fingerprint": fold.fingerprint,
+            "extra_fingerprints": [extra.fingerprint for extra in extras],
+            "threads": config.threads,
+        },
         fold=fold.name,
         seed=seed,
     )

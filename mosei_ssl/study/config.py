@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +28,8 @@ class ArmConfig:
     Args:
         name: Name in files and figures.
         pretrained: Whether to start from the pretraining of the same fold and seed.
-        early_stopping: Whether validation labels choose the epoch; False trains all epochs and
-            keeps the last.
+        early_stopping: Whether the epoch is chosen by `finetune.monitor`, for which validation
+            labels are needed unless it is `loss`; False trains all epochs and keeps the last.
         backbone: What differs from the study's `backbone`.
         pretrain: What differs from the study's `pretrain`, for instance another task.
         finetune: What differs from the study's `finetune`, for instance
@@ -193,6 +194,8 @@ def check(config: StudyConfig) -> None:
         raise UserError("statistics.samples must be at least 100")
     if not 0.5 <= config.statistics.level < 1:
         raise UserError("statistics.level must lie in [0.5, 1)")
+    if config.statistics.seed < 0:
+        raise UserError("statistics.seed must not be negative")
     for key, values in (("budgets", config.budgets), ("seeds", config.seeds)):
         if values is not None and (not values or len(set(values)) != len(values)):
             raise UserError(f"{key} must be a list of different values")
@@ -306,8 +309,11 @@ def _where(own: dict[str, Any], arm: str, stage: str) -> str:
     return f"{arm}.{stage}" if own and arm else stage
 
 
-def _data(config: StudyConfig, dataset: str, own: dict[str, Any], where: str) -> DataConfig:
+def _data(config: StudyConfig, dataset: str, own: Any, where: str) -> DataConfig:
     """The study's data options with a stage's own laid over them; the dataset is the fold's."""
+    own = {} if own is None else own
+    if not isinstance(own, Mapping):
+        raise UserError(f"{where}.data must be a mapping of keys to values, not {own!r}")
     shared = dataclasses.asdict(config.data)
     fixed = {"data_dir": shared.pop("data_dir"), "dataset": dataset}
     shared.pop("dataset")

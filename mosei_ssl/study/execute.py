@@ -174,7 +174,10 @@ def _features(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for split in ("train", "test"):
         segments = load_segments(config, split).labelled()
-        arrays[f"{split}_features"] = pooled_features(iter(segments), segments.statistics["mean"])
+        # Of a segment that is scored they see what the models see.
+        limit = config.eval_max_frames if split == "test" else None
+        rows = (segment[:limit] for segment in segments)
+        arrays[f"{split}_features"] = pooled_features(rows, segments.statistics["mean"])
         arrays[f"{split}_labels"] = segments.emotions
         arrays[f"{split}_videos"] = segments.video_ids
     folder.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,10 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _style(number: int) -> dict[str, Any]:
+def _style(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """How an arm looks in every figure, whichever other arms are in it."""
+    # All arms of the study have a place here, those without a finished cell too.
+    number = list(result["curves"]).index(arm)
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],
@@ -66,6 +69,22 @@ def _new(columns: int, rows: int, width: float, height: float, stamp: str) -> tu
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return _stamped(figure, stamp), axes
+
+
+def _legend(figure: Figure, axes: Any) -> None:
+    """One legend for all panels, each of which may lack what another has."""
+    found: dict[str, Any] = {}
+    for axis in axes.flat:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(
+            list(found.values()),
+            list(found),
+            loc="outside lower center",
+            ncols=min(4, len(found)),
+            frameon=False,
+        )
 
 
 def _stamped(figure: Figure, stamp: str) -> Figure:
@@ -116,15 +135,12 @@ def budget_figure(
         for axis, (metric, emotion) in zip(axes.flat, panels, strict=False):
             if references:
                 _draw_references(axis, result, budgets, metric, emotion)
-            for number, arm in enumerate(arms):
-                _draw_arm(axis, result, budgets, arm, number, metric, emotion)
+            for arm in arms:
+                _draw_arm(axis, result, budgets, arm, metric, emotion)
             title = METRIC_LABELS[metric] + ("" if emotion == "overall" else f", {emotion}")
             axis.set_title(title, fontsize=10)
             _label_axis(axis, budgets)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False
-        )
+        _legend(figure, axes)
         return svg(figure)
 
 
@@ -133,7 +149,6 @@ def _draw_arm(
     result: Mapping[str, Any],
     budgets: Mapping[str, float],
     arm: str,
-    number: int,
     metric: str,
     emotion: str,
 ) -> None:
@@ -143,7 +158,7 @@ def _draw_arm(
     if not points:
         return
     x = [x for x, _ in points]
-    style = _style(number)
+    style = _style(result, arm)
     axis.plot(x, [p["value"] for _, p in points], label=arm, zorder=3, **style)
     bands = [(x, p["low"], p["high"]) for x, p in points if p["low"] is not None]
     if bands:
@@ -205,14 +220,12 @@ def difference_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stam
                 spread = np.array(
                     [[p["value"] - p["low"], p["high"] - p["value"]] for _, p in points]
                 )
-                style = {**_style(number), "linestyle": "none"}
+                style = {**_style(result, arm), "linestyle": "none"}
                 x = [x for x, _ in points]
                 axis.errorbar(x, y, yerr=spread.T, label=arm, capsize=3, **style)
             axis.set_title(f"{METRIC_LABELS[metric]}: arm minus {baseline}", fontsize=10)
             _label_axis(axis, budgets)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        _legend(figure, axes)
         return svg(figure)
 
 
@@ -223,7 +236,7 @@ def curve_figure(
 
     Args:
         result: Outcome of `analyse`.
-        arms: Arms in the order of `budget_figure`, so that they look the same.
+        arms: Arms to draw.
         metrics: Metrics, one panel each.
         stamp: Text laid over the figure.
 
@@ -240,14 +253,14 @@ def curve_figure(
     with mpl.rc_context(_SETTINGS):
         figure, axes = _new(len(metrics), 1, 4.0 * len(metrics), 3.1, stamp)
         for axis, metric in zip(axes.flat, metrics, strict=True):
-            for number, arm in enumerate(arms):
+            for arm in arms:
                 fitted = result["curves"].get(arm, {}).get(metric)
                 if not fitted:
                     continue
                 limit, gain, exponent = (
                     fitted[key]["value"] for key in ("limit", "gain", "exponent")
                 )
-                style = _style(number)
+                style = _style(result, arm)
                 points = result["scores"][arm]
                 x = [budgets[b] for b in budgets if b in points]
                 y = [points[b][metric]["overall"]["value"] for b in budgets if b in points]
@@ -257,9 +270,7 @@ def curve_figure(
                     axis.plot(labels, curve, color=style["color"], linestyle=line, linewidth=1.2)
             axis.set_title(METRIC_LABELS[metric], fontsize=10)
             _label_axis(axis, budgets)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        _legend(figure, axes)
         return svg(figure)
 
 
@@ -283,25 +294,41 @@ def savings_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: 
         figure, axes = _new(len(metrics), 1, 4.0 * len(metrics), 3.3, stamp)
         for axis, metric in zip(axes.flat, metrics, strict=True):
             axis.plot(values, values, color="black", linewidth=0.8, label="as many labels")
-            for number, (arm, by_metric) in enumerate(result["label_savings"].items()):
+            for arm, by_metric in result["label_savings"].items():
                 found = by_metric.get(metric)
                 found = {b: p for b, p in (found or {}).items() if p["baseline_labels"] is not None}
                 if not found:
                     continue
-                style = _style(number)
+                style = _style(result, arm)
                 x = [budgets[b] for b in found]
                 axis.plot(x, [p["baseline_labels"] for p in found.values()], label=arm, **style)
-                low, high = ([p[key] for p in found.values()] for key in ("low", "high"))
-                axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+                _draw_savings_ends(axis, x, list(found.values()), style["color"])
             axis.set_title(METRIC_LABELS[metric], fontsize=10)
             _label_axis(axis, budgets)
             axis.set_yscale("log")
             axis.set_yticks(values, list(budgets))
             axis.minorticks_off()
             axis.set_ylabel(f"labels {result['baseline']} needs")
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        _legend(figure, axes)
         return svg(figure)
+
+
+def _draw_savings_ends(
+    axis: Any, x: Sequence[float], found: Sequence[Mapping[str, Any]], colour: str
+) -> None:
+    """Draw the intervals, and a sign at what lies outside the budgets and was cut to them."""
+    bands = [
+        (at, p["low"], p["high"]) for at, p in zip(x, found, strict=True) if p["low"] is not None
+    ]
+    if bands:
+        axis.fill_between(*zip(*bands, strict=True), color=colour, alpha=0.15, linewidth=0)
+    for at, point in zip(x, found, strict=True):
+        sign = "≤" if point["below"] else "≥" if point["beyond"] else ""
+        if sign:
+            place = (at, point["baseline_labels"])
+            axis.annotate(
+                sign, place, (0, 6), textcoords="offset points", ha="center", color=colour
+            )
 
 
 def emotion_panels(metric: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mosei_ssl.errors import UserError
-from mosei_ssl.study.cells import Fold
+from mosei_ssl.study.cells import ExtraDataset, Fold
 from mosei_ssl.study.config import DEFAULT_BUDGETS, StudyConfig, pretrain_options
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,25 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
                 ),
             )
         )
-    return folds
+    extras = _extras(config)
+    return [dataclasses.replace(fold, extras=extras) for fold in folds]
+
+
+def _extras(config: StudyConfig) -> tuple[ExtraDataset, ...]:
+    """Find the extra datasets of all pretrainings; that they are there is known by now."""
+    from mosei_ssl.data import find_dataset, load_prepared
+
+    given: list[str] = []
+    for arm in config.arms:
+        if arm.pretrained:
+            given += pretrain_options(config, arm, "", 0)["data"]["extra_datasets"]
+    found = []
+    for name in dict.fromkeys(given):
+        directory = find_dataset(config.data.data_dir, name)
+        metadata = load_prepared(directory, "train", config.data).metadata
+        dataset = directory.parent.name
+        found.append(ExtraDataset(name, dataset, str(metadata.get("fingerprint"))))
+    return tuple(found)
 
 
 def _made_up(config: StudyConfig, dataset: str) -> bool:

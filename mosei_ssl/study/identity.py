@@ -18,7 +18,7 @@ from mosei_ssl.metrics import json_safe, write_json
 from mosei_ssl.study.cells import FORMAT, Fold, without_places
 from mosei_ssl.study.config import ArmConfig, StudyConfig, finetune_options, pretrain_options
 from mosei_ssl.study.files import write_text
-from mosei_ssl.study.versions import package_versions
+from mosei_ssl.study.versions import decisive_packages, keras_backend, package_versions
 
 
 def describe(
@@ -32,8 +32,8 @@ def describe(
         budgets: Its budgets.
 
     Returns:
-        Plain values: versions, and options as they are after defaults; places and settings that
-        cannot change a result are left out.
+        Plain values: versions, Keras's backend, and options as they are after defaults; places and
+        settings that cannot change a result are left out.
 
     Example:
         >>> describe(StudyConfig(), [], ["all"])["budgets"]
@@ -45,8 +45,13 @@ def describe(
         options.pop(key)
     options["budgets"] = list(budgets)
     options["datasets"] = [{"name": f.dataset, "fingerprint": f.fingerprint} for f in folds]
+    # A name says little: a beginning of one is enough, and a dataset may be built again.
+    extras = {e.dataset: e.fingerprint for f in folds for e in f.extras}
+    options["extra_datasets"] = [{"name": n, "fingerprint": extras[n]} for n in sorted(extras)]
     options["arms"] = {arm.name: without_places(_arm_options(config, arm)) for arm in config.arms}
-    return json_safe({"format": FORMAT, "versions": package_versions(), **options})
+    backend = keras_backend()
+    versions = package_versions(decisive_packages(backend))
+    return json_safe({"format": FORMAT, "backend": backend, "versions": versions, **options})
 
 
 def _arm_options(config: StudyConfig, arm: ArmConfig) -> dict[str, Any]:
@@ -89,6 +94,12 @@ def check_same(out: Path, description: dict[str, Any]) -> None:
         raise UserError(
             f"{out} was made by another version of mosei_ssl (study format {found.get('format')}, "
             f"this version has {FORMAT}): give another folder"
+        )
+    backend = found.get("backend", "unknown")
+    if backend != description["backend"]:
+        raise UserError(
+            f"{out} was made with another backend of Keras ({backend} there, "
+            f"{description['backend']} here): give another folder, or set KERAS_BACKEND"
         )
     versions = _differences(found.pop("versions", {}), description["versions"])
     if versions:

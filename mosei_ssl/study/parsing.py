@@ -88,7 +88,7 @@ def merge(*mappings: Mapping[str, Any]) -> dict[str, Any]:
     """Lay mappings over each other, nested ones key by key; later ones win.
 
     Args:
-        *mappings: The mappings.
+        *mappings: The mappings. None in the place of a nested one counts as empty.
 
     Returns:
         A new mapping.
@@ -102,6 +102,9 @@ def merge(*mappings: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in mapping.items():
             if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
                 result[key] = merge(result[key], value)
+            elif value is None and isinstance(result.get(key), Mapping):
+                # In YAML, a section of which nothing is left but its name.
+                continue
             else:
                 result[key] = merge(value) if isinstance(value, Mapping) else value
     return result

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mosei_ssl.metrics import EMOTIONS, four_class
+from mosei_ssl.metrics import EMOTIONS, four_class, write_json
 from mosei_ssl.study.cells import Cell
 
 logger = logging.getLogger(__name__)
+
+_RECORD = "embedded.json"
+"""Written last, so that a folder without it counts for nothing."""
 
 _CONFIG = """embeddings {
   tensor_name: "%s"
@@ -57,7 +62,7 @@ def write_projector(out: Path, cells: Sequence[Cell]) -> list[Path]:
         cells: The grid.
 
     Returns:
-        The folders written; those that are there already are left alone.
+        The folders written; those that hold the embeddings of that very cell are left alone.
 
     Example:
         >>> write_projector(Path("study"), cells)  # doctest: +SKIP
@@ -71,10 +76,22 @@ def write_projector(out: Path, cells: Sequence[Cell]) -> list[Path]:
     folders = []
     for arm, (_, cell) in largest.items():
         folder = out / "projector" / arm
-        if not (folder / "projector_config.pbtxt").exists():
+        embedded = {"cell": cell.path, "key": cell.key}
+        if _embedded(folder) != embedded:
+            # A study resumed may have a cell of more labels now; event files would pile up.
+            shutil.rmtree(folder, ignore_errors=True)
             _write(out, cell, folder)
+            write_json(folder / _RECORD, embedded)
             folders.append(folder)
     return folders
+
+
+def _embedded(folder: Path) -> object:
+    """Which cell's embeddings a folder holds; None if they are not whole."""
+    try:
+        return json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _write(out: Path, cell: Cell, folder: Path) -> None:

@@ -16,12 +16,12 @@ from mosei_ssl.metrics import METRIC_LABELS, METRICS, write_json
 from mosei_ssl.study import figures, tables
 from mosei_ssl.study.analysis import AnalysisOptions, analyse
 from mosei_ssl.study.cells import Cell, Fold
-from mosei_ssl.study.config import StudyConfig
+from mosei_ssl.study.config import StudyConfig, finetune_options
 from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
 from mosei_ssl.study.files import write_text
 from mosei_ssl.study.parsing import dotted
 from mosei_ssl.study.results import collect_sums
-from mosei_ssl.study.versions import DECISIVE, package_versions
+from mosei_ssl.study.versions import decisive_packages, keras_backend, package_versions
 
 STAMP = "SYNTHETIC DATA - not speech, not a result about emotion recognition"
 
@@ -195,12 +195,14 @@ def _convergence_blocks(
         "cannot be told from zero; its interval repeats that decision on every bootstrap sample, "
         "against half widths widened by the square root of 2, since a sample has the noise twice. "
         "Labels needed are those at which the baseline's curve has changed by the measured "
-        "difference; they end at the study's smallest and largest budget, ≥ says where.",
+        "difference; they end at the smallest and the largest budget that both have, ≤ and ≥ say "
+        "where.",
         Figure(
             "savings",
             figures.savings_figure(result, _shown(result), stamp=stamp),
             f"Labels that {result['baseline']} needs to match each arm. Above the line labels are "
-            "saved.",
+            "saved; at ≤ and ≥ it needs fewer or more than the budgets reach. Bands end at the "
+            "budgets.",
         ),
         Figure(
             "curves",
@@ -259,7 +261,8 @@ def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[An
         Figure(
             "pretraining",
             figures.pretraining_figure(histories, stamp),
-            "Loss of the pretraining task, one colour per pretraining.",
+            "Loss of the pretraining task, two lines of a colour for each pretraining; with many "
+            "pretrainings colours come again.",
         ),
         Table(header, ends, caption),
     ]
@@ -299,8 +302,8 @@ def _design_blocks(
         shared = f"backbone, {shared}"
     blocks: list[Any] = [
         Table(header, rows, f"Arms. All share {shared}, but for what they differ in."),
-        f"Validation labels: {validation} over {len(folds)} fold(s). Arms with early stopping use "
-        "those of their fold, on top of the label budget, to choose the epoch. "
+        f"Validation labels: {validation} over {len(folds)} fold(s). "
+        + _use_of_validation_labels(config, chosen)
         + _use_of_test_labels(folds, searched=bool(trials)),
         f"Hyper-parameter search: {trials} trial(s) per arm on fold {folds[0].name}, seed "
         f"{config.seeds[0]}, {config.search.labels} labels, chosen by validation "
@@ -327,6 +330,27 @@ def _design_blocks(
             )
         )
     return blocks
+
+
+def _use_of_validation_labels(config: StudyConfig, chosen: dict[str, int]) -> str:
+    """Say which arms choose the epoch by validation labels."""
+    watched: dict[bool, list[str]] = {True: [], False: []}
+    for arm in config.arms:
+        if arm.early_stopping:
+            trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
+            monitor = finetune_options(config, arm, "", "all", 0, trial)["monitor"]
+            watched[monitor.startswith("val_")].append(arm.name)
+    said = ""
+    if watched[True]:
+        who = "Arms with early stopping"
+        if watched[False]:
+            who = f"Of the arms with early stopping {', '.join(watched[True])}"
+        said = f"{who} use those of their fold, on top of the label budget, to choose the epoch. "
+    if watched[False]:
+        said += (
+            f"By the training loss, without them, it is chosen for: {', '.join(watched[False])}. "
+        )
+    return said or "No arm uses them to choose an epoch. "
 
 
 def _use_of_test_labels(folds: Sequence[Fold], *, searched: bool) -> str:
@@ -363,8 +387,13 @@ def _cell_blocks(
 
 
 def _environment_blocks(out: Path) -> list[Any]:
-    rows = [["python", platform.python_version()], ["platform", platform.platform()]]
-    packages = (*DECISIVE, "tensorflow-datasets")
+    backend = keras_backend()
+    rows = [
+        ["python", platform.python_version()],
+        ["platform", platform.platform()],
+        ["backend of Keras", backend],
+    ]
+    packages = (*decisive_packages(backend), "tensorflow-datasets")
     rows += [[name, version] for name, version in package_versions(packages).items()]
     study = json.loads((out / "study.json").read_text(encoding="utf-8"))
     config = yaml.safe_load((out / "study.yaml").read_text(encoding="utf-8"))

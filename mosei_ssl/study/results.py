@@ -107,10 +107,12 @@ def collect_sums(
         >>> sums, missing = collect_sums(Path("study"), cells, [0, 1])  # doctest: +SKIP
     """
     sums: dict[str, dict[str, CellSums]] = {}
-    wanted: dict[str, set[tuple[str, int]]] = {}
+    complete: set[tuple[str, int]] = set()
+    wanted: dict[str, list[str]] = {}
     for cell in cells:
         key = (cell.fold, seeds.index(cell.seed))
-        wanted.setdefault(cell.kind, set()).add(key)
+        complete.add(key)
+        wanted.setdefault(cell.arm, []).append(cell.budget)
         if cell.finished(out) is None:
             continue
         path = out / cell.path / "predictions.npz"
@@ -119,11 +121,14 @@ def collect_sums(
         for name in names:
             by_budget = sums.setdefault(cell.arm or name, {})
             by_budget.setdefault(cell.budget, CellSums({}, name)).files[key] = path
-    complete = set().union(*wanted.values())
+    # What classical cells predict with is only known from those that finished.
+    classical = [name for name in sums if name not in wanted] or ["classical predictors"]
     missing = []
-    for arm, by_budget in sums.items():
-        for budget in list(by_budget):
-            if set(by_budget[budget]) != complete:
-                missing.append(f"{arm} at {budget}")
-                del by_budget[budget]
+    for arm, budgets in wanted.items():
+        for name in [arm] if arm else classical:
+            by_budget = sums.get(name, {})
+            for budget in dict.fromkeys(budgets):
+                if set(by_budget.get(budget, ())) != complete:
+                    missing.append(f"{name} at {budget}")
+                    by_budget.pop(budget, None)
     return sums, missing

@@ -219,7 +219,8 @@ def convergence_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
     Example:
         >>> convergence_tables(result, "ssl")  # doctest: +SKIP
     """
-    beyond = f"beyond {list(result['budgets'])[-1]}"
+    # Budgets that one of the two lacks say nothing about where they meet.
+    beyond = f"beyond {list(result['differences'][arm])[-1]}"
     rows = []
     for metric, found in result["convergence"][arm].items():
         if found:
@@ -246,12 +247,16 @@ def convergence_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
 def _saving(found: Mapping[str, Any]) -> str:
     if found["baseline_labels"] is None:
         return "-"
-    value = f"{found['baseline_labels']:.0f}"
-    high = f"{found['high']:.0f}"
-    return (
-        f"{'≥ ' if found['beyond'] else ''}{value} [{found['low']:.0f}, "
-        f"{'≥ ' if found['high_beyond'] else ''}{high}]"
-    )
+    value = _within(found, "baseline_labels", "")
+    if found["low"] is None:
+        return value
+    return f"{value} [{_within(found, 'low', 'low_')}, {_within(found, 'high', 'high_')}]"
+
+
+def _within(found: Mapping[str, Any], key: str, flag: str) -> str:
+    """A number of labels, with a sign where it was cut to the budgets."""
+    sign = "≤ " if found[f"{flag}below"] else "≥ " if found[f"{flag}beyond"] else ""
+    return f"{sign}{found[key]:.0f}"
 
 
 def data_blocks(config: StudyConfig, folds: Sequence[Fold]) -> list[Block]:

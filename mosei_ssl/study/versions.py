@@ -7,6 +7,40 @@ import importlib.metadata
 DECISIVE = ("mosei_ssl", "tensorflow", "keras", "numpy", "scikit-learn")
 """Packages another version of which may give other numbers."""
 
+_OF_BACKEND = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
+"""Packages that compute in TensorFlow's place; it is there whichever does, for the data."""
+
+
+def keras_backend() -> str:
+    """Name the backend that Keras computes with, wherever that was set.
+
+    Returns:
+        "tensorflow", "jax" or "torch".
+
+    Example:
+        >>> keras_backend()  # doctest: +SKIP
+        'tensorflow'
+    """
+    import keras
+
+    return str(keras.backend.backend())
+
+
+def decisive_packages(backend: str) -> tuple[str, ...]:
+    """Name the packages that a study's numbers depend on.
+
+    Args:
+        backend: Keras's backend.
+
+    Returns:
+        Names of distributions.
+
+    Example:
+        >>> decisive_packages("jax")[-2:]
+        ('jax', 'jaxlib')
+    """
+    return (*DECISIVE, *_OF_BACKEND.get(backend, ()))
+
 
 def package_versions(packages: tuple[str, ...] = DECISIVE) -> dict[str, str]:
     """Look up installed versions.

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import run_cell
+from mosei_ssl.study.versions import keras_backend
 
 _CELLS_PER_PROCESS = 16
 
@@ -56,7 +57,7 @@ class Pool(Protocol):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Variables that fix the number of threads of every library in a worker.
+    """Variables that fix the number of threads of every library in a worker, and Keras's backend.
 
     Args:
         threads: Threads per worker.
@@ -69,8 +70,33 @@ def environment(threads: int) -> dict[str, str]:
         '2'
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    fixed = {"TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    fixed = {
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        # Another machine may have another one in its keras.json.
+        "KERAS_BACKEND": keras_backend(),
+    }
     return {**dict.fromkeys(names, str(threads)), **fixed}
+
+
+def compiles_steps(cell: Cell) -> bool | None:
+    """Tell whether a cell has XLA compile whole training steps.
+
+    TensorFlow's determinism, which all other trainings ask for, rules that out and cannot be taken
+    back, so that a process can do for one of the two only.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        Whether it does; None if it trains no network, so that any process will do.
+
+    Example:
+        >>> compiles_steps(Cell("train", "x", {"run": {"jit_compile": True}}))
+        True
+    """
+    run = cell.options.get("run")
+    return None if run is None else run.get("jit_compile") is True
 
 
 def execute(cell: Cell, study: str) -> tuple[dict[str, Any] | None, str]:
@@ -123,6 +149,12 @@ class _Worker:
     pipe: Any
     cell: Cell | None = None
     done: int = 0
+    compiles: bool | None = None
+
+    def suits(self, cell: Cell) -> bool:
+        """Whether nothing that ran here can change the cell's numbers."""
+        wanted = compiles_steps(cell)
+        return wanted is None or self.compiles in (None, wanted)
 
 
 class LocalPool:
@@ -154,8 +186,8 @@ class LocalPool:
         """Start a cell on a free worker."""
         number = next(n for n, w in enumerate(self._workers) if w is None or w.cell is None)
         worker = self._workers[number]
-        if worker is not None and worker.done >= _CELLS_PER_PROCESS:
-            # Keras and TensorFlow keep a little of every model they ever built.
+        # Keras and TensorFlow keep a little of every model they ever built.
+        if worker is not None and (worker.done >= _CELLS_PER_PROCESS or not worker.suits(cell)):
             self._stop(worker)
             worker = None
         if worker is None:
@@ -171,6 +203,8 @@ class LocalPool:
             worker = self._workers[number] = self._start(number)
             worker.pipe.send(values)
         worker.cell = cell
+        if compiles_steps(cell) is not None:
+            worker.compiles = compiles_steps(cell)
 
     def wait(self) -> list[Outcome]:
         """Wait until at least one cell has ended."""
@@ -237,7 +271,7 @@ class RayPool:
         study: The study's folder.
         workers: Cells at a time.
         threads: Threads of each.
-        address: Address of the cluster; None starts one on this machine.
+        address: Address of the cluster; None starts one on this machine, whatever RAY_ADDRESS says.
 
     Raises:
         UserError: If Ray is not installed or the cluster does not answer.
@@ -258,14 +292,23 @@ class RayPool:
             local: dict[str, Any] = (
                 {} if address else {"num_cpus": workers * threads, "include_dashboard": False}
             )
-            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, **local)
+            # Without an address Ray would look for a cluster, and then refuse the number of CPUs.
+            ray.init(
+                address=address or "local", ignore_reinit_error=True, log_to_driver=False, **local
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"cannot reach the Ray cluster {address}: {error}") from None
-        self._function = ray.remote(execute).options(
-            num_cpus=threads,
-            max_retries=0,
-            runtime_env={"env_vars": environment(threads)},
-        )
+        # Tasks of different environments never share a process.
+        self._functions = {
+            compiles: ray.remote(execute).options(
+                num_cpus=threads,
+                max_retries=0,
+                runtime_env={
+                    "env_vars": {**environment(threads), "MOSEI_SSL_COMPILES": str(int(compiles))}
+                },
+            )
+            for compiles in (False, True)
+        }
         self._running: dict[Any, Cell] = {}
 
     def free(self) -> int:
@@ -274,7 +317,12 @@ class RayPool:
 
     def submit(self, cell: Cell) -> None:
         """Start a cell."""
-        self._running[self._function.remote(cell, self._study)] = cell
+        from mosei_ssl.training.run_directory import absolute_places
+
+        # A worker of a cluster has a working directory of its own.
+        sent = replace(cell, options=absolute_places(cell.options))
+        function = self._functions[bool(compiles_steps(cell))]
+        self._running[function.remote(sent, self._study)] = cell
 
     def wait(self) -> list[Outcome]:
         """Wait until at least one cell has ended."""

@@ -6,13 +6,16 @@ import pytest
 
 from mosei_ssl.errors import UserError
 from mosei_ssl.study import StudyConfig, load_study_config
-from mosei_ssl.study.cells import Fold, grid_cells, preparation_cells
+from mosei_ssl.study.cells import ExtraDataset, Fold, grid_cells, preparation_cells
 from mosei_ssl.study.config import ArmConfig, check, finetune_options, pretrain_options
 from mosei_ssl.study.folds import resolve_budgets
+from mosei_ssl.study.identity import describe
 
 
-def fold(name="1", train=600):
-    return Fold(name, f"covarep-{name}", f"print{name}", False, train, 180, 180, ("v",), 9999)
+def fold(name="1", train=600, extras=()):
+    return Fold(
+        name, f"covarep-{name}", f"print{name}", False, train, 180, 180, ("v",), 9999, (), extras
+    )
 
 
 def read(tmp_path, text):
@@ -74,6 +77,7 @@ search: {labels: 25, metric: pearson_r, trials: [{optimizer.learning_rate: 2e-3}
         ("budgets: [half]", ["budgets[0]", "all"]),
         ("budgets: []", ["budgets"]),
         ("seeds: [1, 1]", ["seeds"]),
+        ("statistics: {seed: -1}", ["statistics.seed", "negative"]),
         ("statistics: {primary: f1}", ["statistics.primary", "'f1'", "mae, accuracy"]),
         ("search: {metric: loss}", ["search.metric", "pearson_r"]),
         ("search: {trials: [{optimizer.rate: 1}]}", ["'finetune.optimizer.rate'"]),
@@ -99,6 +103,12 @@ search: {labels: 25, metric: pearson_r, trials: [{optimizer.learning_rate: 2e-3}
             ["arms[1].finetune.patience", "at least 0"],
         ),
         ("search: {trials: [{}, {epochs: 0}]}", ["finetune.epochs"]),
+        ("pretrain: {data: 5}", ["pretrain.data", "mapping", "5"]),
+        ("finetune: {data: [a]}", ["finetune.data", "mapping", "['a']"]),
+        (
+            "data: {batch_size: 8}\narms: [{name: baseline, pretrain: {data: b}}]",
+            ["arms[0].pretrain.data", "mapping", "'b'"],
+        ),
         ("folds: [a.json]", ["folds", "manual_dir"]),
         ("threads: 0", ["threads"]),
         ("seeds: 3", ["seeds", "list"]),
@@ -112,6 +122,22 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path, text, words):
     for word in [*words, "study.yaml"]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value) or "YAML" in str(caught.value)
+
+
+def test_a_section_with_nothing_in_it_sets_nothing(tmp_path):
+    text = """
+data: {batch_size: 16}
+pretrain: {data: {batch_size: 64}, optimizer: {learning_rate: 0.5}}
+finetune: {data: , epochs: 3}
+arms: [{name: ssl, pretrained: true, pretrain: {data: , optimizer: }}, {name: baseline}]
+"""
+    config = read(tmp_path, text)
+    ssl = config.arms[0]
+    pretrain = pretrain_options(config, ssl, "covarep-1", 0)
+    assert pretrain["data"]["batch_size"] == 64
+    assert pretrain["optimizer"]["learning_rate"] == 0.5
+    tuned = finetune_options(config, ssl, "covarep-1", 25, 0)
+    assert (tuned["data"]["batch_size"], tuned["epochs"]) == (16, 3)
 
 
 def test_an_arm_that_is_not_pretrained_needs_no_backbone_for_the_task(tmp_path):
@@ -175,12 +201,51 @@ def test_pretrainings_with_other_data_are_others():
         ],
         seeds=[0],
     )
-    cells = [c for c in preparation_cells(config, [fold()]) if c.kind == "pretrain"]
+    b = ExtraDataset("b", "b-1", "print")
+    cells = [c for c in preparation_cells(config, [fold(extras=(b,))]) if c.kind == "pretrain"]
     lengths = [c.options["run"]["data"]["max_frames"] for c in cells]
     extra = [c.options["run"]["data"]["extra_datasets"] for c in cells]
     # How many batches are prepared ahead changes nothing, so `waits` shares that of `ssl`.
-    assert (lengths, extra) == ([1660, 200, 1660], [[], [], ["b"]])
+    assert (lengths, extra) == ([1660, 200, 1660], [[], [], ["b-1"]])
     assert len({cell.path for cell in cells}) == len({cell.key for cell in cells}) == 3
+
+
+def test_extra_data_counts_by_its_content_and_not_by_its_name():
+    config = StudyConfig(
+        arms=[
+            ArmConfig("ssl", pretrained=True),
+            ArmConfig("more", pretrained=True, pretrain={"data": {"extra_datasets": ["b"]}}),
+            ArmConfig("same", pretrained=True, pretrain={"data": {"extra_datasets": ["b-1"]}}),
+            ArmConfig("baseline"),
+        ],
+        seeds=[0],
+    )
+
+    def study(*extras):
+        folds = [fold(extras=tuple(ExtraDataset(given, *is_) for given, *is_ in extras))]
+        cells = [*preparation_cells(config, folds), *grid_cells(config, folds, [25], {})]
+        return {cell.path: cell for cell in cells}, describe(config, folds, [25])
+
+    before, described = study(("b", "b-1", "old"), ("b-1", "b-1", "old"))
+    again, described_again = study(("b", "b-1", "new"), ("b-1", "b-1", "new"))
+    assert described["extra_datasets"] == [{"name": "b-1", "fingerprint": "old"}]
+    assert described_again["extra_datasets"] == [{"name": "b-1", "fingerprint": "new"}]
+    # "b" and "b-1" mean the same dataset, so their arms share a pretraining.
+    train = "cells/train/{}/labels-25/fold-1/seed-0"
+    assert before[train.format("more")].requires == before[train.format("same")].requires
+    changed = {path for path, cell in before.items() if cell.key != again[path].key}
+    assert changed == {
+        *before[train.format("more")].requires,
+        train.format("more"),
+        train.format("same"),
+    }
+    # A name that has come to mean another dataset.
+    moved, described_moved = study(("b", "b-2", "new"), ("b-1", "b-1", "old"))
+    assert described_moved["extra_datasets"] == [
+        {"name": "b-1", "fingerprint": "old"},
+        {"name": "b-2", "fingerprint": "new"},
+    ]
+    assert moved[train.format("more")].requires != moved[train.format("same")].requires
 
 
 def test_both_arms_get_the_same_options_but_for_the_start():

@@ -27,10 +27,25 @@ def test_a_fold_knows_its_videos(corpora):
 def test_made_up_extra_data_makes_the_study_made_up(corpora):
     (fold,) = prepare_folds(study(corpora, ["synthetic-a"]))
     assert fold.synthetic
+    (twin,) = fold.extras
+    metadata = load_segments(
+        DataConfig(data_dir=str(corpora), dataset="synthetic-a"), "train"
+    ).metadata
+    assert (twin.given, twin.dataset) == ("synthetic-a", "synthetic-a")
+    assert twin.fingerprint == metadata["fingerprint"]
     # Of an arm that is not pretrained it changes nothing.
     config = study(corpora, ["synthetic-a"])
     config.arms[0].pretrained = False
-    assert not prepare_folds(config)[0].synthetic
+    (fold,) = prepare_folds(config)
+    assert not fold.synthetic
+    assert fold.extras == ()
+
+
+def test_the_beginning_of_a_name_is_resolved(corpora):
+    config = study(corpora, ["spee"])
+    config.datasets = ["synthetic-a"]
+    (fold,) = prepare_folds(config)
+    assert [(extra.given, extra.dataset) for extra in fold.extras] == [("spee", "speech")]
 
 
 def test_extra_data_of_held_out_videos_is_refused(corpora):

@@ -1,13 +1,14 @@
 """Embeddings of test segments for TensorBoard's projector."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.metrics import EMOTIONS, write_json
-from mosei_ssl.study import StudyConfig
+from mosei_ssl.study import StudyConfig, projector
 from mosei_ssl.study.cells import CELL_FILE, Fold, grid_cells
 from mosei_ssl.study.projector import main_emotion, write_projector
 
@@ -54,6 +55,38 @@ def test_the_largest_budget_is_embedded_segment_by_segment(study, corpora, emoti
     assert list(folder.glob("events.out.tfevents.*"))
     # What is there already is left alone.
     assert write_projector(out, cells) == []
+
+
+def test_a_cell_that_took_another_ones_place_is_embedded(study, tmp_path, monkeypatch):
+    out, cells = study
+    shutil.copytree(out / "cells", tmp_path / "cells")
+    small, large = sorted(cells, key=lambda cell: int(cell.budget))
+    embedded = []
+
+    def write(out, cell, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "projector_config.pbtxt").touch()
+        (folder / f"events.out.tfevents.{len(embedded)}").touch()
+        embedded.append(cell.path)
+
+    monkeypatch.setattr(projector, "_write", write)
+    marker = tmp_path / large.path / CELL_FILE
+    text = marker.read_text()
+    marker.unlink()
+    # First the large cell has failed; then the study is resumed.
+    write_projector(tmp_path, cells)
+    marker.write_text(text)
+    write_projector(tmp_path, cells)
+    assert write_projector(tmp_path, cells) == []
+    # The same place, other options.
+    other = replace(large, options={**large.options, "threads": 9})
+    write_json(marker, {"key": other.key, "labels": 20})
+    (folder,) = write_projector(tmp_path, [small, other])
+    assert embedded == [small.path, large.path, large.path]
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+    # A folder that was not finished counts for nothing.
+    (folder / "embedded.json").unlink()
+    assert write_projector(tmp_path, [small, other]) == [folder]
 
 
 def test_unfinished_cells_are_not_embedded(study, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mosei_ssl.metrics import write_json
+from mosei_ssl.metrics import METRICS, PREDICTOR_LABELS, write_json
 from mosei_ssl.study import StudyConfig, report
 from mosei_ssl.study.cells import CELL_FILE, Fold, grid_cells, preparation_cells
 from mosei_ssl.study.config import ArmConfig
@@ -144,6 +144,32 @@ def test_an_arm_with_a_backbone_of_its_own_does_not_share_it():
     assert table.rows[1][3] == '{"backbone.kind": "gru"}'
 
 
+def use_of_validation_labels(arms, trials=(), chosen=()):
+    config = StudyConfig(arms=arms)
+    config.search.trials = list(trials)
+    blocks = report._design_blocks(Path(), config, FOLDS, dict(chosen))
+    said = next(b for b in blocks if isinstance(b, str) and b.startswith("Validation labels"))
+    said = said.removeprefix("Validation labels: 15 over 3 fold(s). ")
+    return said.split(" Test labels")[0].split(" No training")[0]
+
+
+def test_only_arms_that_watch_a_validation_score_use_validation_labels():
+    baseline, blind = ArmConfig("baseline"), ArmConfig("blind", early_stopping=False)
+    alone = ArmConfig("alone", finetune={"monitor": "loss"})
+    use = "use those of their fold, on top of the label budget, to choose the epoch."
+    assert use_of_validation_labels([baseline, blind]) == f"Arms with early stopping {use}"
+    without = "By the training loss, without them, it is chosen for: alone."
+    assert use_of_validation_labels([baseline, alone]) == (
+        f"Of the arms with early stopping baseline {use} {without}"
+    )
+    assert use_of_validation_labels([blind]) == "No arm uses them to choose an epoch."
+    # What the search chose counts, and only that.
+    trials = [{"monitor": "loss"}, {"epochs": 3}]
+    assert use_of_validation_labels([alone, baseline], trials, {"baseline": 0}) == (
+        "By the training loss, without them, it is chosen for: alone, baseline."
+    )
+
+
 def test_test_labels_that_the_search_saw_are_told():
     def said(folds, trials):
         config = StudyConfig()
@@ -200,6 +226,101 @@ def test_without_a_baseline_there_is_no_report(made, written, lost):
 def test_results_of_cells_without_scores_are_no_rows(made):
     out, _, _, cells = made
     assert write_results(out, cells).read_text().count("\n") == 1
+
+
+SCORES = ("value", "low", "high")
+
+
+def drawn(monkeypatch, draw, *args):
+    """The figure itself where it would be drawn."""
+    monkeypatch.setattr(report.figures, "svg", lambda figure: figure)
+    return draw(*args)
+
+
+def points(value):
+    """Scores of every metric at both budgets."""
+    row = {"overall": dict.fromkeys(SCORES, value)}
+    return {budget: dict.fromkeys(METRICS, row) for budget in BUDGETS}
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_legend_names_what_any_panel_shows(monkeypatch):
+    scores = {name: points(0.5) for name in ("all_zero", "ssl")}
+    for budget in BUDGETS:
+        # A constant has no correlation.
+        row = {"overall": dict.fromkeys(SCORES)}
+        scores["all_zero"][budget] = {**scores["all_zero"][budget], "pearson_r": row}
+    result = {"budgets": BUDGETS, "scores": scores, "curves": {"ssl": {}}}
+    panels = [("pearson_r", "overall"), ("auroc", "overall")]
+    figure = drawn(monkeypatch, report.figures.budget_figure, result, ["ssl"], panels)
+    assert sorted(legend(figure)) == sorted([PREDICTOR_LABELS["all_zero"], "ssl"])
+
+
+def colours(figure):
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    lines = [handle[0] if isinstance(handle, tuple) else handle for handle in handles]
+    return {label: line.get_color() for label, line in zip(labels, lines, strict=True)}
+
+
+def test_an_arm_looks_the_same_in_every_figure(monkeypatch):
+    arms = ("baseline", "gone", "ssl", "probe")
+    shown = ["ssl", "baseline", "probe"]
+    fitted = {key: {"value": 0.5} for key in ("limit", "gain", "exponent")}
+    needed = {"baseline_labels": 25.0, "low": None, "high": None, "below": False, "beyond": False}
+    result = {
+        "baseline": "baseline",
+        "budgets": BUDGETS,
+        "scores": {arm: points(0.5) for arm in shown},
+        "curves": {arm: {} if arm == "gone" else {"mae": fitted} for arm in arms},
+        "differences": {"ssl": points(0.1), "probe": points(0.2)},
+        "label_savings": {arm: {"mae": dict.fromkeys(BUDGETS, needed)} for arm in ("probe", "ssl")},
+    }
+    figures = report.figures
+    scores = colours(drawn(monkeypatch, figures.budget_figure, result, shown, [("mae", "overall")]))
+    assert len(set(scores.values())) == 3
+    curves = colours(drawn(monkeypatch, figures.curve_figure, result, shown, ["mae"]))
+    assert curves == scores
+    for draw in (figures.difference_figure, figures.savings_figure):
+        found = colours(drawn(monkeypatch, draw, result, ["mae"]))
+        assert {arm: found[arm] for arm in ("ssl", "probe")} == {
+            arm: scores[arm] for arm in ("ssl", "probe")
+        }
+
+
+def needed(value, low, high, *flags):
+    names = ("below", "low_below", "high_below", "beyond", "low_beyond", "high_beyond")
+    found = {"baseline_labels": value, "low": low, "high": high}
+    return {**found, **{name: name in flags for name in names}}
+
+
+def test_convergence_and_savings_say_where_the_budgets_of_both_end(monkeypatch):
+    # At the largest budget the arm has no complete cells.
+    result = {
+        "baseline": "baseline",
+        "budgets": {"25": 25.0, "100": 100.0, "all": 400.0},
+        "differences": {"ssl": {"25": {}, "100": {}}},
+        "convergence": {
+            "ssl": {"mae": {"budget": None, "low": "100", "high": None, "ever_differs": True}}
+        },
+        "curves": {"baseline": {}, "ssl": {}},
+        "label_savings": {
+            "ssl": {
+                "mae": {
+                    "25": needed(25.0, 25.0, 31.4, "below", "low_below"),
+                    "100": needed(100.0, 80.0, 100.0, "beyond", "high_beyond"),
+                }
+            }
+        },
+    }
+    convergence, savings = report.tables.convergence_tables(result, "ssl")
+    assert convergence.rows == [["MAE", "beyond 100", "100 to beyond 100"]]
+    assert savings.rows == [["MAE", "≤ 25 [≤ 25, 31]", "≥ 100 [80, ≥ 100]"]]
+    figure = drawn(monkeypatch, report.figures.savings_figure, result, ["mae"])
+    signs = {text.xy: text.get_text() for text in figure.axes[0].texts}
+    assert signs == {(25.0, 25.0): "≤", (100.0, 100.0): "≥"}
 
 
 def test_documents_render_every_block():

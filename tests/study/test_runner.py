@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +26,14 @@ from mosei_ssl.study.identity import check_same, describe, exclusive, write_desc
 from mosei_ssl.study.results import collect_sums, write_results
 from mosei_ssl.study.scheduling import run_cells
 from mosei_ssl.study.search import choose_trials, without_choice
-from mosei_ssl.study.workers import LocalPool, Outcome, RayPool, environment, execute
+from mosei_ssl.study.workers import (
+    LocalPool,
+    Outcome,
+    RayPool,
+    _Worker,
+    environment,
+    execute,
+)
 
 
 @pytest.fixture
@@ -230,6 +238,24 @@ def test_an_incomplete_budget_is_left_out(classical_study, console):
     assert gone not in sums["ridge"]
 
 
+def test_a_budget_that_failed_altogether_is_left_out_by_name(classical_study, console):
+    out, cells = classical_study
+    trained = [c for c in grid_cells(StudyConfig(seeds=[0, 1]), [FOLD], [10, 20], {}) if c.arm]
+    lost = cells[0].budget
+    run_cells([c for c in cells if c.budget != lost], out, HerePool(out), console, "x")
+    sums, missing = collect_sums(out, [*cells, *trained], [0, 1])
+    names = ("all_zero", "ridge", "svr", "svr_per_speaker", "train_median")
+    arms = ("ssl", "baseline")
+    assert sorted(missing) == sorted(
+        [*(f"{n} at {lost}" for n in names), *(f"{a} at {b}" for a in arms for b in (10, 20))]
+    )
+    assert set(sums) == set(names)
+    # Where nothing classical finished, not even its predictors are known.
+    (out / "empty").mkdir()
+    missing = collect_sums(out / "empty", cells, [0, 1])[1]
+    assert sorted(missing) == ["classical predictors at 10", "classical predictors at 20"]
+
+
 def test_a_failing_cell_reports_its_error(classical_study, console):
     out, cells = classical_study
     bad = replace(cells[0], options={**cells[0].options, "budget": 999})
@@ -266,10 +292,12 @@ def test_a_worker_that_dies_is_replaced(classical_study, console):
 def test_workers_end_with_their_study(classical_study):
     out, _ = classical_study
     program = (
-        "import time; from pathlib import Path; from mosei_ssl.study.workers import LocalPool\n"
+        "import time; from pathlib import Path; from mosei_ssl.study import workers\n"
         "from mosei_ssl.study.cells import Cell\n"
+        # To ask Keras takes seconds, in which TensorFlow is loaded.
+        "workers.keras_backend = lambda: 'tensorflow'\n"
         "if __name__ == '__main__':\n"
-        f"    pool = LocalPool(Path({str(out)!r}), 1, 1)\n"
+        f"    pool = workers.LocalPool(Path({str(out)!r}), 1, 1)\n"
         "    pool.submit(Cell('nothing', 'x', {}))\n"
         "    pool.wait(); print(pool._workers[0].process.pid, flush=True); time.sleep(60)\n"
     )
@@ -311,6 +339,23 @@ def test_a_study_of_other_versions_is_refused(tmp_path):
     theirs = {**mine, "versions": {**mine["versions"], "numpy": "1.0"}}
     write_json(tmp_path / "study.json", {"study": theirs})
     with pytest.raises(UserError, match=r"other versions \(numpy: 1\.0 there, .* here\): "):
+        check_same(tmp_path, mine)
+
+
+def test_a_study_of_another_backend_is_refused(tmp_path, monkeypatch):
+    theirs = describe(StudyConfig(), [FOLD], [25])
+    assert theirs["backend"] == "tensorflow"
+    write_json(tmp_path / "study.json", {"study": theirs})
+    monkeypatch.setattr("mosei_ssl.study.identity.keras_backend", lambda: "jax")
+    mine = describe(StudyConfig(), [FOLD], [25])
+    # Its numbers are those of JAX, whose version therefore counts too.
+    assert set(mine["versions"]) - set(theirs["versions"]) == {"jax", "jaxlib"}
+    with pytest.raises(UserError, match=r"Keras \(tensorflow there, jax here\).*KERAS_BACKEND"):
+        check_same(tmp_path, mine)
+    # Folders from before the backend was noted.
+    del theirs["backend"]
+    write_json(tmp_path / "study.json", {"study": theirs})
+    with pytest.raises(UserError, match=r"\(unknown there, jax here\)"):
         check_same(tmp_path, mine)
 
 
@@ -419,6 +464,109 @@ def test_a_training_cut_off_before_the_data_moved_begins_anew(tmp_path):
 def test_threads_are_fixed_for_every_library():
     found = environment(3)
     assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
+
+
+def test_workers_compute_with_the_backend_of_the_study(monkeypatch):
+    monkeypatch.setattr("mosei_ssl.study.workers.keras_backend", lambda: "jax")
+    assert environment(1)["KERAS_BACKEND"] == "jax"
+
+
+def training(name, compiled):
+    return Cell("train", name, {"run": {"jit_compile": compiled}})
+
+
+def test_trainings_with_and_without_xla_share_no_process(tmp_path, monkeypatch):
+    begun = []
+
+    class Pipe:
+        def send(self, values):
+            begun[-1].append(values["path"])
+
+        def close(self):
+            pass
+
+    process = SimpleNamespace(join=lambda timeout=None: None, is_alive=lambda: False)
+
+    def start(self, number):
+        begun.append([])
+        return _Worker(process, Pipe())
+
+    monkeypatch.setattr(LocalPool, "_start", start)
+    pool = LocalPool(tmp_path, 1, 1)
+    for cell in (
+        Cell("classical", "a", {}),
+        training("b", True),
+        Cell("features", "c", {}),
+        training("d", True),
+        training("e", "auto"),
+        training("f", False),
+        Cell("classical", "g", {}),
+        training("h", True),
+    ):
+        pool.submit(cell)
+        pool._workers[0].cell = None
+    assert begun == [["a", "b", "c", "d"], ["e", "f", "g"], ["h"]]
+
+
+class FakeRay:
+    """Notes what it is asked for; tasks are done at once."""
+
+    def __init__(self):
+        self.began, self.sent = None, []
+
+    def init(self, **options):
+        self.began = options
+
+    def remote(self, function):
+        return self
+
+    def options(self, **options):
+        def remote(cell, study):
+            self.sent.append((cell, study, options["runtime_env"]["env_vars"]))
+            return len(self.sent)
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return fake
+
+
+def test_on_ray_too_trainings_with_and_without_xla_share_no_process(tmp_path, ray):
+    pool = RayPool(tmp_path, 2, 1)
+    for cell in (training("a", True), training("b", "auto"), Cell("classical", "c", {})):
+        pool.submit(cell)
+    compiled, plain, classical = (variables for _, _, variables in ray.sent)
+    # Ray gives tasks of different environments different processes.
+    assert compiled != plain == classical
+    assert compiled["KERAS_BACKEND"] == plain["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_a_cluster_is_told_whole_paths(tmp_path, ray, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = StudyConfig(seeds=[0], pretrain={"data": {"cache_dir": "frames"}})
+    cells = preparation_cells(config, [FOLD])
+    pool = RayPool(Path("study"), 2, 1)
+    for cell in cells:
+        pool.submit(cell)
+    (features, _, _), (pretraining, study, _) = ray.sent
+    assert study == str(tmp_path / "study")
+    assert features.options["data"]["data_dir"] == str(tmp_path / "data")
+    assert features.options["data"]["cache_dir"] is None
+    assert pretraining.options["run"]["data"]["data_dir"] == str(tmp_path / "data")
+    assert pretraining.options["run"]["data"]["cache_dir"] == str(tmp_path / "frames")
+    assert [features.key, pretraining.key] == [cell.key for cell in cells]
+
+
+def test_without_an_address_no_cluster_is_looked_for(tmp_path, ray):
+    RayPool(tmp_path, 2, 3)
+    assert (ray.began["address"], ray.began["num_cpus"]) == ("local", 6)
+    RayPool(tmp_path, 2, 3, "head:6379")
+    assert ray.began["address"] == "head:6379"
+    assert "num_cpus" not in ray.began
 
 
 def test_an_address_that_is_none_is_told(tmp_path, monkeypatch):

@@ -5,14 +5,22 @@ import pytest
 from scipy import stats
 
 from mosei_ssl.metrics import METRICS, evaluate_predictions
-from mosei_ssl.study.analysis import AnalysisOptions, analyse
-from mosei_ssl.study.bootstrap import draw_resamples, holm, interval, resampled_scores
+from mosei_ssl.study.analysis import AnalysisOptions, _curve, _Draws, _savings, _Scores, analyse
+from mosei_ssl.study.bootstrap import (
+    Estimate,
+    draw_resamples,
+    holm,
+    interval,
+    resampled_scores,
+)
 from mosei_ssl.study.curves import (
     converged_budget,
     converged_interval,
     equal_labels,
     fit_curves,
 )
+from mosei_ssl.study.figures import savings_figure
+from mosei_ssl.study.tables import convergence_tables
 from mosei_ssl.study.video_sums import scores, video_sums, weighted
 
 BUDGETS = {"25": 25.0, "100": 100.0, "400": 400.0, "all": 1000.0}
@@ -247,6 +255,67 @@ def test_a_gain_at_the_largest_budget_is_told(planted):
     result = analyse(same, BUDGETS, ["ssl"], AnalysisOptions(samples=200))
     found = result["label_savings"]["ssl"]["mae"]["all"]
     assert (found["baseline_labels"], found["beyond"], found["high_beyond"]) == (1000, False, False)
+
+
+def test_a_loss_at_the_smallest_budget_is_told(planted):
+    make, as_sums = planted
+    result = analyse(
+        as_sums(make(0, dict.fromkeys(BUDGETS, -0.6))),
+        BUDGETS,
+        ["ssl"],
+        AnalysisOptions(samples=200),
+    )
+    found = result["label_savings"]["ssl"]["mae"]["25"]
+    assert (found["baseline_labels"], found["low"]) == (25, 25)
+    assert found["below"]
+    assert found["low_below"]
+    assert not found["beyond"]
+
+
+def at_two_budgets(values, spread, errors):
+    """Scores whose samples over videos and seeds spread otherwise than their errors."""
+    rng = np.random.default_rng(0)
+    draws, estimates = {}, {}
+    for name, value, sigma, error in zip(("25", "100"), values, spread, errors, strict=True):
+        samples = value + sigma * rng.standard_normal((20000, 1))
+        draws[name] = _Draws({"mae": np.array([value])}, {"mae": samples}, {}, {})
+        of = np.array([value])
+        estimates[name] = {"mae": Estimate(of, of, of, np.array([error]), of)}
+    return _Scores(draws, estimates)
+
+
+def test_intervals_of_fits_are_as_wide_as_the_error_says():
+    # 0.2 + labels ** -0.5, sure at 100 labels; over videos and seeds at once the spread at 25 is
+    # three times the error.
+    budgets = {"25": 25.0, "100": 100.0}
+    baseline = at_two_budgets((0.4, 0.3), (0.03, 0.0), (0.01, 0.0))
+    gain = _curve(baseline, budgets, "mae", 0.95)["gain"]
+    # The gain is ten times the difference of the two scores.
+    assert gain["value"] == pytest.approx(1.0)
+    assert (gain["low"], gain["high"]) == pytest.approx((1 - 0.196, 1 + 0.196), abs=0.01)
+
+
+def test_labels_saved_are_as_sure_as_the_error_says():
+    budgets = {"25": 25.0, "100": 100.0}
+    sure = at_two_budgets((0.4, 0.3), (0.0, 0.0), (0.0, 0.0))
+    pairs = at_two_budgets((-0.05, 0.0), (0.03, 0.0), (0.01, 0.0))
+    found = _savings(pairs, sure, budgets, "mae", 0.95)["25"]
+    # The curve reaches 0.35 at 0.15 ** -2 labels, and 0.35 with 1.96 errors more and less.
+    ends = (0.15**-2, 0.1696**-2, 0.1304**-2)
+    assert [found[k] for k in ("baseline_labels", "low", "high")] == pytest.approx(ends, rel=0.03)
+
+
+def test_one_video_and_one_seed_have_no_intervals(planted):
+    make, as_sums = planted
+    cells = as_sums(make(0, NO_GAIN, videos=1, folds=1, seeds=1, segments=200, training_noise=0.0))
+    result = analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
+    found = result["label_savings"]["ssl"]["mae"]["25"]
+    assert found["baseline_labels"] is not None
+    assert (found["low"], found["high"]) == (None, None)
+    assert result["curves"]["baseline"]["mae"]["gain"]["low"] is None
+    text = convergence_tables(result, "ssl")[1].rows[0][1]
+    assert "[" not in text
+    assert "<svg" in savings_figure(result, ["mae"])
 
 
 def test_curves_have_intervals(planted):
