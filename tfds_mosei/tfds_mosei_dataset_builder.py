@@ -333,7 +333,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{self.data_dir} holds a dataset with the fingerprint {found}, but the corpus "
                 f"and folds now given have {wanted}. Use another data_dir, pass manual_dir and "
                 "folds to the builder (each combination then has a directory of its own), or "
-                "prepare again with overwriting (tfds build --overwrite)."
+                "prepare again with overwriting (tfds build --overwrite, or mosei-ssl build "
+                "--overwrite for one of a fingerprint)."
             )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:

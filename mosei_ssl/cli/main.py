@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -69,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done (also: stopped by SIGTERM, state saved), 1 for a study of which
-        cells failed, 2 bad input, 130 stopped by Ctrl-C.
+        cells failed and where nobody reads the output any more, 2 bad input, 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -96,18 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser = _parser(verb, module.add_arguments)
             options = parse_options(parser, arguments)
             options.pop("debug", None)
-            code = module.run(parser, options) or 0
-            sys.stdout.flush()  # here, where a reader that has gone is no traceback
-            return code
+            return module.run(parser, options) or 0
     except UserError as error:
         return _fail(verb, error, debug)
     except Interrupted as error:
         sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to go on.\n")
-        return 0
-    except BrokenPipeError:
-        # `| head` has read enough. What is left in the buffer has nowhere to go.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         # Recognised by name: importing this class here would make every bad call, and every

@@ -1,5 +1,7 @@
 """What verbs say on the screen."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,15 +14,31 @@ def say(text: str) -> None:
     Console(soft_wrap=True).print(text, highlight=False, markup=False)
 
 
+def write_out(text: str) -> None:
+    """Write to standard output for a program to read.
+
+    Where the reader has gone (`| head`), the command ends without a traceback, as it does where
+    rich writes.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar while something is done; not where the output is no terminal.
 
     Args:
         title: what is being done.
 
     Yields:
-        To be called with how much has been done since the last call, and how much there is.
+        To be called with how much has been done since the last call, and how much there is; None
+        where that is not known yet.
     """
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

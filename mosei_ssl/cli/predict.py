@@ -4,13 +4,12 @@ import io
 import itertools
 import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mosei_ssl.cli.output import progress_bar, say
+from mosei_ssl.cli.output import progress_bar, say, write_out
 from mosei_ssl.errors import UserError
 from mosei_ssl.storage import write_text
 
@@ -113,7 +112,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         dataset=options.dataset,
         split=options.split or "test",
     )
-    # What is wrong with the input is told before a model is loaded.
+    # An input that is not there, or of another kind, is told before a model is loaded.
     segments = itertools.chain([next(segments)], segments)
     predictor = _predictor(options)
     lengths = _Lengths(getattr(predictor, "manifest", {}))
@@ -123,7 +122,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             predict_records(
                 predictor,
                 _watched(segments, lengths, kept if options.plot is not None else None),
-                progress=lambda done: progress(done, lengths.seen),
+                progress=lambda done: progress(done, lengths.seen if lengths.complete else None),
             )
         )
     lengths.warn()
@@ -136,6 +135,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
 def _refuse_what_does_not_apply(options: Namespace) -> None:
     """An option that changes nothing is a misunderstanding: better told than ignored."""
+    if not Path(options.input).exists():
+        return  # which is told as such
     folder = Path(options.input).is_dir()
     cut = folder or options.segments is not None
     refused = {
@@ -161,6 +162,7 @@ def _watched(segments: Iterable, lengths: "_Lengths", kept: list | None) -> Iter
         if kept is not None:
             kept.append(segment)
         yield segment
+    lengths.complete = True
 
 
 class _Lengths:
@@ -170,6 +172,7 @@ class _Lengths:
         self.longest = manifest.get("dataset", {}).get("train_seconds", {}).get("longest")
         self.seen = 0
         self.long = 0
+        self.complete = False
 
     def add(self, frames: int) -> None:
         from mosei_ssl.serving.schema import FRAME_PERIOD
@@ -213,7 +216,7 @@ def _write(records: list, options: Namespace) -> None:
         Console(file=page, width=120).print(to_table(records))
         text = page.getvalue()
     if options.out is None:
-        sys.stdout.write(text)
+        write_out(text)
         return
     _save(Path(options.out), text)
     say(f"Written: {options.out}")
@@ -232,10 +235,15 @@ def _check_writable(path: Path) -> None:
 
 def _save(path: Path, text: str) -> None:
     """Write a file whole, so that an older one is there until the new one is."""
+    path = path.resolve()
+    mode = path.stat().st_mode if path.is_file() else None
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device
+        if (path.exists() and mode is None) or not os.access(path.parent, os.W_OK):
+            # A pipe or a device; or a file in a folder that is closed to others beside it.
             path.write_text(text, encoding="utf-8")
-        else:
-            write_text(path.resolve(), text)
+            return
+        write_text(path, text)
+        if mode is not None:
+            path.chmod(mode)
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror or error}.") from None

@@ -305,9 +305,11 @@ def extract_corpus(
     paths = [out] if table is None else [out, label_path, fold_path]
     outputs = Outputs(paths, store.record, overwrite)
     outputs.refuse_existing()
+    out.parent.mkdir(parents=True, exist_ok=True)
     if not resume:
         store.remove()
-    out.parent.mkdir(parents=True, exist_ok=True)
+        # If this call is interrupted, the next one must still know its files.
+        outputs.remember()
 
     report = CorpusReport(out)
     done = _extract_missing(recordings, store, workers, report, show_progress)
@@ -318,11 +320,11 @@ def extract_corpus(
     report.rows = {names[recording]: rows for recording, rows in counts.items()}
     # Extracting may have taken hours, in which somebody may have written folds.
     outputs.refuse_existing()
-    _write_features(out, list(counts), names, store)
-    outputs.remember(out)
+    with outputs.written(out):
+        _write_features(out, list(counts), names, store)
     if table is not None:
-        _write_labels(label_path, fold_path, table, folds, names, counts, report, seed)
-        outputs.remember(label_path, fold_path)
+        with outputs.written(label_path, fold_path):
+            _write_labels(label_path, fold_path, table, folds, names, counts, report, seed)
     if not report.failed:
         store.remove()
     return report

@@ -1,14 +1,18 @@
 """Files an extraction writes, and whose they are when they are there already."""
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mosei_ssl.errors import UserError
+from mosei_ssl.storage import write_text
 
 logger = logging.getLogger(__name__)
+
+_BEING_WRITTEN = "being written"
 
 
 class Outputs:
@@ -40,18 +44,28 @@ class Outputs:
         if self._overwrite:
             return
         for path in self._paths:
-            if path.exists() and self._digests.get(path.name) != _digest(path):
+            known = self._digests.get(path.name)
+            if path.exists() and known not in (_BEING_WRITTEN, _digest(path)):
                 changed = " and is not as it was left" if path.name in self._digests else ""
                 raise UserError(
                     f"{path} exists already{changed}: give another name, move it away, or say "
                     "that it may be overwritten"
                 )
 
-    def remember(self, *paths: Path) -> None:
-        """Notes that files were just written, so that the next call may complete them."""
+    @contextlib.contextmanager
+    def written(self, *paths: Path) -> Iterator[None]:
+        """Notes that files are being written, so that the next call may complete them."""
+        # Whatever stops the writing, what is then there is ours.
+        self._digests |= dict.fromkeys((path.name for path in paths), _BEING_WRITTEN)
+        self.remember()
+        yield
         self._digests |= {path.name: _digest(path) for path in paths}
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        self._record.write_text(json.dumps(self._digests), encoding="utf-8")
+        self.remember()
+
+    def remember(self) -> None:
+        """Writes down what is known, if anything is."""
+        if self._digests:
+            write_text(self._record, json.dumps(self._digests))
 
 
 def _digest(path: Path) -> str:

@@ -24,7 +24,8 @@ SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 _KNOWN = {"file", "start", "end", "speaker", *LABEL_NAMES}
 # Labels often name the video that a recording was taken from.
-_ENDINGS = (*AUDIO_SUFFIXES, ".mp4", ".m4a", ".aac", ".mkv", ".avi", ".mov", ".webm")
+_VIDEO = ".mp4 .m4v .m4a .mpg .mpeg .mkv .avi .mov .webm .wmv .flv .3gp .aac .wma"
+_ENDINGS = (*AUDIO_SUFFIXES, *_VIDEO.split())
 _SHOWN = 5
 """Lines named in a warning; there may be thousands."""
 
@@ -119,13 +120,14 @@ def _rows(path: Path, file: TextIO) -> Iterator[_Row]:
             cells = next(reader, None)
             if cells is None:
                 return
+            if not any(cell.strip() for cell in cells):
+                continue
             row = _Row(path, line, dict(zip_longest(columns, cells[: len(columns)], fillvalue="")))
             _check_width(row, cells, columns, header)
-            if any(cell.strip() for cell in cells):
-                yield row
+            yield row
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {line}: not CSV ({error}): is a quote not closed?"
+            f"{path}, line {line}: not CSV ({error}): is a quote not closed, or text after one?"
         ) from error
 
 

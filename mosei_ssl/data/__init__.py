@@ -9,6 +9,7 @@ from mosei_ssl.data.loading import (
     load_prepared,
     load_pretraining_segments,
     load_segments,
+    pretraining_videos,
     refuse_held_out,
     split_names,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "load_segments",
     "make_evaluation_dataset",
     "make_training_dataset",
+    "pretraining_videos",
     "refuse_held_out",
     "segments_from_arrays",
     "split_names",

@@ -93,18 +93,57 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     splits = split_names("+".join(splits or ["train"]))
     parts = [load_segments(config, "+".join(splits))]
     for name in config.extra_datasets:
-        directory = find_dataset(config.data_dir, name)
-        known = _builder(directory).info.splits
-        present = [split for split in splits if split in known] or ["train"]
+        directory, present = _extra_splits(config, name, splits)
         part = load_prepared(directory, "+".join(present), config)
         refuse_held_out(
-            part.video_ids,
+            np.unique(part.video_ids),
             config,
             f"data.extra_datasets: {name!r} would let held-out speakers into pretraining",
             "allowed are datasets without such videos",
         )
         parts.append(part)
     return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
+
+
+def _extra_splits(config: DataConfig, name: str, splits: list[str]) -> tuple[Path, list[str]]:
+    """Directory of an extra dataset, and which of the splits it gives."""
+    directory = find_dataset(config.data_dir, name)
+    known = _builder(directory).info.splits
+    return directory, [split for split in splits if split in known] or ["train"]
+
+
+def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | None, np.ndarray]:
+    """Tell what a pretraining reads, without reading any frames.
+
+    Args:
+        config: The dataset and its `extra_datasets`.
+        splits: Splits of the first dataset.
+
+    Returns:
+        Fingerprint of the first dataset, and ids of all videos.
+
+    Raises:
+        UserError: If a dataset cannot be read.
+        tfds_mosei.CorpusError: If a dataset is not there.
+
+    Example:
+        >>> pretraining_videos(DataConfig(data_dir="data"), ["train"])[0]  # doctest: +SKIP
+        '1a2b3c4d5e'
+    """
+    first = find_dataset(config.data_dir, config.dataset)
+    names = split_names("+".join(splits))
+    parts = [(first, names), *(_extra_splits(config, e, names) for e in config.extra_datasets)]
+    ids = [_video_ids(directory, split) for directory, present in parts for split in present]
+    fingerprint = dict(_builder(first).info.metadata or {}).get("fingerprint")
+    return fingerprint, np.unique(np.concatenate(ids))
+
+
+def _video_ids(directory: Path, split: str) -> np.ndarray:
+    import tensorflow_datasets as tfds
+
+    only = tfds.decode.PartialDecoding({"video_id": True})
+    examples = _examples(_builder(directory), split, only)
+    return np.unique([example["video_id"].decode("utf-8") for example in examples])
 
 
 def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
@@ -127,7 +166,7 @@ def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: st
     for split in ("validation", "test"):
         if split not in known or known[split].num_examples == 0:
             continue
-        held_out = load_prepared(first, split, config).video_ids
+        held_out = _video_ids(first, split)
         shared = np.intersect1d(held_out, videos)
         if len(shared):
             raise UserError(
@@ -235,11 +274,11 @@ def _load_split(builder: Any, directory: Path, split: str, config: DataConfig) -
     )
 
 
-def _examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
+def _examples(builder: Any, split: str, decoders: Any = None) -> Iterator[dict[str, Any]]:
     import tensorflow_datasets as tfds
 
     try:
-        dataset = builder.as_dataset(split=split, shuffle_files=False)
+        dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
         yield from tfds.as_numpy(dataset)
     except Exception as error:
         # TensorFlow reports a damaged record by several unrelated exception classes.

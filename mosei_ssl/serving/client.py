@@ -55,7 +55,7 @@ class Client(abc.ABC):
         timeout: seconds within which a batch must be answered, retries included. Over REST it
             bounds each wait, and all of the answer's content: a server that sends its headers
             byte by byte takes longer.
-        attempts: how often a batch is sent at most.
+        attempts: how often a batch is sent at most, but for one that was refused.
         max_batch: most segments in a request; servers that batch refuse more than their own limit.
         max_frames: most frames in a request, padding included.
     """
@@ -105,11 +105,14 @@ class Client(abc.ABC):
         for batch in plan_batches([len(r) for r in rows], self.max_batch, self.max_frames):
             part = [rows[index] for index in batch]
             send = functools.partial(self._send, part)
+            end = time.monotonic() + self.timeout
             try:
-                outputs = self._with_retries(send)
+                outputs = self._with_retries(send, end)
             except InputRefused:
+                if self.attempts == 1:
+                    raise
                 # The rows have been checked, so it may well have been somebody else's.
-                outputs = self._with_retries(send)
+                outputs = self._with_retries(send, end)
             for name, values in answers.items():
                 values[batch] = _checked(outputs, name, len(batch), self.address)
             if progress:
@@ -122,7 +125,7 @@ class Client(abc.ABC):
         Raises:
             ServerError: the server cannot be reached, or does not have the model.
         """
-        return self._with_retries(self._status)
+        return self._with_retries(self._status, time.monotonic() + self.timeout)
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -142,8 +145,7 @@ class Client(abc.ABC):
     def _status(self, seconds: float) -> dict[int, str]:
         """Ask once."""
 
-    def _with_retries(self, ask: Callable[[float], Any]) -> Any:
-        end = time.monotonic() + self.timeout
+    def _with_retries(self, ask: Callable[[float], Any], end: float) -> Any:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ServerUnavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),

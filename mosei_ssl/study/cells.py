@@ -10,7 +10,7 @@ from typing import Any
 
 from mosei_ssl.study.config import ArmConfig, StudyConfig, finetune_options, pretrain_options
 
-FORMAT = 2
+FORMAT = 3
 """Version of a study folder's layout and of the way cells compute their numbers."""
 
 CELL_FILE = "cell.json"

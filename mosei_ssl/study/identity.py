@@ -95,10 +95,9 @@ def check_same(out: Path, description: dict[str, Any]) -> None:
             f"{out} was made by another version of mosei_ssl (study format {found.get('format')}, "
             f"this version has {FORMAT}): give another folder"
         )
-    backend = found.get("backend", "unknown")
-    if backend != description["backend"]:
+    if found["backend"] != description["backend"]:
         raise UserError(
-            f"{out} was made with another backend of Keras ({backend} there, "
+            f"{out} was made with another backend of Keras ({found['backend']} there, "
             f"{description['backend']} here): give another folder, or set KERAS_BACKEND"
         )
     versions = _differences(found.pop("versions", {}), description["versions"])

@@ -16,10 +16,10 @@ from mosei_ssl.data import (
     DataConfig,
     Segments,
     draw_label_budget,
-    load_pretraining_segments,
     load_segments,
     make_evaluation_dataset,
     make_training_dataset,
+    pretraining_videos,
     refuse_held_out,
 )
 from mosei_ssl.errors import UserError
@@ -37,7 +37,7 @@ from mosei_ssl.training.config import FinetuneConfig
 from mosei_ssl.training.devices import share_gpus
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, save_model
-from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.run_directory import RunDirectory, is_finished
 
 _log = logging.getLogger(__name__)
 
@@ -107,15 +107,16 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     model = _build(config, segments, len(labelled))
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
-        _refuse_known_speakers(pretrained, config.data, segments)
+        if not is_finished(config.run):
+            _refuse_known_speakers(pretrained, config.data, segments)
 
-    run = RunDirectory(config.run).start("finetune", config, describe_dataset(segments))
-    if run.finished:
-        keras.config.set_dtype_policy("float32")
-        _log.info("%s has finished already", run.path)
-        return run
-    with run.held():
-        _complete(config, hparams, segments, labelled, validation, model, run)
+    run = RunDirectory(config.run)
+    with run.begun("finetune", config, describe_dataset(segments)):
+        if run.finished:
+            keras.config.set_dtype_policy("float32")
+            _log.info("%s has finished already", run.path)
+        else:
+            _complete(config, hparams, segments, labelled, validation, model, run)
     return run
 
 
@@ -193,9 +194,11 @@ def _refuse_known_speakers(pretrained: RunDirectory, data: DataConfig, train: Se
         return
     try:
         options = pretrained.config()
-        seen = load_pretraining_segments(DataConfig(**options["data"]), options["splits"])
-        if seen.metadata.get("fingerprint") != before["fingerprint"]:
-            raise UserError(f"what is in {options['data']['data_dir']} is another dataset")
+        # By its whole name: there may be others by now.
+        known = {**options["data"], "dataset": before["name"].split("/")[0]}
+        fingerprint, seen = pretraining_videos(DataConfig(**known), options["splits"])
+        if fingerprint != before["fingerprint"]:
+            raise UserError(f"what is in {known['data_dir']} is another dataset")
     except (UserError, tfds_mosei.CorpusError, KeyError, TypeError) as error:
         _log.warning(
             "%s was pretrained on %s, which cannot be read now (%s): whether it has seen videos of "
@@ -204,7 +207,7 @@ def _refuse_known_speakers(pretrained: RunDirectory, data: DataConfig, train: Se
         )
         return
     refuse_held_out(
-        seen.video_ids,
+        seen,
         data,
         f"{pretrained.path} was pretrained on another dataset, {before['name']}",
         "pretrain on this dataset, or fine-tune on that one",

@@ -1,5 +1,6 @@
 """Self-supervised pretraining of a backbone."""
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -86,16 +87,20 @@ def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | Non
         model = build_pretraining_model(config.task, backbone, config.seed)
 
     run = RunDirectory(config.run)
-    if devices.chief:
-        run.start("pretrain", config, describe_dataset(segments))
-    devices.wait()
-    run.open("pretrain")
-    if run.finished:
-        keras.config.set_dtype_policy("float32")
-        _log.info("%s has finished already", run.path)
-        return run
-    with run.held(devices.chief):
-        _complete(config, segments, model, run, devices, profile_steps)
+    # The workers of one training share a directory, which the chief keeps for them.
+    begun = (
+        run.begun("pretrain", config, describe_dataset(segments))
+        if devices.chief
+        else contextlib.nullcontext()
+    )
+    with begun:
+        devices.wait()
+        run.open("pretrain")
+        if run.finished:
+            keras.config.set_dtype_policy("float32")
+            _log.info("%s has finished already", run.path)
+        else:
+            _complete(config, segments, model, run, devices, profile_steps)
     return run.open("pretrain")
 
 

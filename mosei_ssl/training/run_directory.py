@@ -109,18 +109,21 @@ class RunDirectory:
         return self
 
     @contextlib.contextmanager
-    def held(self, active: bool = True) -> Iterator[None]:
-        """Keep the directory, which exists, for one process at a time.
+    def begun(self, kind: str, config: Any, dataset: dict[str, Any]) -> Iterator[None]:
+        """`start`, and keep the directory for one process at a time.
 
         The lock ends with the process, however it ends.
 
         Args:
-            active: whether to do so; the workers of one training share a directory.
+            kind: `pretrain` or `finetune`.
+            config: the run's dataclass of options.
+            dataset: name, version and fingerprint of what it trains on.
 
         Raises:
-            UserError: another process holds it.
+            UserError: as `start`, or another process holds it.
         """
-        if not active:
+        self.start(kind, config, dataset)
+        if self.finished:
             yield
             return
         handle = os.open(self.path, os.O_RDONLY)
@@ -133,8 +136,13 @@ class RunDirectory:
                 "--run."
             ) from None
         except OSError as error:  # some network disks know no locks
-            _log.debug("%s cannot be locked (%s)", self.path, error)
+            _log.warning(
+                "%s cannot be locked (%s): see to it that no other process trains it",
+                *(self.path, error),
+            )
         try:
+            # What another process has made of it until it let go.
+            self.start(kind, config, dataset)
             yield
         finally:
             os.close(handle)
@@ -268,6 +276,18 @@ class RunDirectory:
             )
         write_text(self / _PROBE, "")
         (self / _PROBE).unlink()
+
+
+def is_finished(path: str | Path) -> bool:
+    """Whether a directory holds a run that has ended.
+
+    Args:
+        path: the directory; need not exist.
+    """
+    try:
+        return RunDirectory(path).open().finished
+    except UserError:
+        return False
 
 
 def absolute_places(options: dict[str, Any]) -> dict[str, Any]:

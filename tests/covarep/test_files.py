@@ -83,8 +83,11 @@ def test_a_last_block_may_be_shorter_than_it_is_wide(tmp_path, voice, monkeypatc
 
 def test_names_need_not_be_utf8(tmp_path, voice):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
-    with soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, subtype="FLOAT") as file:
-        file.write(voice)
+    soundfile.write(tmp_path / "plain.wav", voice, RATE, subtype="FLOAT")
+    try:
+        (tmp_path / "plain.wav").rename(path)
+    except OSError as error:
+        pytest.skip(f"this file system takes no such names: {error}")
     np.testing.assert_allclose(read_audio(path), voice, atol=1e-6)
 
 

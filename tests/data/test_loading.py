@@ -67,8 +67,8 @@ def test_the_cache_of_a_dataset_that_was_prepared_again_is_written_anew(
     directory = Path(prepare_tiny(seed=1))
     with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
         load_prepared(directory, "train", config)
-        status = os.stat(directory / "dataset_info.json")
-        os.utime(directory / "dataset_info.json", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        later = (directory / "dataset_info.json").stat().st_mtime + 2
+        os.utime(directory / "dataset_info.json", (later, later))
         load_prepared(directory, "train", config)
     assert sum("Writing the frames" in message for message in caplog.messages) == 2
 

@@ -352,11 +352,6 @@ def test_a_study_of_another_backend_is_refused(tmp_path, monkeypatch):
     assert set(mine["versions"]) - set(theirs["versions"]) == {"jax", "jaxlib"}
     with pytest.raises(UserError, match=r"Keras \(tensorflow there, jax here\).*KERAS_BACKEND"):
         check_same(tmp_path, mine)
-    # Folders from before the backend was noted.
-    del theirs["backend"]
-    write_json(tmp_path / "study.json", {"study": theirs})
-    with pytest.raises(UserError, match=r"\(unknown there, jax here\)"):
-        check_same(tmp_path, mine)
 
 
 def test_a_default_that_changes_makes_another_study(tmp_path):

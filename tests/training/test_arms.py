@@ -148,6 +148,8 @@ def test_a_backbone_that_has_seen_the_held_out_speakers_is_refused(
 ):
     # The same drawn videos and some more, dealt out anew.
     other = tfds_mosei.build("synthetic", data_dir=tmp_path / "other", size=12)
+    shared_data = tmp_path / "data"
+    shutil.copytree(pretraining_data(pretrained).data_dir, shared_data)
     config = finetuning("run", pretrained=str(pretrained.path), epochs=1)
     config.data = dataclasses.replace(config.data, data_dir=str(tmp_path / "other"))
     seen = set(load_segments(pretraining_data(pretrained), "train").video_ids)
@@ -158,8 +160,19 @@ def test_a_backbone_that_has_seen_the_held_out_speakers_is_refused(
         finetune(config)
     assert any(f"{str(video)!r} for one" in str(e.value) for video in shared)
     assert other.builder_config.name in str(e.value)
-    # What cannot be looked up any more is told, and not forbidden.
+    # Also where both lie in one folder, and the pretraining named none.
+    shutil.copytree(
+        other.data_path.parent, shared_data / "tfds_mosei" / other.data_path.parent.name
+    )
+    config.data = dataclasses.replace(
+        config.data, data_dir=str(shared_data), dataset=other.builder_config.name
+    )
     options = yaml.safe_load((pretrained / "config.yaml").read_text())
+    options["data"]["data_dir"] = str(shared_data)
+    (pretrained / "config.yaml").write_text(yaml.safe_dump(options))
+    with pytest.raises(UserError, match="was pretrained on another dataset"):
+        finetune(config)
+    # What cannot be looked up any more is told, and not forbidden.
     options["data"]["data_dir"] = str(tmp_path / "gone")
     (pretrained / "config.yaml").write_text(yaml.safe_dump(options))
     finetune(config)

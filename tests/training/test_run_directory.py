@@ -35,9 +35,11 @@ def test_an_interrupted_run_is_taken_up_with_the_same_options(tmp_path):
 def test_a_run_is_for_one_process_at_a_time(tmp_path):
     run = RunDirectory(tmp_path / "run").start("pretrain", Options("run"), DATASET)
     program = (
-        "import sys; from mosei_ssl.training.run_directory import RunDirectory\n"
-        "with RunDirectory(sys.argv[1]).held(): print('held', flush=True); sys.stdin.read()"
+        "import fcntl, os, sys\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "print('held', flush=True); sys.stdin.read()"
     )
+    begun = ("pretrain", Options("run"), DATASET)
     other = subprocess.Popen(
         [sys.executable, "-c", program, str(run.path)],
         stdin=subprocess.PIPE,
@@ -45,15 +47,16 @@ def test_a_run_is_for_one_process_at_a_time(tmp_path):
         text=True,
     )
     assert other.stdout.readline() == "held\n"
-    with run.held(active=False):
-        pass
-    with pytest.raises(UserError, match="is being trained by another process"), run.held():
+    with pytest.raises(UserError, match="is being trained by another process"), run.begun(*begun):
         pass
     other.kill()
     other.wait()
-    with run.held():
-        pass
-    with run.held():
+    for _ in range(2):
+        with run.begun(*begun):
+            assert not run.finished
+    # One that the other has finished needs nobody any more.
+    run.finish()
+    with RunDirectory(run.path).begun(*begun):
         pass
 
 
