@@ -146,8 +146,9 @@ def load_folds(path: str | os.PathLike[str]) -> Folds:
     path = Path(path)
     if path.suffix == ".py":
         return parse_standard_file(path)
+    text = _read_text(path)
     try:
-        content = json.loads(_read_text(path))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CorpusError(
             f"{path}: not valid JSON ({error}). A folds file holds the lists train, validation "

@@ -156,6 +156,11 @@ def export_model(
     _require_tensorflow()
     check_formats(formats)
     to = Path(to)
+    if (to / "saved_model.pb").is_file():
+        raise UserError(
+            f"{to} is an exported version itself, which more files would spoil: give the folder of "
+            f"versions, {to.parent}."
+        )
     try:
         to.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".export-", dir=to))

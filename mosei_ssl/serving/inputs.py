@@ -210,7 +210,7 @@ def read_intervals(file: str | Path) -> dict[str, np.ndarray]:
     """Read which stretches of which recordings are meant.
 
     Args:
-        file: a `.csd` file, or a CSV file with the columns id (or video_id), start, end.
+        file: a `.csd` file, or a CSV file with the columns id (or video_id, or name), start, end.
 
     Returns:
         float64 [n, 2] seconds by id of the recording.
@@ -236,7 +236,8 @@ def _intervals_from_csv(file: Path) -> dict[str, np.ndarray]:
         try:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames or []
-            key = "video_id" if "video_id" in columns else "id"
+            # A name is what predictions themselves give.
+            key = next((name for name in ("video_id", "id", "name") if name in columns), "id")
             if not {key, "start", "end"} <= set(columns):
                 raise UserError(
                     f"{file}: its first line names {', '.join(columns) or 'nothing'}; the columns "

@@ -40,7 +40,7 @@ def iterate_segments(
 
     Args:
         source: a `.csd`, `.npy` or audio file (see `read_segments`), or a folder that datasets
-            were prepared in, of which a split is taken.
+            were prepared in, or of one of them, of which a split is taken.
         intervals: which stretches of it to judge.
         window: longest window in seconds where there are no intervals; 0 takes recordings whole.
         hop: seconds from one window to the next.
@@ -109,9 +109,12 @@ def predict_records(
 
 
 def _dataset_segments(data_dir: str | Path, dataset: str | None, split: str) -> Iterator[Segment]:
-    from mosei_ssl.data import DataConfig, load_segments
+    from mosei_ssl.data import DataConfig, load_prepared, load_segments
 
-    segments = load_segments(DataConfig(data_dir=str(data_dir), dataset=dataset), split)
+    if (Path(data_dir) / "dataset_info.json").is_file():
+        segments = load_prepared(data_dir, split)
+    else:
+        segments = load_segments(DataConfig(data_dir=str(data_dir), dataset=dataset), split)
     for index, (start, end) in enumerate(segments.intervals):
         name = str(segments.video_ids[index])
         labels = segments.emotions[index]

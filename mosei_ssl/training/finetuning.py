@@ -93,7 +93,10 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
 def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirectory:
     pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
     if pretrained:
-        config.backbone = BackboneConfig(**pretrained.config()["backbone"])
+        its_own = BackboneConfig(**pretrained.config()["backbone"])
+        if config.backbone not in (BackboneConfig(), its_own):
+            _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
+        config.backbone = its_own
         config.data = _data_or_that_of(pretrained, config.data)
     segments = load_segments(config.data, "train").labelled()
     chosen = draw_label_budget(

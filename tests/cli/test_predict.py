@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import tfds_mosei
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.serving import LocalModel
@@ -75,6 +76,11 @@ def test_csv_and_table_hold_the_same(corpus, saved_model, capsys):
     assert float(lines[1]["fear_present"]) == records[1]["emotions"]["fear"]["present"]
     assert lines[1]["most_likely"] == records[1]["most_likely"]
     assert "fear_truth" not in lines[1]
+    again = [corpus / "speech.csd", "--segments", corpus / "own.csv", "--model", saved_model]
+    text = (corpus / "out.csv").read_text().replace("rows,", "talk,")
+    (corpus / "own.csv").write_text(text)
+    assert predict(*again, "--format", "json") == 0
+    assert [(r["start"], r["end"]) for r in json.loads(capsys.readouterr().out)] == [(0, 2), (2, 4)]
     assert int(lines[1]["happy_class"]) == records[1]["emotions"]["happy"]["class"]
 
     assert predict(*arguments, "--out", corpus / "out.txt") == 0
@@ -114,6 +120,10 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
         assert list(record["truth"].values()) == pytest.approx(list(truth), abs=1e-5)
         present = {emotion: answer["present"] for emotion, answer in record["emotions"].items()}
         assert record["most_likely"] == max(present, key=present.get)
+    # The dataset's own folder, which `build` prints, will do too.
+    own = tfds_mosei.find_prepared(synthetic_data)
+    assert predict(own, *arguments[1:], "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out) == records
     assert predict(*arguments, "--format", "csv") == 0
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [float(line["sad_truth"]) for line in lines] == [r["truth"]["sad"] for r in records]

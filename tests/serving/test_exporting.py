@@ -229,6 +229,13 @@ def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
         assert list((tmp_path / "emotion").iterdir()) == []
 
 
+def test_an_exported_version_is_no_place_for_another(emotion_model, saved_model):
+    before = sorted(saved_model.rglob("*"))
+    with pytest.raises(UserError, match=rf"give the folder of versions, {saved_model.parent}\."):
+        export_model(emotion_model, saved_model)
+    assert sorted(saved_model.rglob("*")) == before
+
+
 def test_manifest_names_run_and_dataset(saved_model):
     manifest = json.loads((saved_model / "assets.extra" / "manifest.json").read_text())
     assert manifest["run"] == {

@@ -258,7 +258,11 @@ def test_without_a_dataset_of_its_own_fine_tuning_takes_that_of_the_pretraining(
     with caplog.at_level("INFO", logger="mosei_ssl"):
         run = finetune(bare)
     assert f"no dataset in data: taking that of pre, in {synthetic_data}" in caplog.messages
+    assert "do not apply" not in caplog.text
+    # Nor does the backbone's shape come from anywhere else.
+    given.backbone = dataclasses.replace(given.backbone, hidden_dim=8)
     assert run.config() == finetune(given).config()
+    assert "the backbone is that of pre: options of it do not apply" in caplog.text
     # A folder that was named is not another one.
     bare.data = dataclasses.replace(given.data, data_dir="typo")
     with pytest.raises(CorpusError, match="typo: no prepared dataset"):
