@@ -13,12 +13,12 @@ import numpy as np
 import yaml
 
 from mosei_ssl.metrics import METRIC_LABELS, METRICS, write_json
+from mosei_ssl.storage import write_text
 from mosei_ssl.study import figures, tables
 from mosei_ssl.study.analysis import AnalysisOptions, analyse
 from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import StudyConfig, finetune_options
 from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
-from mosei_ssl.study.files import write_text
 from mosei_ssl.study.parsing import dotted
 from mosei_ssl.study.results import collect_sums
 from mosei_ssl.study.versions import decisive_packages, keras_backend, package_versions
@@ -83,7 +83,9 @@ def write_report(
             if isinstance(block, Figure):
                 write_text(out / "figures" / f"{block.name}.svg", block.svg)
     write_text(out / "report.md", to_markdown(config.name, sections, stamp))
-    return write_text(out / "report.html", to_html(config.name, sections, stamp))
+    page = out / "report.html"
+    write_text(page, to_html(config.name, sections, stamp))
+    return page
 
 
 def _statistics(config: StudyConfig) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from mosei_ssl.metrics import EMOTIONS, METRICS
+from mosei_ssl.storage import write_text
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import PREDICTION_KEYS
-from mosei_ssl.study.files import write_text
 from mosei_ssl.study.video_sums import VideoSums, video_sums
 
 HEADER = ("arm", "labels", "budget", "fold", "seed", "metric", "emotion", "value")
@@ -53,7 +53,9 @@ def write_results(out: Path, cells: Sequence[Cell]) -> Path:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(rows)
-    return write_text(out / "results.csv", table.getvalue())
+    file = out / "results.csv"
+    write_text(file, table.getvalue())
+    return file
 
 
 class CellSums(Mapping[tuple[str, int], VideoSums]):
