@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from mosei_ssl.corpus.extract_corpus import find_audio
 from mosei_ssl.covarep import extract, read_audio
-from mosei_ssl.covarep.corpus import find_audio
 from mosei_ssl.covarep.extraction import extract_prepared
 from mosei_ssl.covarep.signal import SAMPLE_RATE
 

@@ -111,10 +111,10 @@ def pretraining_speed(directory: Path, steps: int) -> float:
     Returns:
         Rows per second, without padding.
     """
+    from mosei_ssl.config import PretrainConfig
     from mosei_ssl.data import DataConfig, make_training_dataset
     from mosei_ssl.data.loading import load_prepared
     from mosei_ssl.models import build_pretraining_model
-    from mosei_ssl.training.config import PretrainConfig
     from mosei_ssl.training.pretraining import backbone_for
 
     config = PretrainConfig(run="unused", data=DataConfig(batch_size=BATCH))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosei_ssl import covarep, data, layers, metrics, models, serving, study, training
-    from mosei_ssl.errors import UserError
     from mosei_ssl.serving import export
     from mosei_ssl.training import (
         FinetuneConfig,
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
         finetune,
         pretrain,
     )
+    from mosei_ssl.utils.errors import UserError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "UserError": "mosei_ssl.errors",
+    "UserError": "mosei_ssl.utils.errors",
     "FinetuneConfig": "mosei_ssl.training",
     "PretrainConfig": "mosei_ssl.training",
     "evaluate": "mosei_ssl.training",

@@ -74,7 +74,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     import tensorflow_datasets as tfds
 
-    from mosei_ssl.data.build import build_dataset
+    from mosei_ssl.cli.dataset_report import build_dataset
 
     # The builder logs how far it is. TFDS itself prints sizes that it does not know, and bars with
     # paths longer than a line, in a log one below the other.

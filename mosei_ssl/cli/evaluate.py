@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from mosei_ssl.cli.output import progress_bar, say
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def add_arguments(parser: ArgumentParser) -> None:

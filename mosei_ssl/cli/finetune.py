@@ -3,7 +3,7 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from mosei_ssl.cli.main import config_from
-from mosei_ssl.training.config import FinetuneConfig
+from mosei_ssl.config import FinetuneConfig
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -15,8 +15,8 @@ from rich.logging import RichHandler
 import mosei_ssl
 from mosei_ssl.cli.options import make_parser, nearest, parse_options
 from mosei_ssl.cli.quiet import quiet_native_notes
-from mosei_ssl.errors import UserError
-from mosei_ssl.stopping import Interrupted, stop_politely
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.signals import Interrupted, stop_politely
 
 T = TypeVar("T")
 

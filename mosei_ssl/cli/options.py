@@ -8,7 +8,7 @@ from itertools import islice
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 _KINDS = {
     "int": "a whole number",

@@ -10,8 +10,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from mosei_ssl.cli.output import progress_bar, say, write_out
-from mosei_ssl.errors import UserError
-from mosei_ssl.storage import write_text
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
 
 _log = logging.getLogger(__name__)
 

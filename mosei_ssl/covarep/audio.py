@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from mosei_ssl.covarep.signal import SAMPLE_RATE
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

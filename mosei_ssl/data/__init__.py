@@ -1,9 +1,8 @@
 """From prepared TFDS datasets to padded batches: segments, label budgets, buckets, pipelines."""
 
+from mosei_ssl.config import DataConfig
 from mosei_ssl.data.buckets import BatchPlan, BatchSpec, bucket_boundaries
 from mosei_ssl.data.budgets import draw_label_budget, label_order
-from mosei_ssl.data.build import build_dataset, dataset_report
-from mosei_ssl.data.config import DataConfig
 from mosei_ssl.data.loading import (
     find_dataset,
     load_prepared,
@@ -29,9 +28,7 @@ __all__ = [
     "Segments",
     "TrainingData",
     "bucket_boundaries",
-    "build_dataset",
     "concatenate_segments",
-    "dataset_report",
     "draw_label_budget",
     "find_dataset",
     "label_order",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosei_ssl.data.config import DataConfig
+from mosei_ssl.config import DataConfig
 
 
 def bucket_boundaries(

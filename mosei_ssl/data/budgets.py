@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def label_order(

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.data.config import DataConfig
+from mosei_ssl.config import DataConfig
 from mosei_ssl.data.segments import FEATURES, FrameSource, Segments, concatenate_segments
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -250,7 +250,7 @@ def _load_split(builder: Any, directory: Path, split: str, config: DataConfig) -
             f"split {split!r} of the dataset in {directory} is empty; check the folds it was "
             "built with"
         )
-    mode = config.cache
+    mode = "memory"
     if mode == "auto":
         small = splits[split].num_bytes <= config.memory_limit_mb * 1_000_000
         mode = "memory" if small else "disk"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mosei_ssl.config import DataConfig
 from mosei_ssl.data.buckets import BatchPlan, BatchSpec
-from mosei_ssl.data.config import DataConfig
 from mosei_ssl.data.segments import FEATURES, Segments
 
 if TYPE_CHECKING:

@@ -2,13 +2,10 @@
 
 from mosei_ssl.layers.codebook_encoder import CodebookEncoder
 from mosei_ssl.layers.distribution_head import DistributionHead
-from mosei_ssl.layers.feature_dropout import FeatureDropout
 from mosei_ssl.layers.feature_frontend import FeatureFrontend
 from mosei_ssl.layers.feature_standardization import FeatureStandardization
-from mosei_ssl.layers.gru_encoder import GRUEncoder
 from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
-from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
 from mosei_ssl.layers.split_crop import SplitCrop
@@ -21,13 +18,10 @@ from mosei_ssl.layers.utterance_summary import UtteranceSummary
 __all__ = [
     "CodebookEncoder",
     "DistributionHead",
-    "FeatureDropout",
     "FeatureFrontend",
     "FeatureStandardization",
-    "GRUEncoder",
     "MaskedSelfAttention",
     "MaskedStatisticsPooling",
-    "RandomCrop",
     "SinusoidalPositions",
     "SplitCrop",
     "TemporalPooling",

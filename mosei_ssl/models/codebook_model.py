@@ -57,7 +57,6 @@ class CodebookModel(PretrainingModel):
     """
 
     METRICS: tuple[str, ...] = ("codes_in_use",)
-    OPTIONS: tuple[str, ...] = ("strength", "min_part", "splits")
 
     # Windows that projection and first codebook are taken from.
     SAMPLE = 20_000

@@ -7,13 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from mosei_ssl.errors import UserError
+from mosei_ssl.config import HeadConfig
 from mosei_ssl.layers.distribution_head import DistributionHead
-from mosei_ssl.layers.feature_dropout import FeatureDropout
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
-from mosei_ssl.layers.random_crop import RandomCrop
 from mosei_ssl.layers.seeding import derive_seed
-from mosei_ssl.model_config import HeadConfig
 from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
 
 NUM_EMOTIONS = 6
@@ -39,10 +36,10 @@ class EmotionModel(keras.Model):
         `emotion_predictions` and `to_predictor`.
 
     Raises:
-        UserError: If the head would have nothing to pool, or `kind` is unknown.
+        UserError: If an option of the head is out of range.
 
     Example:
-        >>> model = EmotionModel(backbone, HeadConfig(embedding_dim=32))
+        >>> model = EmotionModel(backbone)
         >>> model.compile(keras.optimizers.Adam(1e-3), loss=model.loss_function)
         >>> predictions = model.to_predictor()(x)["intensity"]  # doctest: +SKIP
     """
@@ -56,17 +53,9 @@ class EmotionModel(keras.Model):
     ):
         super().__init__(autocast=False, **kwargs)
         head = HeadConfig(**head) if isinstance(head, dict) else (head or HeadConfig())
-        if not (head.encoder_statistics or head.summary):
-            raise UserError("head.encoder_statistics and head.summary are both off; turn one on")
-        if head.kind not in ("ordinal", "categorical"):
-            raise UserError(f"head.kind is {head.kind!r}; choose 'ordinal' or 'categorical'")
 
         # === Layers ===
         self.backbone = backbone
-        self.crop = RandomCrop(head.min_crop, 1.0, derive_seed(seed, "crop"), dtype="float32")
-        self.feature_dropout = FeatureDropout(
-            head.feature_dropout, seed=derive_seed(seed, "feature dropout"), dtype="float32"
-        )
         self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
         # Pooled states get the spread of the summary's columns, whatever the encoder gives them.
         self.encoder_standardize = keras.layers.BatchNormalization(
@@ -80,21 +69,13 @@ class EmotionModel(keras.Model):
         self.pooled_dropout = keras.layers.Dropout(
             head.dropout, seed=derive_seed(seed, "pooled dropout"), dtype="float32"
         )
-        self.hidden = None
-        if head.embedding_dim:
-            self.hidden = keras.layers.Dense(
-                head.embedding_dim,
-                kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, "hidden")),
-                dtype="float32",
-                name="hidden",
-            )
         self.embedding_dropout = keras.layers.Dropout(
             head.dropout, seed=derive_seed(seed, "embedding dropout"), dtype="float32"
         )
         self.distribution = DistributionHead(
             NUM_EMOTIONS,
             NUM_LEVELS,
-            head.kind,
+            "ordinal",
             seed=derive_seed(seed, "distribution"),
             weight_penalty=head.weight_penalty,
             name="distribution",
@@ -103,29 +84,19 @@ class EmotionModel(keras.Model):
         # === Config ===
         self.head = head
         self.seed = seed
-        self.loss_function = SoftTargetCrossentropy(head.label_smoothing)
+        self.loss_function = SoftTargetCrossentropy()
 
         self.build()
 
     def build(self, inputs_shape=None):
-        width = self.pooled_dim
         self.encoder_standardize.build((None, 2 * self.backbone.output_dim))
-        if self.hidden is not None:
-            self.hidden.build((None, width))
-            width = self.head.embedding_dim
-        self.distribution.build((None, width))
+        self.distribution.build((None, self.embedding_dim))
         self.built = True
-
-    @property
-    def pooled_dim(self) -> int:
-        """Width of the pooled statistics."""
-        width = 2 * self.backbone.output_dim if self.head.encoder_statistics else 0
-        return width + (2 * self.backbone.frontend.output_dim if self.head.summary else 0)
 
     @property
     def embedding_dim(self) -> int:
         """Width of what `embedding` returns."""
-        return self.head.embedding_dim or self.pooled_dim
+        return 2 * self.backbone.output_dim + 2 * self.backbone.frontend.output_dim
 
     def call(self, inputs, training=False):
         return self.forward(*self._timesteps(inputs), training=training)
@@ -163,8 +134,6 @@ class EmotionModel(keras.Model):
             batches: inputs as for a call, from the training split; gone through twice.
         """
         self.backbone.adapt(batches)
-        if not self.head.encoder_statistics:
-            return
         states = []
         for inputs in batches:
             frames, mask = self._timesteps(inputs)
@@ -202,22 +171,15 @@ class EmotionModel(keras.Model):
         return self.backbone.frontend(inputs["features"], inputs["padding_mask"])
 
     def _embed(self, frames, padding_mask, training):
-        if self.crop.min_share < 1.0:
-            frames, padding_mask = self.crop(frames, padding_mask, training=training)
-        frames = self.feature_dropout(frames, training=training)
-        pooled = []
-        if self.head.encoder_statistics:
-            # A frozen encoder gives what `adapt` has seen: without its dropout.
-            learning = training and self.backbone.trainable
-            sequence = self.backbone.encoder(frames, padding_mask, training=learning)
-            states = self.encoder_pooling(sequence, padding_mask)
-            pooled.append(self.encoder_standardize(states, training=training))
-        if self.head.summary:
-            pooled.append(self.backbone.summary(frames, padding_mask))
-        x = self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
-        if self.hidden is None:
-            return x
-        return ops.gelu(self.hidden(x), approximate=True)
+        # A frozen encoder gives what `adapt` has seen: without its dropout.
+        learning = training and self.backbone.trainable
+        sequence = self.backbone.encoder(frames, padding_mask, training=learning)
+        states = self.encoder_pooling(sequence, padding_mask)
+        pooled = [
+            self.encoder_standardize(states, training=training),
+            self.backbone.summary(frames, padding_mask),
+        ]
+        return self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
 
     def to_predictor(self) -> keras.Model:
         """A model from the same inputs to a dict of predictions, sharing these weights.

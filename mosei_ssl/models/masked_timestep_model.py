@@ -38,8 +38,6 @@ class MaskedTimestepModel(PretrainingModel):
         Liu et al., Mockingjay, ICASSP 2020 (https://arxiv.org/abs/1910.12638).
     """
 
-    OPTIONS = ("mask_ratio", "mask_span", "loss")
-
     def __init__(
         self,
         backbone: keras.Model,

@@ -13,7 +13,7 @@ class PretrainingModel(keras.Model):
 
     Compile with an optimizer alone and fit on batches of `x`; if a batch brings labels they are
     ignored. Subclasses give `forward` and `objective`, name the metrics that `objective` returns in
-    `METRICS` and their own arguments in `OPTIONS`, and create all weights when constructed.
+    `METRICS`, and create all weights when constructed.
 
     Args:
         backbone: Backbone. What is pretrained; shared, not copied.
@@ -21,7 +21,6 @@ class PretrainingModel(keras.Model):
     """
 
     METRICS: tuple[str, ...] = ("relative_error",)
-    OPTIONS: tuple[str, ...] = ()
 
     def __init__(self, backbone: keras.Model, seed: int = 0, **kwargs):
         super().__init__(autocast=False, **kwargs)

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.schema import MAX_FRAMES, NUM_FEATURES
+from mosei_ssl.utils.errors import UserError
 
 
 def check_rows(segments: Sequence[np.ndarray]) -> list[np.ndarray]:

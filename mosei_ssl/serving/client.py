@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import tenacity
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.batching import check_rows, plan_batches
 from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS
+from mosei_ssl.utils.errors import UserError
 
 
 class ServerError(UserError):

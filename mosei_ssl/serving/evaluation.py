@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mosei_ssl.data import DataConfig, load_segments
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import all_zero, evaluate_predictions
 from mosei_ssl.serving.local import LocalModel
+from mosei_ssl.utils.errors import UserError
 
 
 def evaluate_saved_model(

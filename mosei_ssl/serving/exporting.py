@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from mosei_ssl.archive import is_whole
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
 from mosei_ssl.serving.lengths import train_seconds
@@ -19,7 +17,8 @@ from mosei_ssl.serving.manifest import stamp, write_manifest
 from mosei_ssl.serving.model_card import write_model_card
 from mosei_ssl.serving.portable import check_formats, write_portable
 from mosei_ssl.serving.warmup import write_warmup
-from mosei_ssl.storage import folder_to_disk, storage_errors_told
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import folder_to_disk, is_whole, storage_errors_told
 
 if TYPE_CHECKING:
     from mosei_ssl.training.run_directory import RunDirectory

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.batching import pad
 from mosei_ssl.serving.client import (
     BadAnswer,
@@ -15,6 +14,7 @@ from mosei_ssl.serving.client import (
     ServerUnavailable,
 )
 from mosei_ssl.serving.schema import OUTPUTS, PREDICT_SIGNATURE
+from mosei_ssl.utils.errors import UserError
 
 try:
     import grpc

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.schema import FRAME_PERIOD, MAX_FRAMES, NUM_FEATURES, Segment
+from mosei_ssl.utils.errors import UserError
 
 _log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.batching import check_rows, pad, plan_batches
 from mosei_ssl.serving.manifest import MANIFEST, latest_version, verify
 from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS, PREDICT_SIGNATURE
+from mosei_ssl.utils.errors import UserError
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.schema import EXTRA_ASSETS
+from mosei_ssl.utils.errors import UserError
 
 MANIFEST = f"{EXTRA_ASSETS}/manifest.json"
 FORMAT = 1

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import METRICS, all_zero, evaluate_predictions, format_score
 from mosei_ssl.serving.schema import EMOTIONS, EXTRA_ASSETS, OUTPUTS
 from mosei_ssl.serving.templating import render
+from mosei_ssl.utils.errors import UserError
 
 MODEL_CARD = f"{EXTRA_ASSETS}/model_card.md"
 LABELS = f"{EXTRA_ASSETS}/labels.txt"

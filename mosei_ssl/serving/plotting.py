@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.inputs import AUDIO_SUFFIXES
 from mosei_ssl.serving.schema import EMOTIONS, FRAME_PERIOD, Segment
+from mosei_ssl.utils.errors import UserError
 
 
 def check_plot(source: str | Path, file: str | Path) -> None:
@@ -41,8 +41,8 @@ def write_plot(
     """
     check_plot(source, file)
     from mosei_ssl.covarep import read_audio
-    from mosei_ssl.covarep.plotting import plot_emotions
     from mosei_ssl.covarep.signal import SAMPLE_RATE
+    from mosei_ssl.serving.recording_plot import plot_emotions
 
     rows = np.concatenate([segment.features for segment in segments])
     frames = np.concatenate(

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.schema import EXTRA_ASSETS, NUM_FEATURES
+from mosei_ssl.utils.errors import UserError
 
 FORMATS = {
     "litert": f"{EXTRA_ASSETS}/model.tflite",

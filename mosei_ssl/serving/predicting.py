@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.inputs import read_segments
 from mosei_ssl.serving.output import as_records
 from mosei_ssl.serving.schema import MAX_FRAMES, Segment
+from mosei_ssl.utils.errors import UserError
 
 
 class Predictor(Protocol):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.client import (
     BadAnswer,
     Client,
@@ -18,6 +17,7 @@ from mosei_ssl.serving.client import (
 )
 from mosei_ssl.serving.examples import serialise
 from mosei_ssl.serving.schema import EXAMPLES_SIGNATURE
+from mosei_ssl.utils.errors import UserError
 
 try:
     import httpx

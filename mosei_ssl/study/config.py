@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import yaml
 
-from mosei_ssl.data.config import DataConfig
-from mosei_ssl.errors import UserError
+from mosei_ssl.config import DataConfig
 from mosei_ssl.metrics import METRICS
 from mosei_ssl.study.feasible import check_feasible
 from mosei_ssl.study.parsing import build, merge, nested
+from mosei_ssl.utils.errors import UserError
 
 MAX_TRIALS = 8
 DEFAULT_BUDGETS: tuple[int | str, ...] = (25, 50, 100, 200, 400, 800, 1600, "all")
@@ -247,7 +247,7 @@ def pretrain_options(
         >>> pretrain_options(StudyConfig(), ArmConfig("ssl", True), "covarep", 3)["seed"]
         3
     """
-    from mosei_ssl.training.config import PretrainConfig
+    from mosei_ssl.config import PretrainConfig
 
     values = merge(config.pretrain, arm.pretrain)
     where = _where(arm.pretrain, where, "pretrain")
@@ -286,7 +286,7 @@ def finetune_options(
         >>> finetune_options(StudyConfig(), ArmConfig("ssl", True), "covarep", 25, 0)["labels"]
         25
     """
-    from mosei_ssl.training.config import FinetuneConfig
+    from mosei_ssl.config import FinetuneConfig
 
     values = merge(config.finetune, arm.finetune, nested(trial or {}))
     where = _where(arm.finetune, where, "finetune")

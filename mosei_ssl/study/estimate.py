@@ -18,11 +18,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import StudyConfig
 from mosei_ssl.study.memory import peak_memory_mb
 from mosei_ssl.study.workers import environment
+from mosei_ssl.utils.errors import UserError
 
 _STEPS = 6
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import ExtraDataset, Fold
 from mosei_ssl.study.config import DEFAULT_BUDGETS, StudyConfig, pretrain_options
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

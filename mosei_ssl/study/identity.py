@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import json_safe, write_json
-from mosei_ssl.storage import write_text
 from mosei_ssl.study.cells import FORMAT, Fold, without_places
 from mosei_ssl.study.config import ArmConfig, StudyConfig, finetune_options, pretrain_options
-from mosei_ssl.study.versions import decisive_packages, keras_backend, package_versions
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.versions import decisive_packages, keras_backend, package_versions
 
 
 def describe(

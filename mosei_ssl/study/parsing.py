@@ -8,7 +8,7 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ import numpy as np
 import yaml
 
 from mosei_ssl.metrics import METRIC_LABELS, METRICS, write_json
-from mosei_ssl.storage import write_text
 from mosei_ssl.study import figures, tables
 from mosei_ssl.study.analysis import AnalysisOptions, analyse
 from mosei_ssl.study.cells import Cell, Fold
@@ -21,7 +20,8 @@ from mosei_ssl.study.config import StudyConfig, finetune_options
 from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
 from mosei_ssl.study.parsing import dotted
 from mosei_ssl.study.results import collect_sums
-from mosei_ssl.study.versions import decisive_packages, keras_backend, package_versions
+from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.versions import decisive_packages, keras_backend, package_versions
 
 STAMP = "SYNTHETIC DATA - not speech, not a result about emotion recognition"
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 from rich.console import Console
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import grid_cells, preparation_cells
 from mosei_ssl.study.config import StudyConfig, check
 from mosei_ssl.study.estimate import estimate_table
@@ -20,6 +19,7 @@ from mosei_ssl.study.results import write_results
 from mosei_ssl.study.scheduling import run_cells
 from mosei_ssl.study.search import best_trials, choose_trials, without_choice
 from mosei_ssl.study.workers import LocalPool, Pool, RayPool
+from mosei_ssl.utils.errors import UserError
 
 Engine = Literal["local", "ray"]
 

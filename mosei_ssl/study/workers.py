@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import run_cell
-from mosei_ssl.study.versions import keras_backend
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.versions import keras_backend
 
 _CELLS_PER_PROCESS = 16
 

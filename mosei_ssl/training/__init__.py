@@ -4,16 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosei_ssl.stopping import Interrupted
-    from mosei_ssl.training.config import FinetuneConfig, OptimizerConfig, PretrainConfig
+    from mosei_ssl.config import FinetuneConfig, OptimizerConfig, PretrainConfig
     from mosei_ssl.training.evaluation import evaluate
     from mosei_ssl.training.finetuning import finetune
     from mosei_ssl.training.pretraining import pretrain
     from mosei_ssl.training.run_directory import RunDirectory
+    from mosei_ssl.utils.signals import Interrupted
 
 _HOMES = {
     "FinetuneConfig": "mosei_ssl.training.config",
-    "Interrupted": "mosei_ssl.stopping",
+    "Interrupted": "mosei_ssl.utils.signals",
     "OptimizerConfig": "mosei_ssl.training.config",
     "PretrainConfig": "mosei_ssl.training.config",
     "RunDirectory": "mosei_ssl.training.run_directory",

@@ -22,9 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER
-from mosei_ssl.storage import write_bytes, write_text
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_bytes, write_text
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from mosei_ssl.errors import UserError
-from mosei_ssl.stopping import Interrupted, StopRequest
-from mosei_ssl.storage import write_bytes
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_bytes
+from mosei_ssl.utils.signals import Interrupted, StopRequest
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from mosei_ssl.errors import UserError
-from mosei_ssl.training.config import Precision
+from mosei_ssl.config import Precision
+from mosei_ssl.utils.errors import UserError
 
 _log = logging.getLogger(__name__)
 

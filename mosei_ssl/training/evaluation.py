@@ -16,7 +16,6 @@ from mosei_ssl.data import (
     make_evaluation_dataset,
     split_names,
 )
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import (
     classical_predictions,
     evaluate_predictions,
@@ -24,10 +23,11 @@ from mosei_ssl.metrics import (
     write_json,
 )
 from mosei_ssl.models import EmotionModel
-from mosei_ssl.storage import storage_errors_told, write_bytes
 from mosei_ssl.training.finetuning import load_model
 from mosei_ssl.training.hparams import write_scores
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import storage_errors_told, write_bytes
 
 _log = logging.getLogger(__name__)
 

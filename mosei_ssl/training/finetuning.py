@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 import tfds_mosei
-from mosei_ssl.archive import is_whole
+from mosei_ssl.config import FinetuneConfig
 from mosei_ssl.data import (
     DataConfig,
     Segments,
@@ -22,7 +22,6 @@ from mosei_ssl.data import (
     pretraining_videos,
     refuse_held_out,
 )
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
 from mosei_ssl.models import (
     BackboneConfig,
@@ -30,14 +29,14 @@ from mosei_ssl.models import (
     emotion_predictions,
     learning_rate_multipliers,
 )
-from mosei_ssl.stopping import stop_politely
-from mosei_ssl.storage import storage_errors_told, write_text
 from mosei_ssl.training.callbacks import BestWeights, Validation
-from mosei_ssl.training.config import FinetuneConfig
 from mosei_ssl.training.devices import share_gpus
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, save_model
 from mosei_ssl.training.run_directory import RunDirectory, is_finished
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import is_whole, storage_errors_told, write_text
+from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
 
@@ -97,13 +96,13 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         if config.backbone not in (BackboneConfig(), its_own):
             _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
         config.backbone = its_own
-        config.data = _data_or_that_of(pretrained, config.data)
-    segments = load_segments(config.data, "train").labelled()
+        config = _data_or_that_of(pretrained, config)
+    segments = load_segments(config, "train").labelled()
     chosen = draw_label_budget(
         segments.emotions, config.labels, config.seed, groups=segments.video_ids
     )
     labelled = segments.subset(chosen)
-    validation = load_segments(config.data, "validation").labelled()
+    validation = load_segments(config, "validation").labelled()
 
     prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
     # Before the run is begun: options that do not fit together then leave nothing behind.
@@ -111,7 +110,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     if pretrained:
         _take_over(pretrained / "backbone.keras", model)
         if not is_finished(config.run):
-            _refuse_known_speakers(pretrained, config.data, segments)
+            _refuse_known_speakers(pretrained, config, segments)
 
     run = RunDirectory(config.run)
     with run.begun("finetune", config, describe_dataset(segments)):
@@ -136,7 +135,7 @@ def _complete(
     arm = "ssl" if config.pretrained else "baseline"
     write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
 
-    adapt(model, segments, config.data, config.seed)
+    adapt(model, segments, config, config.seed)
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:
         model.freeze_backbone()
@@ -253,7 +252,7 @@ def _multipliers(model: EmotionModel, config: FinetuneConfig) -> dict[str, float
 def _batches(labelled: Segments, config: FinetuneConfig, epoch: int, step: int):
     return make_training_dataset(
         labelled,
-        config.data,
+        config,
         seed=config.seed,
         start_epoch=epoch,
         start_step=step,
@@ -298,7 +297,7 @@ def _validation_score(model: EmotionModel, segments: Segments, config: FinetuneC
     labels = segments.emotions[order]
 
     def score() -> dict[str, float]:
-        batches = make_evaluation_dataset(segments, config.data, indices=order, with_labels=False)
+        batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
         logits = model.predict(batches, verbose=0)
         predictions = {
             name: keras.ops.convert_to_numpy(value)

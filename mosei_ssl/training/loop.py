@@ -7,18 +7,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mosei_ssl.config import OptimizerConfig, Precision
 from mosei_ssl.data import TrainingData
 from mosei_ssl.models import LayerwiseAdamW
-from mosei_ssl.stopping import Interrupted, StopRequest, stop_politely
-from mosei_ssl.storage import storage_errors_told
 from mosei_ssl.training.callbacks import History, ProgressLine, Scalars
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.config import OptimizerConfig, Precision
 from mosei_ssl.training.devices import Devices, ahead_on_gpu
 from mosei_ssl.training.hparams import Trial
 from mosei_ssl.training.monitoring import GradientNorm, Profile, StopOnNaN, Throughput
 from mosei_ssl.training.replicated import ReplicatedLoop
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.utils.files import storage_errors_told
+from mosei_ssl.utils.signals import Interrupted, StopRequest, stop_politely
 
 
 @dataclasses.dataclass

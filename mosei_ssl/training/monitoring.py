@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from mosei_ssl.data import TrainingData
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import LayerwiseAdamW
-from mosei_ssl.storage import write_text
 from mosei_ssl.training.checkpoint import Checkpoint
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
 
 _NAMED = 4
 

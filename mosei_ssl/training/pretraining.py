@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mosei_ssl.config import PretrainConfig
 from mosei_ssl.data import (
     DataConfig,
     Segments,
@@ -24,16 +25,15 @@ from mosei_ssl.models import (
     build_backbone,
     build_pretraining_model,
 )
-from mosei_ssl.stopping import stop_politely
-from mosei_ssl.storage import put_in_place, storage_errors_told
 from mosei_ssl.training.callbacks import Validation
-from mosei_ssl.training.config import PretrainConfig
 from mosei_ssl.training.devices import Devices, Strategy, one_device, open_devices
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.monitoring import parse_profile_steps
 from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.replicated import make_score
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.utils.files import put_in_place, storage_errors_told
+from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
 
@@ -72,14 +72,14 @@ def pretrain(
         parse_profile_steps(profile_steps)
     with (
         stop_politely() as stop,
-        open_devices(strategy, config.data.batch_size, config.precision) as devices,
+        open_devices(strategy, config.batch_size, config.precision) as devices,
     ):
         stop.release()  # if a signal came while nobody let it through
         return _pretrain(config, devices, profile_steps)
 
 
 def _pretrain(config: PretrainConfig, devices: Devices, profile_steps: str | None) -> RunDirectory:
-    segments = load_pretraining_segments(config.data, config.splits)
+    segments = load_pretraining_segments(config, config.splits)
     prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
     # Before the run is begun: options that do not fit together then leave nothing behind.
     with devices.scope():
@@ -114,9 +114,9 @@ def _complete(
 ) -> None:
     """Train to the end, from wherever the run stands, and save what it gave."""
     with devices.scope():
-        adapt(model, segments, config.data, config.seed)
+        adapt(model, segments, config, config.seed)
         steps = make_training_dataset(
-            segments, config.data, seed=config.seed, with_labels=False
+            segments, config, seed=config.seed, with_labels=False
         ).steps_per_epoch
         model.compile(
             optimizer=make_optimizer(config.optimizer, steps * config.epochs),
@@ -129,7 +129,7 @@ def _complete(
             title="pretraining",
             batches=lambda epoch, step, index, count: make_training_dataset(
                 segments,
-                config.data,
+                config,
                 seed=config.seed,
                 start_epoch=epoch,
                 start_step=step,
@@ -175,10 +175,10 @@ def _callbacks(
     model: PretrainingModel, config: PretrainConfig, run: RunDirectory, devices: Devices
 ) -> list[keras.callbacks.Callback]:
     callbacks: list[keras.callbacks.Callback] = [
-        Validation(_validation_score(model, config.data, devices))
+        Validation(_validation_score(model, config, devices))
     ]
     if not devices.strategy:  # replicas' variables are no plain ones to draw a picture with
-        callbacks.append(ReconstructionImages(run.path, config.data, config.epochs))
+        callbacks.append(ReconstructionImages(run.path, config, config.epochs))
     return callbacks
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import yaml
 
-from mosei_ssl.errors import UserError
-from mosei_ssl.storage import write_text
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
 
 _log = logging.getLogger(__name__)
 

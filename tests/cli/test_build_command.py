@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 import tfds_mosei
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, draw_label_budget, load_segments
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def build(data_dir, *options):

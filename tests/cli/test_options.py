@@ -8,7 +8,7 @@ import pytest
 
 from mosei_ssl.cli.main import VERBS
 from mosei_ssl.cli.options import make_parser, parse_options
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def parser_of(verb):

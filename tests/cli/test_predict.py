@@ -174,7 +174,7 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
 
 
 def test_an_older_answer_stays_until_the_new_one_is_there(corpus, saved_model, monkeypatch):
-    import mosei_ssl.storage
+    import mosei_ssl.utils.files
 
     out = corpus / "out.csv"
     arguments = [corpus / "rows.npy", "--model", saved_model, "--format", "csv", "--out", out]
@@ -184,7 +184,7 @@ def test_an_older_answer_stays_until_the_new_one_is_there(corpus, saved_model, m
     def full(temporary, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mosei_ssl.storage, "put_in_place", full)
+    monkeypatch.setattr(mosei_ssl.utils.files, "put_in_place", full)
     assert predict(*arguments) == 2
     assert out.read_bytes() == before
     assert {path.name for path in corpus.glob("out*")} == {"out.csv"}

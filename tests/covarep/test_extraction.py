@@ -17,7 +17,7 @@ from mosei_ssl.covarep import (
 )
 from mosei_ssl.covarep.audio import as_float
 from mosei_ssl.covarep.columns import COLUMN, HMPDD, HMPDM
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def test_names_are_those_of_the_dataset():

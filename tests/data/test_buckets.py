@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mosei_ssl.data import BatchPlan, DataConfig, bucket_boundaries
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def padded_frames(lengths, boundaries):

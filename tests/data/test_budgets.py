@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosei_ssl.data import draw_label_budget
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def corpus(count, seed, rare=0.02):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mosei_ssl.data import DataConfig, build_dataset, dataset_report, load_segments
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 from tfds_mosei.synthetic import SyntheticSize, write_corpus
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mosei_ssl.data import DataConfig, concatenate_segments, load_prepared, segments_from_arrays
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 @pytest.fixture

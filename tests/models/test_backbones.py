@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from model_testing import MEAN, STD, make_batch, numpy_tree
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import BackboneConfig, build_backbone
+from mosei_ssl.utils.errors import UserError
 
 
 def test_outputs_have_the_documented_shapes_and_types(backbone):

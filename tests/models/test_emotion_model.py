@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from model_testing import MEAN, STD, make_batch, numpy_tree
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import (
     EmotionModel,
     HeadConfig,
@@ -18,6 +17,7 @@ from mosei_ssl.models import (
     build_backbone,
     emotion_predictions,
 )
+from mosei_ssl.utils.errors import UserError
 
 HEADS = {
     "default": HeadConfig(embedding_dim=8),

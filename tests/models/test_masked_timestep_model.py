@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from model_testing import MEAN, STD, make_batch, numpy_tree
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import (
     MaskedTimestepModel,
     PretrainingTaskConfig,
     build_backbone,
     build_pretraining_model,
 )
+from mosei_ssl.utils.errors import UserError
 
 
 def smooth_batch(seed=0):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from model_testing import MEAN, STD, make_batch, numpy_tree
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import (
     PRETRAINING_TASKS,
     BackboneConfig,
@@ -13,6 +12,7 @@ from mosei_ssl.models import (
     build_backbone,
     build_pretraining_model,
 )
+from mosei_ssl.utils.errors import UserError
 
 RECONSTRUCTING = ["masked_timestep", "alteration", "masked_autoencoder", "latent_prediction"]
 

@@ -14,7 +14,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving import LocalModel
 from mosei_ssl.serving.client import (
     BadAnswer,
@@ -26,6 +25,7 @@ from mosei_ssl.serving.client import (
 )
 from mosei_ssl.serving.examples import serialise
 from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS
+from mosei_ssl.utils.errors import UserError
 
 PROTOCOLS = ("rest", "grpc")
 

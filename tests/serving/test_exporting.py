@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving import exporting
 from mosei_ssl.serving.exporting import export, export_model
 from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS
+from mosei_ssl.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.inputs import read_intervals, read_segments, windows
 from mosei_ssl.serving.predicting import iterate_segments
 from mosei_ssl.serving.schema import EMOTIONS, NUM_FEATURES
+from mosei_ssl.utils.errors import UserError
 from tfds_mosei import csd, schema
 
 

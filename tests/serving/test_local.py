@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.batching import pad, plan_batches
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.serving.schema import OUTPUTS
+from mosei_ssl.utils.errors import UserError
 
 
 def test_batches_hold_every_segment_once_and_stay_small():

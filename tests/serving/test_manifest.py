@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.manifest import MANIFEST, latest_version, sha256, verify
+from mosei_ssl.utils.errors import UserError
 
 
 @pytest.fixture

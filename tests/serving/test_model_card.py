@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tfds_mosei
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.lengths import train_seconds
 from mosei_ssl.serving.manifest import stamp
 from mosei_ssl.serving.model_card import LABELS, MODEL_CARD, score_rows, write_model_card
+from mosei_ssl.utils.errors import UserError
 
 PROVENANCE = {
     "run": {"name": "ssl200", "seed": 1, "result": {"arm": "ssl", "labels": 200}},

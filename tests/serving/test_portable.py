@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.serving.manifest import verify
 from mosei_ssl.serving.portable import FORMATS, check_formats, to_litert, to_onnx
 from mosei_ssl.serving.schema import OUTPUTS
+from mosei_ssl.utils.errors import UserError
 
 LENGTHS = (1, 9, 10, 11, 130, 650)
 SCORES = ("present", "expected")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.study import StudyConfig, load_study_config
 from mosei_ssl.study.cells import ExtraDataset, Fold, grid_cells, preparation_cells
 from mosei_ssl.study.config import ArmConfig, check, finetune_options, pretrain_options
 from mosei_ssl.study.folds import resolve_budgets
 from mosei_ssl.study.identity import describe
+from mosei_ssl.utils.errors import UserError
 
 
 def fold(name="1", train=600, extras=()):

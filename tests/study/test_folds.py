@@ -3,10 +3,10 @@
 import pytest
 
 from mosei_ssl.data import DataConfig, load_pretraining_segments, load_segments
-from mosei_ssl.errors import UserError
 from mosei_ssl.study import StudyConfig
 from mosei_ssl.study.config import ArmConfig
 from mosei_ssl.study.folds import prepare_folds
+from mosei_ssl.utils.errors import UserError
 
 
 def study(corpora, extra=(), splits=("train",)):

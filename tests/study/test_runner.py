@@ -17,7 +17,6 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import write_json
 from mosei_ssl.study import SearchConfig, StudyConfig
 from mosei_ssl.study.cells import CELL_FILE, Cell, Fold, grid_cells, preparation_cells
@@ -34,6 +33,7 @@ from mosei_ssl.study.workers import (
     environment,
     execute,
 )
+from mosei_ssl.utils.errors import UserError
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ def main(options: dict) -> int:
             [tf.config.LogicalDeviceConfiguration()] * options["logical_devices"],
         )
     from mosei_ssl.data import DataConfig
-    from mosei_ssl.errors import UserError
     from mosei_ssl.models import BackboneConfig
     from mosei_ssl.training import Interrupted, PretrainConfig, pretrain
+    from mosei_ssl.utils.errors import UserError
 
     hide_every_third()
     attend_in_tiles()

@@ -11,11 +11,11 @@ import yaml
 
 import tfds_mosei
 from mosei_ssl.data import DataConfig, load_segments
-from mosei_ssl.errors import UserError
 from mosei_ssl.metrics import evaluate_predictions, pooled_features
 from mosei_ssl.models import HeadConfig
 from mosei_ssl.training import RunDirectory, evaluate, finetune, pretrain
 from mosei_ssl.training.finetuning import _build, _take_over, load_model
+from mosei_ssl.utils.errors import UserError
 from tfds_mosei import CorpusError
 
 SPLITS = ("validation", "test")
@@ -193,7 +193,7 @@ def test_scores_that_cannot_be_written_leave_the_older_ones(finetuning, monkeypa
     def full(temporary, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mosei_ssl.storage.put_in_place", full)
+    monkeypatch.setattr("mosei_ssl.utils.files.put_in_place", full)
     with pytest.raises(UserError, match=r"No space left on device\. Its earlier scores are kept"):
         evaluate(run.path)
     assert {name: (run / name).read_bytes() for name in before} == before

@@ -16,9 +16,9 @@ import tensorflow as tf
 from children import start_child
 
 from mosei_ssl.data import load_segments, make_training_dataset
-from mosei_ssl.errors import UserError
 from mosei_ssl.training import RunDirectory, finetune, pretrain
 from mosei_ssl.training.devices import ahead_on_gpu, open_devices
+from mosei_ssl.utils.errors import UserError
 
 EPOCHS = 2
 TOLERANCE = 1e-4
@@ -181,7 +181,7 @@ def test_replicas_that_do_not_divide_the_batch_are_told(start, tmp_path):
 
 
 def test_a_full_disk_is_not_taken_for_a_worker_that_has_gone():
-    from mosei_ssl.storage import storage_errors_told
+    from mosei_ssl.utils.files import storage_errors_told
 
     def write():
         with storage_errors_told(Path("runs/pre"), lambda: "Nothing is lost"):

@@ -18,14 +18,14 @@ from children import start_child
 from doomed import pretrain_until
 
 from mosei_ssl.data import load_segments, make_training_dataset
-from mosei_ssl.errors import UserError
-from mosei_ssl.stopping import stop_politely
 from mosei_ssl.training import FinetuneConfig, Interrupted, PretrainConfig, finetune, pretrain
 from mosei_ssl.training.callbacks import BestWeights, History, Validation
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.finetuning import load_model
 from mosei_ssl.training.loop import make_optimizer, prepare
 from mosei_ssl.training.reconstruction import ReconstructionImages
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.signals import stop_politely
 
 EPOCHS = 2
 

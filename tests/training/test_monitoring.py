@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from mosei_ssl.data import DataConfig, load_segments, make_training_dataset
-from mosei_ssl.errors import UserError
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training import pretrain
 from mosei_ssl.training.callbacks import BestWeights, ProgressLine
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.finetuning import MONITORS
 from mosei_ssl.training.monitoring import Throughput, parse_profile_steps
+from mosei_ssl.utils.errors import UserError
 
 
 def test_throughput_counts_real_frames_and_splits_a_steps_time(options, monkeypatch):

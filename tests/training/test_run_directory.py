@@ -10,9 +10,9 @@ import sys
 import keras
 import pytest
 
-from mosei_ssl.errors import UserError
 from mosei_ssl.training.pretraining import save_model
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.utils.errors import UserError
 
 DATASET = {"name": "covarep-1", "version": "1.0.0", "fingerprint": "aaaa"}
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mosei_ssl.stopping import Interrupted, stop_politely
+from mosei_ssl.utils.signals import Interrupted, stop_politely
 
 
 class Destroyed:

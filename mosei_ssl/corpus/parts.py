@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from mosei_ssl import __version__
+from mosei_ssl.corpus.audio_files import extract_file
 from mosei_ssl.covarep.audio import printable
-from mosei_ssl.covarep.files import extract_file
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class PartStore:
 
     Attributes:
         record: Place in the folder for the digests of the output (see
-            :class:`~mosei_ssl.covarep.outputs.Outputs`).
+            :class:`~mosei_ssl.corpus.outputs.Outputs`).
     """
 
     def __init__(self, folder: Path, options: Options):

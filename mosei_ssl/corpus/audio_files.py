@@ -23,7 +23,7 @@ from mosei_ssl.covarep.audio import (
 )
 from mosei_ssl.covarep.extraction import extract_prepared
 from mosei_ssl.covarep.signal import SAMPLE_RATE
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mosei_ssl.data.budgets import check_label_budget
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 
 def build_dataset(

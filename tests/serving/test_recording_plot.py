@@ -4,7 +4,7 @@ import numpy as np
 from voices import RATE
 
 from mosei_ssl.covarep import extract
-from mosei_ssl.covarep.plotting import plot_emotions
+from mosei_ssl.serving.recording_plot import plot_emotions
 
 
 def test_picture_shows_wave_pitch_and_six_emotions(tmp_path, voice):

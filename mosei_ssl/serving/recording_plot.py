@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from mosei_ssl.corpus.label_table import EMOTIONS
 from mosei_ssl.covarep.columns import COLUMN
-from mosei_ssl.covarep.own_labels import EMOTIONS
 
 _COLUMNS = 1600
 # Okabe and Ito (2008): told apart by colour-blind readers and on a grey printer by markers.

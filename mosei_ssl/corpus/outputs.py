@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mosei_ssl.errors import UserError
-from mosei_ssl.storage import write_text
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
 
 logger = logging.getLogger(__name__)
 

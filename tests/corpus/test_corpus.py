@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from voices import RATE, pulse_train
 
+from mosei_ssl.corpus.extract_corpus import find_audio, video_ids
+from mosei_ssl.corpus.label_table import read_labels, speaker_disjoint_folds, speaker_groups
+from mosei_ssl.corpus.parts import Options, PartStore, extract_part
 from mosei_ssl.covarep import corpus, extract_corpus, extract_file, parts
-from mosei_ssl.covarep.corpus import find_audio, video_ids
-from mosei_ssl.covarep.own_labels import read_labels, speaker_disjoint_folds, speaker_groups
-from mosei_ssl.covarep.parts import Options, PartStore, extract_part
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 soundfile = pytest.importorskip("soundfile")
 

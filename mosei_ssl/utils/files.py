@@ -3,11 +3,13 @@
 import contextlib
 import errno
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mosei_ssl.errors import UserError
-from mosei_ssl.stopping import Interrupted
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.signals import Interrupted
 
 # Messages, not classes: TensorFlow, HDF5 and Python each raise an error of their own.
 _REASONS = [
@@ -119,3 +121,23 @@ def _reason(error: BaseException | None) -> str | None:
                 return reason
         error = error.__cause__ or error.__context__
     return None
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a ZIP archive, which a `.keras` file is, holds what its checksums say.
+
+    Args:
+        file: the archive.
+
+    Returns:
+        False if it is cut short, damaged or none. Keras reads weights without looking at this.
+
+    Example:
+        >>> is_whole(Path("setup.cfg"))
+        False
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error):
+        return False

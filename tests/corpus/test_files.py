@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from voices import RATE
 
+from mosei_ssl.corpus.audio_files import audio_info, long_recording
 from mosei_ssl.covarep import extract, extract_file, files, read_audio
-from mosei_ssl.covarep.files import audio_info, long_recording
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -17,19 +17,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mosei_ssl import __version__
-from mosei_ssl.covarep.audio import check_options, printable
-from mosei_ssl.covarep.columns import APPROXIMATE_COLUMNS, FEATURE_NAMES
-from mosei_ssl.covarep.files import AUDIO_SUFFIXES
-from mosei_ssl.covarep.outputs import Outputs
-from mosei_ssl.covarep.own_labels import (
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+from mosei_ssl.corpus.label_table import (
     LABEL_NAMES,
     LabelTable,
     read_labels,
     speaker_disjoint_folds,
 )
-from mosei_ssl.covarep.parts import Options, Outcome, PartStore, extract_part
+from mosei_ssl.corpus.outputs import Outputs
+from mosei_ssl.corpus.parts import Options, Outcome, PartStore, extract_part
+from mosei_ssl.covarep.audio import check_options, printable
+from mosei_ssl.covarep.columns import APPROXIMATE_COLUMNS, FEATURE_NAMES
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE
-from mosei_ssl.errors import UserError
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +264,7 @@ def extract_corpus(
     Args:
         audio: Files and folders (searched for audio).
         out: Feature file to write, ``.csd``.
-        labels: Spreadsheet as :func:`~mosei_ssl.covarep.own_labels.read_labels` describes it.
+        labels: Spreadsheet as :func:`~mosei_ssl.corpus.label_table.read_labels` describes it.
             With one, a label file ``OUT_labels.csd`` and speaker-disjoint ``folds.json`` are
             written beside the features: the folder is what ``mosei-ssl build`` takes.
         workers: Processes, one core each.

@@ -12,8 +12,8 @@ from typing import TextIO
 
 import numpy as np
 
-from mosei_ssl.covarep.files import AUDIO_SUFFIXES
-from mosei_ssl.errors import UserError
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

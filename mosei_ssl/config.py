@@ -1,0 +1,428 @@
+"""Every option of every stage, with its real default; free of Keras, so that `--help` is fast.
+
+The paper does not publish its hyper-parameters: every default here is our own choice.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import Options, ranged
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Budget = int | Literal["all"]
+
+DEFAULT_BUDGETS: tuple[Budget, ...] = (25, 50, 100, 200, 400, 800, 1600, "all")
+MAX_TRIALS = 8
+_LARGEST_SEED = 2**32 - 1
+
+
+# === Backbones ===
+
+
+@dataclass(kw_only=True)
+class BackboneConfig(Options):
+    """What every backbone has; a new one derives from this and is added to `BACKBONES`.
+
+    Attributes:
+        model: where its class is, as `module:Class`. Called with the columns' means and standard
+            deviations, the options below (but `kind`) by name, and `seed`.
+        kind: name of the backbone.
+        hidden_dim: width of its output.
+        pooling_factor: frames, 10 ms each, per timestep of the encoder.
+    """
+
+    group: ClassVar[str] = "backbone."
+    model: ClassVar[str]
+
+    kind: str
+    hidden_dim: int = ranged(64, 1)
+    pooling_factor: int = ranged(10, 1)
+
+
+@dataclass(kw_only=True)
+class TransformerConfig(BackboneConfig):
+    """Options of the transformer backbone.
+
+    Args:
+        hidden_dim: width of the encoder.
+        num_layers: transformer blocks.
+        num_heads: attention heads; divides hidden_dim.
+        feedforward_dim: width inside the feed-forward networks.
+        dropout: dropout rate inside the encoder.
+        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
+            deviation of each window).
+    """
+
+    model: ClassVar[str] = "mosei_ssl.models.transformer_backbone:TransformerBackbone"
+
+    kind: Literal["transformer"] = "transformer"
+    num_layers: int = ranged(2, 1)
+    num_heads: int = ranged(4, 1)
+    feedforward_dim: int = ranged(128, 1)
+    dropout: float = ranged(0.1, 0, 1, below=True)
+
+
+@dataclass(kw_only=True)
+class CodebookConfig(BackboneConfig):
+    """Options of the codebook backbone.
+
+    Args:
+        hidden_dim: entries of the codebook.
+        code_dim: width of the space in which timesteps and entries are compared.
+        context: timesteps that are looked at together, odd.
+        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
+            deviation of each window).
+    """
+
+    model: ClassVar[str] = "mosei_ssl.models.codebook_backbone:CodebookBackbone"
+
+    kind: Literal["codebook"] = "codebook"
+    hidden_dim: int = ranged(256, 1)
+    code_dim: int = ranged(60, 1)
+    context: int = ranged(5, 1)
+
+
+BACKBONES: dict[str, type[BackboneConfig]] = {
+    "transformer": TransformerConfig,
+    "codebook": CodebookConfig,
+}
+"""Options of each backbone, by `backbone.kind`."""
+
+
+# === Pretraining tasks ===
+
+
+@dataclass(kw_only=True)
+class TaskConfig(Options):
+    """What every pretraining task has; a new one derives from this and is added to `TASKS`.
+
+    Attributes:
+        model: where its class is, as `module:Class`. Called with the backbone, the options below
+            (but `name`) by name, and `seed`.
+        name: name of the task.
+    """
+
+    group: ClassVar[str] = "task."
+    model: ClassVar[str]
+
+    name: str
+
+
+@dataclass(kw_only=True)
+class MaskedTimestepConfig(TaskConfig):
+    """Options of the paper's task: reconstruct masked timesteps.
+
+    Args:
+        mask_ratio: share of masked timesteps.
+        mask_span: length of a masked span in pooled timesteps.
+    """
+
+    model: ClassVar[str] = "mosei_ssl.models.masked_timestep_model:MaskedTimestepModel"
+
+    name: Literal["masked_timestep"] = "masked_timestep"
+    mask_ratio: float = ranged(0.3, 0, 1, above=True, below=True)
+    mask_span: int = ranged(5, 1)
+
+
+@dataclass(kw_only=True)
+class CodebookTaskConfig(TaskConfig):
+    """Options of the codebook task: k-means units, and a metric for the utterance summary.
+
+    Args:
+        strength: weight of differences within segments in the summary's metric; 0 for none.
+    """
+
+    model: ClassVar[str] = "mosei_ssl.models.codebook_model:CodebookModel"
+
+    name: Literal["codebook"] = "codebook"
+    strength: float = ranged(200.0, 0)
+
+
+TASKS: dict[str, type[TaskConfig]] = {
+    "masked_timestep": MaskedTimestepConfig,
+    "codebook": CodebookTaskConfig,
+}
+"""Options of each pretraining task, by `task.name`."""
+
+
+# === Parts of the stages ===
+
+
+@dataclass(kw_only=True)
+class HeadConfig(Options):
+    """Options of the emotion head.
+
+    Args:
+        dropout: dropout on the pooled statistics, twice.
+        weight_penalty: squared weights of the distribution's dense layer times this are added to
+            the loss. With few labels and many statistics it decides more than any other option.
+    """
+
+    group: ClassVar[str] = "head."
+
+    dropout: float = ranged(0.2, 0, 1, below=True)
+    weight_penalty: float = ranged(0.1, 0)
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig(Options):
+    """AdamW with linear warm-up and cosine decay (Loshchilov & Hutter, 2017, 2019).
+
+    Args:
+        learning_rate: the peak, reached at the end of the warm-up.
+        weight_decay: decoupled weight decay.
+        warmup_fraction: share of all steps spent warming up.
+        clip_norm: global gradient norm above which gradients are scaled down.
+        layer_decay: fine-tuning only: each stage of the encoder, from the head down, learns with
+            this share of the rate of the one above it, see `learning_rate_multipliers`.
+    """
+
+    group: ClassVar[str] = "optimizer."
+
+    learning_rate: float = ranged(1e-3, 0, above=True)
+    weight_decay: float = ranged(0.01, 0)
+    warmup_fraction: float = ranged(0.1, 0, 1)
+    clip_norm: float = ranged(1.0, 0, above=True)
+    layer_decay: float = ranged(1.0, 0, 1)
+
+
+@dataclass(kw_only=True)
+class DataConfig(Options):
+    """Which prepared dataset to read, and how its segments become batches.
+
+    Args:
+        data_dir: folder that `mosei-ssl build` or `tfds build` prepared datasets in.
+        dataset: name of one prepared dataset there, such as "covarep-1a2b3c4d5e"; None takes
+            the only one.
+        extra_datasets: further prepared datasets whose train splits are added to pretraining,
+            their rows mapped to the first dataset's feature statistics.
+        batch_size: segments per batch.
+        max_frames: longest training window in frames of 10 ms; a longer segment gives a random
+            window of this length, another one in each epoch. 1660 is MOSEI's 95th percentile.
+            None never crops.
+
+    Example:
+        >>> DataConfig(batch_size=16).max_frames
+        1660
+    """
+
+    data_dir: str = "data"
+    dataset: str | None = None
+    extra_datasets: list[str] = field(default_factory=list)
+    batch_size: int = ranged(32, 1)
+    max_frames: int | None = ranged(1660, 1)
+
+
+# === Stages ===
+
+
+@dataclass(kw_only=True)
+class PretrainConfig(DataConfig):
+    """Self-supervised pretraining of a backbone on unlabelled segments.
+
+    Args:
+        run: run directory to write (and to resume from, if it was interrupted).
+        splits: splits to pretrain on. Splits that hold validation or test speakers are refused.
+        backbone: the encoder, shared by both arms.
+        task: the pretraining task.
+        optimizer: optimizer and schedule.
+        epochs: passes over the data.
+        precision: Keras dtype policy of the computation; weights and losses stay float32.
+        jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
+            does so on JAX, and not on TensorFlow: there it was measured to be slower on CPUs, and
+            the same command need not give the same numbers twice.
+        seed: fixes data order, masks and initial weights.
+
+    Example:
+        >>> PretrainConfig(run="runs/pre", task=CodebookTaskConfig()).epochs
+        30
+    """
+
+    run: str
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    backbone: BackboneConfig = field(default_factory=TransformerConfig)
+    task: TaskConfig = field(default_factory=MaskedTimestepConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = ranged(30, 1)
+    precision: Precision = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+    seed: int = ranged(0, 0, _LARGEST_SEED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.splits:
+            raise UserError("splits is empty: name what to pretrain on, [train] for instance")
+        self.splits = list(dict.fromkeys(part.strip() for part in "+".join(self.splits).split("+")))
+        held_out = {"validation", "test"} & set(self.splits)
+        if held_out:
+            raise UserError(
+                f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers "
+                "into the model; choose among train, unlabelled and unassigned"
+            )
+
+
+@dataclass(kw_only=True)
+class FinetuneConfig(DataConfig):
+    """Training of the emotion model on few labels, from a pretrained run or from scratch.
+
+    Without a `dataset`, and with none in the default `data_dir`, that of `pretrained` is read.
+
+    Args:
+        run: run directory to write (and to resume from, if it was interrupted).
+        labels: label budget: a number of labelled segments, or `all`.
+        pretrained: run directory of a finished pretraining; its backbone is taken over.
+        from_scratch: the baseline: the same backbone with fresh weights.
+        freeze_backbone: train the head only (a linear probe of the backbone).
+        backbone: the encoder of the baseline. With `pretrained`, that run's own is used.
+        head: the emotion head.
+        weight_prior: if above 0, head.weight_penalty is set to this divided by the number of
+            labelled segments: a prior of fixed strength, against which more labels weigh more.
+        optimizer: optimizer and schedule.
+        epochs: passes over the labelled segments, at most.
+        min_steps_per_epoch: with few labels they are repeated until an epoch has so many steps.
+        patience: stop after so many epochs without a better validation score; 0 never stops
+            early.
+        keep_best: keep the weights of the best epoch; false trains all epochs and keeps the last,
+            so that validation labels decide nothing.
+        monitor: the validation score to watch.
+        precision: Keras dtype policy of the computation; weights and losses stay float32.
+        jit_compile: whether to compile the step with XLA, see `PretrainConfig`.
+        seed: fixes the labelled subset, data order and initial weights.
+
+    Example:
+        >>> FinetuneConfig(run="runs/base100", labels=100, from_scratch=True).patience
+        8
+    """
+
+    run: str
+    labels: Budget = ranged("all", 1)
+    pretrained: str | None = None
+    from_scratch: bool = False
+    freeze_backbone: bool = False
+    backbone: BackboneConfig = field(default_factory=TransformerConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    weight_prior: float = ranged(0.0, 0)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = ranged(30, 1)
+    min_steps_per_epoch: int = ranged(32, 1)
+    patience: int = ranged(8, 0)
+    keep_best: bool = True
+    monitor: str = "val_loss"
+    precision: Precision = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+    seed: int = ranged(0, 0, _LARGEST_SEED)
+
+
+# === Study ===
+
+
+@dataclass(kw_only=True)
+class ArmConfig(Options):
+    """One way to train, compared at every budget.
+
+    Args:
+        name: name in files and figures.
+        pretrained: whether to start from the pretraining of the same fold and seed.
+        early_stopping: whether the epoch is chosen by `finetune.monitor`, for which validation
+            labels are needed unless it is `loss`; False trains all epochs and keeps the last.
+        backbone: what differs from the study's `backbone`.
+        pretrain: what differs from the study's `pretrain`, for instance another task.
+        finetune: what differs from the study's `finetune`, for instance
+            ``freeze_backbone: true`` for a linear probe.
+    """
+
+    name: str
+    pretrained: bool = False
+    early_stopping: bool = True
+    backbone: dict[str, Any] = field(default_factory=dict)
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class SearchConfig(Options):
+    """The small search for fine-tuning options, the same for every arm.
+
+    Args:
+        trials: options to try, each a mapping of dotted keys of `finetune` to values, for
+            instance ``{optimizer.learning_rate: 0.001}``. At most 8; none means no search.
+        labels: label budget of the trials.
+        metric: overall validation score that decides.
+    """
+
+    group: ClassVar[str] = "search."
+
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    labels: Budget = ranged(100, 1)
+    metric: str = "mae"
+
+
+@dataclass(kw_only=True)
+class StatisticsConfig(Options):
+    """How results are analysed.
+
+    Args:
+        primary: metric whose comparisons need no adjustment for multiple testing.
+        samples: bootstrap samples.
+        level: coverage of the intervals.
+        seed: seed of the bootstrap.
+    """
+
+    group: ClassVar[str] = "statistics."
+
+    primary: str = "mae"
+    samples: int = ranged(2000, 100)
+    level: float = ranged(0.95, 0.5, 1, below=True)
+    seed: int = ranged(0, 0)
+
+
+@dataclass(kw_only=True)
+class StudyConfig(Options):
+    """A label-efficiency study.
+
+    Args:
+        name: title of the report.
+        data: where prepared datasets are and how they become batches; `dataset` is set by
+            `datasets` below.
+        datasets: prepared datasets, one per fold; empty takes the only one in `data.data_dir`,
+            or those built from `manual_dir`.
+        manual_dir: folder of .csd files to build the datasets from.
+        folds: folds files for `manual_dir`, one dataset each; relative ones lie in `manual_dir`.
+            Empty takes the folder's own.
+        budgets: numbers of labelled segments, or "all". None takes 25, 50, 100, 200, 400, 800,
+            1600 as far as every fold reaches, and all.
+        seeds: seeds of pretraining, labelled subset, data order and initial weights.
+        arms: what is compared.
+        baseline: name of the arm that the others are compared with.
+        backbone: options of the backbone shared by all arms.
+        pretrain: options of `mosei-ssl pretrain`.
+        finetune: options of `mosei-ssl finetune`.
+        search: hyper-parameter search before the grid.
+        statistics: bootstrap and primary metric.
+        per_speaker: whether to add the SVR on features standardised per test speaker.
+        threads: threads of each worker; fixed, so that results do not depend on the workers.
+
+    Example:
+        >>> StudyConfig(seeds=[0, 1, 2]).baseline
+        'baseline'
+    """
+
+    name: str = "Label efficiency of self-supervised pretraining"
+    data: DataConfig = field(default_factory=DataConfig)
+    datasets: list[str] = field(default_factory=list)
+    manual_dir: str | None = None
+    folds: list[str] = field(default_factory=list)
+    budgets: list[Budget] | None = None
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    arms: list[ArmConfig] = field(
+        default_factory=lambda: [ArmConfig(name="ssl", pretrained=True), ArmConfig(name="baseline")]
+    )
+    baseline: str = "baseline"
+    backbone: dict[str, Any] = field(default_factory=dict)
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+    per_speaker: bool = True
+    threads: int = ranged(1, 1)

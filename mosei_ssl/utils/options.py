@@ -1,0 +1,99 @@
+"""Groups of options: dataclasses whose values are checked, in Python as on the command line."""
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from mosei_ssl.utils.errors import UserError
+
+
+def ranged(
+    default: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> Any:
+    """A dataclass field with bounds, which `Options` checks.
+
+    Args:
+        default: the default value.
+        least: smallest value.
+        most: largest value.
+        above: `least` itself is refused.
+        below: `most` itself is refused.
+    """
+    bounds = {"least": least, "most": most, "above": above, "below": below}
+    return field(default=default, metadata={"bounds": bounds})
+
+
+@dataclass(kw_only=True)
+class Options:
+    """What every group of options has in common: its values are checked when it is made.
+
+    Raises:
+        UserError: a value is out of range or not among its choices; the message names the option.
+    """
+
+    group: ClassVar[str] = ""
+    """Name of the group within a stage's options, with its full stop."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for option in dataclasses.fields(self):
+            name, value = f"{self.group}{option.name}", getattr(self, option.name)
+            choices = _choices(hints[option.name])
+            if choices and value not in choices and isinstance(value, str):
+                raise UserError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+            bounds = option.metadata.get("bounds")
+            if bounds and isinstance(value, int | float) and not isinstance(value, bool):
+                check_range(name, value, **bounds)
+
+
+def _choices(hint: Any) -> list[str]:
+    """The strings that a Literal, or a union with one, allows."""
+    if typing.get_origin(hint) is Literal:
+        return [value for value in typing.get_args(hint) if isinstance(value, str)]
+    return [value for part in typing.get_args(hint) for value in _choices(part)]
+
+
+def check_range(
+    name: str,
+    value: float,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> None:
+    """Refuse a value outside its bounds; NaN and infinities are outside any.
+
+    Args:
+        name: the option, for the message.
+        value: its value.
+        least: smallest value.
+        most: largest value.
+        above: `least` itself is refused.
+        below: `most` itself is refused.
+
+    Raises:
+        UserError: the value is outside; the message names the bounds.
+
+    Example:
+        >>> check_range("head.dropout", 2.0, 0, 1, below=True)
+        Traceback (most recent call last):
+        mosei_ssl.utils.errors.UserError: head.dropout must be at least 0 and below 1, not 2.0
+    """
+    high_enough = value > least if above else value >= least
+    low_enough = value < most if below else value <= most
+    if high_enough and low_enough and math.isfinite(value):
+        return
+    bounds = []
+    if math.isfinite(least):
+        bounds.append(f"above {least}" if above else f"at least {least}")
+    if math.isfinite(most):
+        bounds.append(f"below {most}" if below else f"at most {most}")
+    raise UserError(f"{name} must be {' and '.join(bounds) or 'finite'}, not {value!r}")
