@@ -143,9 +143,9 @@ class BatchPlan:
         window = np.minimum(self._lengths, self._crop)
         self.boundaries = boundaries or bucket_boundaries(
             window,
-            padding_target=config.padding_target,
-            max_buckets=config.max_buckets,
-            multiple=config.length_multiple,
+            padding_target=0.08,
+            max_buckets=12,
+            multiple=20,
         )
         if window.max() > self.boundaries[-1]:
             raise ValueError(

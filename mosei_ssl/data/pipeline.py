@@ -117,7 +117,7 @@ def _dataset(
     dataset = (
         tf.data.Dataset.from_generator(plan, output_signature=signature)
         .map(batch, num_parallel_calls=2, deterministic=True)
-        .prefetch(config.prefetch)
+        .prefetch(4)
     )
     options = tf.data.Options()
     # Nothing here is left to tune, and the tuner's thread sleeps for 10 ms, 20 ms, 40 ms and so on:
@@ -245,14 +245,12 @@ def _evaluation_specs(
     lengths: np.ndarray, chosen: np.ndarray, config: DataConfig
 ) -> Iterator[BatchSpec]:
     windows = lengths[chosen]
-    if config.eval_max_frames is not None:
-        windows = np.minimum(windows, config.eval_max_frames)
     room = config.batch_size * (config.max_frames or int(windows.max(initial=1)))
     start = 0
     while start < len(chosen):
         stop, longest = start, 0
         while stop < len(chosen) and stop - start < config.batch_size:
-            candidate = max(longest, _round_up(int(windows[stop]), config.length_multiple))
+            candidate = max(longest, _round_up(int(windows[stop]), 20))
             if stop > start and candidate * (stop + 1 - start) > room:
                 break
             stop, longest = stop + 1, candidate

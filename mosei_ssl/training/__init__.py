@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from mosei_ssl.utils.signals import Interrupted
 
 _HOMES = {
-    "FinetuneConfig": "mosei_ssl.training.config",
+    "FinetuneConfig": "mosei_ssl.config",
     "Interrupted": "mosei_ssl.utils.signals",
-    "OptimizerConfig": "mosei_ssl.training.config",
-    "PretrainConfig": "mosei_ssl.training.config",
+    "OptimizerConfig": "mosei_ssl.config",
+    "PretrainConfig": "mosei_ssl.config",
     "RunDirectory": "mosei_ssl.training.run_directory",
     "evaluate": "mosei_ssl.training.evaluation",
     "finetune": "mosei_ssl.training.finetuning",

@@ -66,8 +66,9 @@ def evaluate(
     metrics = _read_json(directory / "metrics.json", dict, "delete it", default={})
     options = directory.config()
     moved = {"data_dir": data_dir, "dataset": dataset}
+    known = {key: options[key] for key in ("data_dir", "dataset", "batch_size", "max_frames")}
     config = DataConfig(
-        **options["data"] | {key: value for key, value in moved.items() if value is not None}
+        **known | {key: value for key, value in moved.items() if value is not None}
     )
     split = "+".join(split_names(split))
     segments = load_segments(config, split).labelled()
@@ -84,7 +85,7 @@ def evaluate(
             pooled_features(iter(labelled), mean),
             labelled.emotions,
             # They see of a segment what the model sees.
-            pooled_features((rows[: config.eval_max_frames] for rows in segments), mean),
+            pooled_features(iter(segments), mean),
         ),
     }
     result: dict[str, Any] = {

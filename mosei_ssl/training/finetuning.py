@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 import tfds_mosei
-from mosei_ssl.config import FinetuneConfig
+from mosei_ssl.config import BACKBONES, FinetuneConfig, TransformerConfig
 from mosei_ssl.data import (
     DataConfig,
     Segments,
@@ -24,7 +24,6 @@ from mosei_ssl.data import (
 )
 from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
 from mosei_ssl.models import (
-    BackboneConfig,
     EmotionModel,
     emotion_predictions,
     learning_rate_multipliers,
@@ -92,8 +91,9 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
 def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirectory:
     pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
     if pretrained:
-        its_own = BackboneConfig(**pretrained.config()["backbone"])
-        if config.backbone not in (BackboneConfig(), its_own):
+        options = pretrained.config()["backbone"]
+        its_own = BACKBONES[options["kind"]](**options)
+        if config.backbone not in (TransformerConfig(), its_own):
             _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
         config.backbone = its_own
         config = _data_or_that_of(pretrained, config)
@@ -157,7 +157,6 @@ def _complete(
             batches=lambda epoch, step, *_: _batches(labelled, config, epoch, step),
             steps_per_epoch=first.steps_per_epoch,
             epochs=config.epochs,
-            checkpoint_steps=config.checkpoint_steps,
             first=[Validation(_validation_score(model, validation, config)), *keepers.values()],
             stateful=keepers,
             hparams={
@@ -197,7 +196,11 @@ def _refuse_known_speakers(pretrained: RunDirectory, data: DataConfig, train: Se
     try:
         options = pretrained.config()
         # By its whole name: there may be others by now.
-        known = {**options["data"], "dataset": before["name"].split("/")[0]}
+        known = {
+            "data_dir": options["data_dir"],
+            "extra_datasets": options["extra_datasets"],
+            "dataset": before["name"].split("/")[0],
+        }
         fingerprint, seen = pretraining_videos(DataConfig(**known), options["splits"])
         if fingerprint != before["fingerprint"]:
             raise UserError(f"what is in {known['data_dir']} is another dataset")
@@ -222,7 +225,7 @@ def _data_or_that_of(pretrained: RunDirectory, data: DataConfig) -> DataConfig:
     named = (data.data_dir, data.dataset) != (default.data_dir, default.dataset)
     if named or tfds_mosei.list_prepared(data.data_dir):
         return data
-    known = pretrained.config().get("data") or {}
+    known = pretrained.config()
     if "data_dir" not in known:
         return data
     _log.info(

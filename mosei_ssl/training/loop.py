@@ -15,7 +15,6 @@ from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.devices import Devices, ahead_on_gpu
 from mosei_ssl.training.hparams import Trial
 from mosei_ssl.training.monitoring import GradientNorm, Profile, StopOnNaN, Throughput
-from mosei_ssl.training.replicated import ReplicatedLoop
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.files import storage_errors_told
 from mosei_ssl.utils.signals import Interrupted, StopRequest, stop_politely
@@ -32,7 +31,6 @@ class Plan:
             the share of one replica out of so many. A pure function.
         steps_per_epoch: batches in an epoch.
         epochs: epochs in all.
-        checkpoint_steps: extra saves within an epoch.
         first: callbacks that run before history and logs are written.
         stateful: those callbacks that belong to the training state, by name.
         hparams: for TensorBoard's HParams dashboard.
@@ -45,7 +43,6 @@ class Plan:
     batches: Callable[[int, int, int, int], TrainingData]
     steps_per_epoch: int
     epochs: int
-    checkpoint_steps: int = 0
     first: list[keras.callbacks.Callback] = dataclasses.field(default_factory=list)
     stateful: dict[str, Any] = dataclasses.field(default_factory=dict)
     hparams: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -124,7 +121,7 @@ def train(model: keras.Model, plan: Plan, devices: Devices | None = None) -> Non
 def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) -> None:
     with devices.scope():
         model.optimizer.build(model.trainable_variables)
-    loop = ReplicatedLoop(model, devices, stop) if devices.strategy else None
+    loop: Any = None
     history = History(plan.run / "history.csv")
     stateful = {"replicas": loop} if loop else {}
     if devices.chief:
@@ -132,7 +129,7 @@ def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) 
     checkpoint = Checkpoint(
         plan.run.checkpoints,
         plan.steps_per_epoch,
-        plan.checkpoint_steps,
+        0,
         stateful,
         writes=devices.chief,
         metrics=loop is None,
@@ -165,9 +162,6 @@ def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) 
     progress.skip(step % plan.steps_per_epoch)
     try:
         with storage_errors_told(plan.run.path, lambda: checkpoint.last_saved):
-            if loop:
-                _replicated(loop, plan, devices, callbacks, throughput, checkpoint)
-                return
             if step == plan.steps_per_epoch:
                 _end_epoch(model, callbacks, epoch)
                 epoch, step = epoch + 1, 0
@@ -187,37 +181,6 @@ def _train(model: keras.Model, plan: Plan, devices: Devices, stop: StopRequest) 
         progress.close()
         for callback in profile:
             callback.close()
-
-
-def _replicated(
-    loop: ReplicatedLoop,
-    plan: Plan,
-    devices: Devices,
-    callbacks: list,
-    throughput: Throughput,
-    checkpoint: Checkpoint,
-) -> None:
-    epoch, step = checkpoint.epoch, checkpoint.step
-    loop.diversify()
-    shares = [
-        plan.batches(epoch, step, devices.first + i, devices.replicas) for i in range(devices.local)
-    ]
-    throughput.watch(shares[0], step)
-    if epoch >= plan.epochs or checkpoint.stopped:
-        return
-    try:
-        loop.fit(shares, callbacks, epoch, step, plan.epochs, plan.steps_per_epoch)
-    except Interrupted:
-        # All stop after the same step; the first one needs the others until it has saved.
-        devices.wait()
-        raise
-    except tf.errors.OpError as error:
-        if not checkpoint.stop.asked:
-            raise
-        raise Interrupted(
-            f"stopped, as another worker was ({type(error).__name__}); the last saved state is "
-            f"in {checkpoint.file}"
-        ) from None
 
 
 def _end_epoch(model: keras.Model, callbacks: list, epoch: int) -> None:

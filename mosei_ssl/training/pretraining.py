@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mosei_ssl.config import PretrainConfig
+from mosei_ssl.config import BackboneConfig, PretrainConfig
 from mosei_ssl.data import (
     DataConfig,
     Segments,
@@ -19,7 +19,6 @@ from mosei_ssl.data import (
 )
 from mosei_ssl.models import (
     Backbone,
-    BackboneConfig,
     EmotionModel,
     PretrainingModel,
     build_backbone,
@@ -30,7 +29,6 @@ from mosei_ssl.training.devices import Devices, Strategy, one_device, open_devic
 from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
 from mosei_ssl.training.monitoring import parse_profile_steps
 from mosei_ssl.training.reconstruction import ReconstructionImages
-from mosei_ssl.training.replicated import make_score
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.files import put_in_place, storage_errors_told
 from mosei_ssl.utils.signals import stop_politely
@@ -139,7 +137,6 @@ def _complete(
             ),
             steps_per_epoch=steps,
             epochs=config.epochs,
-            checkpoint_steps=config.checkpoint_steps,
             profile_steps=profile_steps,
             first=_callbacks(model, config, run, devices),
             hparams={
@@ -189,9 +186,6 @@ def _validation_score(model: keras.Model, config: DataConfig, devices: Devices):
         return make_evaluation_dataset(
             segments, config, indices=segments.length_order(), with_labels=False
         )
-
-    if devices.strategy:
-        return make_score(model, batches)
 
     def score() -> dict[str, float]:
         with one_device():
