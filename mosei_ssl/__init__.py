@@ -27,8 +27,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "UserError": "mosei_ssl.utils.errors",
-    "FinetuneConfig": "mosei_ssl.training",
-    "PretrainConfig": "mosei_ssl.training",
+    "FinetuneConfig": "mosei_ssl.config",
+    "PretrainConfig": "mosei_ssl.config",
     "evaluate": "mosei_ssl.training",
     "export": "mosei_ssl.serving",
     "finetune": "mosei_ssl.training",

@@ -6,8 +6,7 @@ The paper does not publish its hyper-parameters: every default here is our own c
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.options import Options, ranged
+from mosei_ssl.utils.options import OptionError, Options, ranged
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Budget = int | Literal["all"]
@@ -27,12 +26,15 @@ class BackboneConfig(Options):
     Attributes:
         model: where its class is, as `module:Class`. Called with the columns' means and standard
             deviations, the options below (but `kind`) by name, and `seed`.
+        registry: the backbones there are, by `kind`.
         kind: name of the backbone.
         hidden_dim: width of its output.
         pooling_factor: frames, 10 ms each, per timestep of the encoder.
     """
 
     group: ClassVar[str] = "backbone."
+    discriminator: ClassVar[str] = "kind"
+    registry: ClassVar[dict[str, type["BackboneConfig"]]]
     model: ClassVar[str]
 
     kind: str
@@ -62,6 +64,12 @@ class TransformerConfig(BackboneConfig):
     feedforward_dim: int = ranged(128, 1)
     dropout: float = ranged(0.1, 0, 1, below=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_dim % self.num_heads:
+            problem = f"{self.hidden_dim} is not a multiple of num_heads {self.num_heads}"
+            raise OptionError(self.group, "hidden_dim", problem)
+
 
 @dataclass(kw_only=True)
 class CodebookConfig(BackboneConfig):
@@ -83,7 +91,7 @@ class CodebookConfig(BackboneConfig):
     context: int = ranged(5, 1)
 
 
-BACKBONES: dict[str, type[BackboneConfig]] = {
+BACKBONES = BackboneConfig.registry = {
     "transformer": TransformerConfig,
     "codebook": CodebookConfig,
 }
@@ -100,10 +108,13 @@ class TaskConfig(Options):
     Attributes:
         model: where its class is, as `module:Class`. Called with the backbone, the options below
             (but `name`) by name, and `seed`.
+        registry: the tasks there are, by `name`.
         name: name of the task.
     """
 
     group: ClassVar[str] = "task."
+    discriminator: ClassVar[str] = "name"
+    registry: ClassVar[dict[str, type["TaskConfig"]]]
     model: ClassVar[str]
 
     name: str
@@ -139,7 +150,7 @@ class CodebookTaskConfig(TaskConfig):
     strength: float = ranged(200.0, 0)
 
 
-TASKS: dict[str, type[TaskConfig]] = {
+TASKS = TaskConfig.registry = {
     "masked_timestep": MaskedTimestepConfig,
     "codebook": CodebookTaskConfig,
 }
@@ -252,14 +263,19 @@ class PretrainConfig(DataConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.splits:
-            raise UserError("splits is empty: name what to pretrain on, [train] for instance")
+            raise OptionError("", "splits", "is empty: name what to pretrain on, such as [train]")
         self.splits = list(dict.fromkeys(part.strip() for part in "+".join(self.splits).split("+")))
         held_out = {"validation", "test"} & set(self.splits)
         if held_out:
-            raise UserError(
-                f"splits: pretraining on {', '.join(sorted(held_out))} would let held-out speakers "
-                "into the model; choose among train, unlabelled and unassigned"
+            raise OptionError(
+                "",
+                "splits",
+                f"would let held-out speakers into the model ({', '.join(sorted(held_out))}); "
+                "choose among train, unlabelled and unassigned",
             )
+        if self.task.name == "codebook" and self.backbone.kind != "codebook":
+            problem = f"codebook needs backbone.kind codebook, not {self.backbone.kind}"
+            raise OptionError("", "task.name", problem)
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,20 @@ from typing import Any, ClassVar, Literal
 from mosei_ssl.utils.errors import UserError
 
 
+class OptionError(UserError):
+    """A value that an option cannot have.
+
+    Args:
+        group: dotted name of the group that the option is in, with its full stop.
+        name: the option.
+        problem: what is wrong, as the end of a sentence that begins with the option.
+    """
+
+    def __init__(self, group: str, name: str, problem: str):
+        super().__init__(f"{group}{name} {problem}")
+        self.group, self.name, self.problem = group, name, problem
+
+
 def ranged(
     default: Any,
     least: float = -math.inf,
@@ -44,13 +58,16 @@ class Options:
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for option in dataclasses.fields(self):
-            name, value = f"{self.group}{option.name}", getattr(self, option.name)
+            value = getattr(self, option.name)
             choices = _choices(hints[option.name])
+            problem = None
             if choices and value not in choices and isinstance(value, str):
-                raise UserError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+                problem = f"must be one of {', '.join(choices)}, not {value!r}"
             bounds = option.metadata.get("bounds")
             if bounds and isinstance(value, int | float) and not isinstance(value, bool):
-                check_range(name, value, **bounds)
+                problem = out_of_range(value, **bounds)
+            if problem:
+                raise OptionError(self.group, option.name, problem)
 
 
 def _choices(hint: Any) -> list[str]:
@@ -60,40 +77,22 @@ def _choices(hint: Any) -> list[str]:
     return [value for part in typing.get_args(hint) for value in _choices(part)]
 
 
-def check_range(
-    name: str,
-    value: float,
-    least: float = -math.inf,
-    most: float = math.inf,
-    *,
-    above: bool = False,
-    below: bool = False,
-) -> None:
-    """Refuse a value outside its bounds; NaN and infinities are outside any.
-
-    Args:
-        name: the option, for the message.
-        value: its value.
-        least: smallest value.
-        most: largest value.
-        above: `least` itself is refused.
-        below: `most` itself is refused.
-
-    Raises:
-        UserError: the value is outside; the message names the bounds.
+def out_of_range(
+    value: float, least: float, most: float, *, above: bool = False, below: bool = False
+) -> str | None:
+    """What is wrong with a value outside its bounds, see `ranged`; NaN and infinities always are.
 
     Example:
-        >>> check_range("head.dropout", 2.0, 0, 1, below=True)
-        Traceback (most recent call last):
-        mosei_ssl.utils.errors.UserError: head.dropout must be at least 0 and below 1, not 2.0
+        >>> out_of_range(2.0, 0, 1, below=True)
+        'must be at least 0 and below 1, not 2.0'
     """
     high_enough = value > least if above else value >= least
     low_enough = value < most if below else value <= most
     if high_enough and low_enough and math.isfinite(value):
-        return
+        return None
     bounds = []
     if math.isfinite(least):
         bounds.append(f"above {least}" if above else f"at least {least}")
     if math.isfinite(most):
         bounds.append(f"below {most}" if below else f"at most {most}")
-    raise UserError(f"{name} must be {' and '.join(bounds) or 'finite'}, not {value!r}")
+    return f"must be {' and '.join(bounds) or 'finite'}, not {value!r}"

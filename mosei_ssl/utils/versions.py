@@ -1,39 +1,26 @@
-"""Versions of the packages that a study's numbers depend on."""
-
-from __future__ import annotations
+"""Versions of the packages that numbers depend on."""
 
 import importlib.metadata
+from collections.abc import Iterable
+
+import mosei_ssl
 
 DECISIVE = ("mosei_ssl", "tensorflow", "keras", "numpy", "scikit-learn")
 """Packages another version of which may give other numbers."""
 
 _OF_BACKEND = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
-"""Packages that compute in TensorFlow's place; it is there whichever does, for the data."""
+"""Packages that compute in TensorFlow's place; TensorFlow is always there, for the data."""
 
 
 def keras_backend() -> str:
-    """Name the backend that Keras computes with, wherever that was set.
-
-    Returns:
-        "tensorflow", "jax" or "torch".
-
-    Example:
-        >>> keras_backend()  # doctest: +SKIP
-        'tensorflow'
-    """
+    """Name of the backend that Keras computes with, wherever that was set."""
     import keras
 
     return str(keras.backend.backend())
 
 
 def decisive_packages(backend: str) -> tuple[str, ...]:
-    """Name the packages that a study's numbers depend on.
-
-    Args:
-        backend: Keras's backend.
-
-    Returns:
-        Names of distributions.
+    """Distributions that numbers depend on with this backend.
 
     Example:
         >>> decisive_packages("jax")[-2:]
@@ -42,23 +29,21 @@ def decisive_packages(backend: str) -> tuple[str, ...]:
     return (*DECISIVE, *_OF_BACKEND.get(backend, ()))
 
 
-def package_versions(packages: tuple[str, ...] = DECISIVE) -> dict[str, str]:
-    """Look up installed versions.
-
-    Args:
-        packages: Names of distributions.
-
-    Returns:
-        Version by name; "-" for a package that is not installed.
+def package_versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:
+    """Installed version of each distribution; "-" where it is not installed.
 
     Example:
-        >>> package_versions(("no-such-package",))
+        >>> package_versions(["no-such-package"])
         {'no-such-package': '-'}
     """
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "-"
-    return found
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    # A checkout that is on the path without having been installed has no metadata.
+    if package == "mosei_ssl":
+        return mosei_ssl.__version__
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "-"
