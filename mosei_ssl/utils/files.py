@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import fcntl
+import logging
 import os
 import zipfile
 import zlib
@@ -10,6 +12,8 @@ from pathlib import Path
 
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.signals import Interrupted
+
+_log = logging.getLogger(__name__)
 
 # Messages, not classes: TensorFlow, HDF5 and Python each raise an error of their own.
 _REASONS = [
@@ -80,6 +84,41 @@ def _to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def lock(path: Path, message: str, *, wait: bool = False) -> Iterator[None]:
+    """Keep a folder or a file for one process at a time; the lock ends with the process.
+
+    Args:
+        path: a folder that exists, or a file, which is made.
+        message: for the user, if another process holds it.
+        wait: log the message and wait, instead of raising it.
+
+    Raises:
+        UserError: another process holds it.
+
+    Example:
+        >>> with lock(Path("runs/pre"), "runs/pre is in use"):  # doctest: +SKIP
+        ...     train()
+    """
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise UserError(message) from None
+            _log.info("%s", message)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            _log.warning(
+                "%s cannot be locked (%s): make sure that no other process uses it", path, error
+            )
+        yield
     finally:
         os.close(descriptor)
 

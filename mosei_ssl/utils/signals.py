@@ -1,9 +1,7 @@
 """SIGTERM and Ctrl-C, answered when nothing is lost by it."""
 
 import contextlib
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,48 +10,56 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """Work was asked to stop (SIGTERM or Ctrl-C); the same command goes on with it."""
+    """Work was asked to stop by SIGTERM or Ctrl-C; the same command resumes it.
+
+    Args:
+        message: what was stopped, and what is saved.
+        number: the signal.
+
+    Attributes:
+        exit_code: of a process that ends for this reason: 143 after SIGTERM, 130 after Ctrl-C.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM):
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 class StopRequest:
-    """What a signal asked of this process, and whether it may be answered at once.
+    """A signal that asks this process to stop, and whether it may be answered at once.
 
     Attributes:
-        asked: whether a signal has come.
-        held: while true, a signal is noted only, for whoever is in the middle of something to look
-            at `asked`; else it raises KeyboardInterrupt, which libraries let through, at once.
+        number: the signal; 0 as long as none has come.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self.held = False
+        self.number = 0
+        self._held = False
 
-    def listen(self) -> None:
-        """Have signals come here, again if a library took them over: TensorFlow's clusters do."""
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                signal.signal(number, self.take)
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Only note a first signal within the block, which looks at `number` when it suits.
 
-    def hold(self) -> None:
-        """Note signals only, from now on."""
-        self.held = True
+        A second one stops at once, as does the first outside of the block or at its end.
+        """
+        self.check()
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.check()
 
-    def release(self) -> None:
-        """Answer signals at once from now on, one that came meanwhile too."""
-        self.held = False
-        if self.asked:
+    def check(self) -> None:
+        """Answer a signal that was noted, or lost: Python lets no exception out of a destructor."""
+        if self.number:
             raise KeyboardInterrupt
 
     def take(self, number: int, frame: Any) -> None:
         """Handle a signal."""
-        self.asked = True
-        if not self.held:
+        first, self.number = not self.number, number
+        if not (self._held and first):
             raise KeyboardInterrupt
-
-    def ask_again(self) -> None:
-        """Send the signal once more, unless the work has ended."""
-        if _outermost is self:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 _outermost: StopRequest | None = None
@@ -67,15 +73,15 @@ def stop_politely() -> Iterator[StopRequest]:
     thread only; in another one they keep doing what they did.
 
     Yields:
-        The request, for who would rather be stopped at a moment of its own.
+        The request.
 
     Raises:
-        Interrupted: a signal came while it was not held back.
+        Interrupted: a signal came.
 
     Example:
         >>> with stop_politely() as stop:
-        ...     stop.asked
-        False
+        ...     stop.number
+        0
     """
     global _outermost
     if threading.current_thread() is not threading.main_thread():
@@ -85,27 +91,15 @@ def stop_politely() -> Iterator[StopRequest]:
         yield _outermost
         return
     stop = _outermost = StopRequest()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    hook = sys.unraisablehook
-
-    def unraisable(found: Any) -> None:
-        # A signal answered within a destructor, out of which Python lets no exception.
-        if issubclass(found.exc_type, KeyboardInterrupt) and stop.asked:
-            threading.Timer(0.05, stop.ask_again).start()
-        else:
-            hook(found)
-
+    before = {number: signal.signal(number, stop.take) for number in _SIGNALS}
     try:
-        sys.unraisablehook = unraisable
-        stop.listen()
         yield stop
     except KeyboardInterrupt:
-        if not stop.asked:
+        if not stop.number:
             raise
-        raise Interrupted("stopped; nothing is lost") from None
+        raise Interrupted("stopped; what was saved is kept", stop.number) from None
     finally:
         _outermost = None
-        sys.unraisablehook = hook
         for number, handler in before.items():
             # None stands for a handler that Python did not set and cannot set again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
