@@ -45,15 +45,16 @@ def emotion_model():
     """A tiny emotion model whose answers differ from segment to segment."""
     import numpy as np
 
-    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
+    from mosei_ssl.config import TransformerConfig
+    from mosei_ssl.models import EmotionModel, build_backbone
 
     draw = np.random.default_rng(0)
     backbone = build_backbone(
-        BackboneConfig(hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16),
+        TransformerConfig(hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16),
         mean=draw.normal(size=74),
         std=draw.uniform(0.5, 2.0, size=74),
     )
-    model = EmotionModel(backbone, HeadConfig(embedding_dim=8))
+    model = EmotionModel(backbone)
     for variable in model.trainable_variables:
         variable.assign(variable.numpy() + draw.normal(scale=0.2, size=variable.shape))
     return model
@@ -68,7 +69,7 @@ def finished_run(emotion_model, tmp_path_factory) -> Path:
     run.mkdir()
     emotion_model.save(run / "model.keras")
     info = {
-        "format": 1,
+        "format": 2,
         "kind": "finetune",
         "state": "finished",
         "seed": 3,

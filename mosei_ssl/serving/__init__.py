@@ -1,29 +1,24 @@
 """SavedModel export, its verification, predictions from it and clients of a server that runs it.
 
-What is named here is loaded when first used: a client of a server over REST needs no TensorFlow.
+What needs Keras is loaded when first used: a client of a server over REST needs no TensorFlow.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mosei_ssl.serving.connect import connect
+from mosei_ssl.serving.inputs import Segment, read_segments
+from mosei_ssl.serving.local import LocalModel
+from mosei_ssl.serving.manifest import verify
+
 if TYPE_CHECKING:
-    from mosei_ssl.serving.client import connect
     from mosei_ssl.serving.evaluation import evaluate_saved_model
     from mosei_ssl.serving.exporting import export, export_model
-    from mosei_ssl.serving.inputs import read_segments
-    from mosei_ssl.serving.local import LocalModel
-    from mosei_ssl.serving.manifest import verify
-    from mosei_ssl.serving.schema import Segment
 
 _HOMES = {
-    "LocalModel": "mosei_ssl.serving.local",
-    "Segment": "mosei_ssl.serving.schema",
-    "connect": "mosei_ssl.serving.client",
     "evaluate_saved_model": "mosei_ssl.serving.evaluation",
     "export": "mosei_ssl.serving.exporting",
     "export_model": "mosei_ssl.serving.exporting",
-    "read_segments": "mosei_ssl.serving.inputs",
-    "verify": "mosei_ssl.serving.manifest",
 }
 
 __all__ = [

@@ -1,11 +1,11 @@
 """Configuration of TF Serving for an export: the files that its server and its image read."""
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
-from mosei_ssl.serving.templating import render
+import jinja2
+
+from mosei_ssl.utils.files import write_text
 
 DEPLOYMENT = "deployment"
 """Folder beside the versions; TF Serving only looks at folders whose name is a number."""
@@ -21,41 +21,31 @@ An older server runs an export as long as it knows the operations in it, which
 """
 
 
+def render(template: str, **values: object) -> str:
+    """Fill in a template of this package, named without its ending `.j2`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mosei_ssl.serving"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    return environment.get_template(f"{template}.j2").render(**values)
+
+
 def write_deployment(to: Path) -> list[Path]:
-    """Write the deployment files of a model, where they are not there yet.
+    """Write the deployment files of `saved_models/NAME` that are missing, and return them.
 
     Existing files are left alone: they are meant to be adapted.
-
-    Args:
-        to: `saved_models/NAME`.
-
-    Returns:
-        The files written.
-
-    Example:
-        >>> [file.name for file in write_deployment(Path("saved_models/emotion"))]
-        ['models.config', 'batching.config', 'monitoring.config', 'docker-compose.yml', ...]
     """
-    folder = to / DEPLOYMENT
-    folder.mkdir(exist_ok=True)
-    written = []
-    for name, text in deployment_files(to.resolve().name).items():
-        file = folder / name
-        if not file.exists():
-            _write_whole(file, text)
-            written.append(file)
-    return written
+    files = {to / DEPLOYMENT / name: t for name, t in deployment_files(to.resolve().name).items()}
+    missing = [file for file in files if not file.exists()]
+    for file in missing:
+        write_text(file, files[file])
+    return missing
 
 
 def deployment_files(name: str) -> dict[str, str]:
-    """The text of every deployment file.
-
-    Args:
-        name: name of the model, by which requests address it.
-
-    Returns:
-        Text by file name.
-    """
+    """The text of every deployment file, for a model that requests address by this name."""
     values = {
         "name": name,
         "service": _service_name(name),
@@ -80,11 +70,3 @@ def _service_name(name: str) -> str:
     """What Kubernetes and Compose accept as a name: it begins with a letter."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-") or "model"
     return plain if plain[0].isalpha() else f"m-{plain}"
-
-
-def _write_whole(file: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    with open(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, file)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.data import DataConfig, load_segments
+import tfds_mosei
+from mosei_ssl.config import DataConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.metrics import all_zero, evaluate_predictions
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.utils.errors import UserError
@@ -29,45 +31,36 @@ def evaluate_saved_model(
     Returns:
         As `mosei_ssl.evaluate` gives for a run: `segments`, and `predictors` with the scores of
         `model` and `all_zero`; besides, `dataset` (the fingerprint scored on), `synthetic`
-        (whether it is made up) and `trained_on`.
+        (whether the dataset is) and `trained_on` (the export's fingerprint).
 
     Raises:
         UserError: no such model or split, no labelled segment, or the model was changed since it
             was exported.
 
     Example:
-        >>> scores = evaluate_saved_model("saved_models/emotion/1", DataConfig(data_dir="data"))
-        >>> scores["predictors"]["model"]["overall"]["mae"]  # doctest: +SKIP
+        >>> scores = evaluate_saved_model(saved_model, mosei_ssl.config.DataConfig(data_dir=data))
+        >>> 0 <= scores["predictors"]["model"]["overall"]["mae"] <= 3
+        True
     """
     served = LocalModel(model)
     trained_on = served.manifest.get("dataset", {})
     if data.dataset is None:
-        data = dataclasses.replace(data, dataset=_own_dataset(data.data_dir, trained_on))
+        own = str(trained_on.get("name", "")).split("/")[0]
+        if own in tfds_mosei.list_prepared(data.data_dir):
+            data = dataclasses.replace(data, dataset=own)
     segments = load_segments(data, split).labelled()
-    if not len(segments):
+    count = len(segments)
+    if not count:
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")
-
-    def report(done: int) -> None:
-        if progress:
-            progress(done, len(segments))
-
-    rows = [segments.rows(index)[: data.eval_max_frames] for index in range(len(segments))]
+    answers = served.predict(list(segments), lambda done: progress and progress(done, count))
     return {
-        "segments": len(segments),
+        "segments": count,
         "predictors": {
-            "model": evaluate_predictions(segments.emotions, served.predict(rows, report)),
-            # The one predictor beside it that needs no labels.
-            "all_zero": evaluate_predictions(segments.emotions, all_zero(len(segments))),
+            "model": evaluate_predictions(segments.emotions, answers),
+            # The only trivial predictor that needs no labels.
+            "all_zero": evaluate_predictions(segments.emotions, all_zero(count)),
         },
         "dataset": segments.metadata.get("fingerprint"),
-        "synthetic": bool(segments.metadata.get("synthetic")),
+        "synthetic": segments.synthetic,
         "trained_on": trained_on.get("fingerprint"),
     }
-
-
-def _own_dataset(data_dir: str, trained_on: dict[str, Any]) -> str | None:
-    """Name of the dataset that a model was trained on, if it is prepared here."""
-    import tfds_mosei
-
-    name = str(trained_on.get("name", "")).split("/")[0]
-    return name if name in tfds_mosei.list_prepared(data_dir) else None

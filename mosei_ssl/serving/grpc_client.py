@@ -4,16 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.serving.batching import pad
-from mosei_ssl.serving.client import (
+from mosei_ssl.serving.client import Client
+from mosei_ssl.serving.errors import (
     BadAnswer,
-    Client,
+    DeadlineExceeded,
     InputRefused,
+    ModelNotFound,
     RequestRejected,
     ServerError,
     ServerUnavailable,
 )
-from mosei_ssl.serving.schema import OUTPUTS, PREDICT_SIGNATURE
+from mosei_ssl.serving.predictor import pad
+from mosei_ssl.serving.signatures import OUTPUTS, PREDICT_SIGNATURE
 from mosei_ssl.utils.errors import UserError
 
 try:
@@ -30,29 +32,34 @@ except ImportError:
         "pip install 'mosei_ssl[serving]'."
     ) from None
 
-_TEMPORARY = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.ABORTED,
+_KINDS: dict[str, type[ServerError]] = {
+    "UNAVAILABLE": ServerUnavailable,
+    "RESOURCE_EXHAUSTED": ServerUnavailable,
+    "ABORTED": ServerUnavailable,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "INVALID_ARGUMENT": InputRefused,
+    "NOT_FOUND": ModelNotFound,
+    "FAILED_PRECONDITION": RequestRejected,
+    "OUT_OF_RANGE": RequestRejected,
+    "UNIMPLEMENTED": RequestRejected,
+    "PERMISSION_DENIED": RequestRejected,
+    "UNAUTHENTICATED": RequestRejected,
 }
-_REJECTED = {
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.OUT_OF_RANGE,
-    grpc.StatusCode.UNIMPLEMENTED,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNAUTHENTICATED,
-}
+_CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    # `Client` repeats requests, within its deadline.
+    ("grpc.enable_retries", 0),
+    # Otherwise a server that comes back is found only after minutes.
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+]
 
 
 class GrpcClient(Client):
-    """Asks over gRPC; batches of similar length are padded and sent as tensors.
+    """Asks over gRPC, at `HOST:PORT`; batches are padded and sent as tensors.
 
-    Args:
-        target: `HOST:PORT`.
-        model_name: name of the model on the server.
-        version: which version; None for the highest.
-        tls: encrypt, with the system's certificates.
-        **options: see `Client`.
+    With `tls` the connection is encrypted, checked with the system's certificates.
     """
 
     def __init__(
@@ -64,19 +71,10 @@ class GrpcClient(Client):
         **options: Any,
     ):
         super().__init__(f"grpc{'s' if tls else ''}://{target}", model_name, version, **options)
-        limits = [
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", 64 * 2**20),
-            # Repeating is ours to do, within our deadline.
-            ("grpc.enable_retries", 0),
-            # Or a server that comes back is found only after minutes.
-            ("grpc.max_reconnect_backoff_ms", 1000),
-            ("grpc.enable_http_proxy", 0),
-        ]
         self._channel = (
-            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options=limits)
+            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options=_CHANNEL_OPTIONS)
             if tls
-            else grpc.insecure_channel(target, options=limits)
+            else grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
         )
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
@@ -87,12 +85,10 @@ class GrpcClient(Client):
     def _send(self, segments: list[np.ndarray], seconds: float) -> dict[str, Any]:
         import tensorflow as tf
 
-        features, length = pad(segments)
         request = predict_pb2.PredictRequest()
-        self._address(request.model_spec)
         request.model_spec.signature_name = PREDICT_SIGNATURE
-        request.inputs["features"].CopyFrom(tf.make_tensor_proto(features))
-        request.inputs["length"].CopyFrom(tf.make_tensor_proto(length))
+        for name, values in zip(("features", "length"), pad(segments), strict=True):
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         request.output_filter.extend(OUTPUTS)
         answer = self._call(self._prediction.Predict, request, seconds)
         try:
@@ -102,36 +98,18 @@ class GrpcClient(Client):
 
     def _status(self, seconds: float) -> dict[int, str]:
         request = get_model_status_pb2.GetModelStatusRequest()
-        self._address(request.model_spec)
         answer = self._call(self._models.GetModelStatus, request, seconds)
         state = get_model_status_pb2.ModelVersionStatus.State
         return {int(s.version): state.Name(s.state) for s in answer.model_version_status}
 
-    def _address(self, spec: Any) -> None:
-        spec.name = self.model_name
-        if self.version is not None:
-            spec.version.value = self.version
-
     def _call(self, method: Any, request: Any, seconds: float) -> Any:
+        request.model_spec.name = self.model_name
+        if self.version is not None:
+            request.model_spec.version.value = self.version
         try:
             return method(request, timeout=seconds)
         except grpc.RpcError as error:
-            raise self._failure(error.code(), error.details() or "") from error
-
-    def _failure(self, code: grpc.StatusCode, details: str) -> ServerError:
-        details = " ".join(details.split())[:500]
-        where = f"{self.address}, model {self.model_name!r}"
-        if code in _TEMPORARY:
-            return ServerUnavailable(
-                f"{self.address} cannot be reached, is overloaded, or dropped the connection "
-                f"({details}). Is the server running there?"
-            )
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return self._too_late()
-        if code == grpc.StatusCode.NOT_FOUND:
-            return RequestRejected(f"{where}: there is no such model or version ({details}).")
-        if code == grpc.StatusCode.INVALID_ARGUMENT:
-            return InputRefused(f"{where}: the server refuses the request ({details}).")
-        if code in _REJECTED:
-            return RequestRejected(f"{where}: the server refuses the request ({details}).")
-        return ServerError(f"{where}: the server failed with {code.name} ({details}).")
+            code = error.code().name
+            raise self._failure(
+                _KINDS.get(code, ServerError), code, error.details() or ""
+            ) from error

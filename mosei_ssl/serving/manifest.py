@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import sys
 from collections.abc import Mapping
@@ -10,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.serving.schema import EXTRA_ASSETS
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.versions import package_versions
+
+EXTRA_ASSETS = "assets.extra"
+"""Folder of a SavedModel that TensorFlow leaves to others."""
 
 MANIFEST = f"{EXTRA_ASSETS}/manifest.json"
 FORMAT = 1
@@ -26,8 +29,8 @@ class Verification:
         directory: the version directory that was checked.
         files: number of files whose content agrees.
         size: their bytes together.
-        manifest_sha256: digest of the manifest itself, to be noted elsewhere: who can change
-            files can change the manifest.
+        manifest_sha256: digest of the manifest itself, to be kept elsewhere: if files can be
+            changed, so can the manifest.
         manifest: what the manifest says.
     """
 
@@ -48,19 +51,14 @@ def stamp() -> dict[str, Any]:
     """When and with which versions an export is made."""
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": sys.version.split()[0], **_versions()},
+        "versions": {"python": sys.version.split()[0], **package_versions(_PACKAGES)},
     }
 
 
 def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> Path:
-    """Write the manifest of everything that is in a directory by now.
+    """Write the manifest of everything in a finished SavedModel.
 
-    Args:
-        directory: a finished SavedModel.
-        provenance: what it came from: run, dataset, model, and `stamp`.
-
-    Returns:
-        The file written.
+    `provenance` is what it came from: run, dataset, model, and `stamp`.
     """
     content = {
         "format": FORMAT,
@@ -70,49 +68,26 @@ def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> Path:
             for name in _files(directory)
         },
     }
-    file = directory / MANIFEST
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return file
+    write_text(directory / MANIFEST, json.dumps(content, indent=2) + "\n")
+    return directory / MANIFEST
 
 
 def latest_version(directory: str | Path) -> Path:
-    """The version directory that a path means.
-
-    Args:
-        directory: `NAME/VERSION`, or `NAME`, which means its highest version.
-
-    Returns:
-        A directory that holds saved_model.pb.
-
-    Raises:
-        UserError: there is none.
-
-    Example:
-        >>> latest_version("saved_models/emotion").name
-        '3'
-    """
+    """The version directory that `NAME/VERSION` or `NAME` (its highest version) means."""
     directory = Path(directory)
     if (directory / "saved_model.pb").is_file():
         return directory
-    versions = versions_in(directory)
+    versions = [
+        int(file.parent.name)
+        for file in directory.glob("*/saved_model.pb")
+        if file.parent.name.isdecimal()
+    ]
     if not versions:
         raise UserError(
             f"{directory} holds no SavedModel: neither saved_model.pb nor a numbered version of "
             "one is in it. `mosei-ssl export` makes one."
         )
-    return directory / str(versions[-1])
-
-
-def versions_in(directory: Path) -> list[int]:
-    """Numbers of the complete versions in `NAME`, ascending."""
-    if not directory.is_dir():
-        return []
-    return sorted(
-        int(entry.name)
-        for entry in directory.iterdir()
-        if entry.name.isdecimal() and (entry / "saved_model.pb").is_file()
-    )
+    return directory / str(max(versions))
 
 
 def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verification:
@@ -129,8 +104,8 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
         UserError: anything differs, or there is no readable manifest.
 
     Example:
-        >>> verify("saved_models/emotion/1").files
-        6
+        >>> verify(saved_model).manifest["run"]["kind"]
+        'finetune'
     """
     directory = latest_version(directory)
     file = directory / MANIFEST
@@ -172,12 +147,12 @@ def _read(file: Path) -> dict[str, Any]:
             )
         for entry in manifest["files"].values():
             if not (isinstance(entry["sha256"], str) and isinstance(entry["size"], int)):
-                raise ValueError("a file's sha256 is no text, or its size no whole number")
+                raise ValueError("a file's sha256 is not text, or its size not a whole number")
         if not all(isinstance(manifest.get(key, {}), dict) for key in ("run", "dataset")):
-            raise ValueError("run or dataset is no object")
+            raise ValueError("run or dataset is not an object")
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{file} is damaged ({error!r}): fetch or export it again.") from None
     return manifest
 
@@ -189,7 +164,3 @@ def _files(directory: Path) -> list[str]:
         if entry.is_file() or entry.is_symlink()
     )
     return sorted(name for name in names if name != MANIFEST)
-
-
-def _versions() -> dict[str, str]:
-    return {package: importlib.metadata.version(package) for package in _PACKAGES}

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.metrics import METRICS, all_zero, evaluate_predictions, format_score
-from mosei_ssl.serving.schema import EMOTIONS, EXTRA_ASSETS, OUTPUTS
-from mosei_ssl.serving.templating import render
+from mosei_ssl.serving.deployment import render
+from mosei_ssl.serving.manifest import EXTRA_ASSETS
+from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
+from tfds_mosei.schema import EMOTIONS
 
 MODEL_CARD = f"{EXTRA_ASSETS}/model_card.md"
 LABELS = f"{EXTRA_ASSETS}/labels.txt"
@@ -28,21 +31,14 @@ def write_model_card(
     predictions: Path | None = None,
     licence: str | None = None,
 ) -> Path:
-    """Write the model card and the list of labels.
+    """Write the model card and the list of labels into a SavedModel.
 
     Args:
-        directory: a SavedModel.
+        directory: the SavedModel.
         name: name of the model.
         manifest: provenance, as it goes into the manifest: run, dataset, model, versions.
-        predictions: what evaluation left of the run: `predictions-SPLIT.npz` with `video_ids`,
-            `labels` and the outputs. None where the run has not been evaluated.
+        predictions: the run's `predictions-SPLIT.npz`; None if it has not been evaluated.
         licence: licence of the data.
-
-    Returns:
-        The model card.
-
-    Raises:
-        UserError: the predictions are damaged.
     """
     run, dataset, model = (manifest.get(key, {}) for key in ("run", "dataset", "model"))
     result = run.get("result") or {}
@@ -66,14 +62,13 @@ def write_model_card(
         fingerprint=dataset.get("fingerprint", "unknown"),
         seconds=dataset.get("train_seconds"),
         licence=licence or UNKNOWN_LICENCE,
+        emotions=", ".join(EMOTIONS),
         resamples=RESAMPLES,
         **scores,
     )
-    file = directory / MODEL_CARD
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    (directory / LABELS).write_text("\n".join(EMOTIONS) + "\n", encoding="utf-8")
-    return file
+    write_text(directory / MODEL_CARD, text)
+    write_text(directory / LABELS, "\n".join(EMOTIONS) + "\n")
+    return directory / MODEL_CARD
 
 
 def _scores(file: Path) -> dict[str, Any]:
@@ -92,15 +87,14 @@ def _scores(file: Path) -> dict[str, Any]:
 
 
 def score_rows(
-    videos: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray], seed: int = 0
+    videos: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray]
 ) -> list[list[str]]:
-    """Scores per emotion with bootstrap intervals, as text.
+    """Scores per emotion with bootstrap intervals over recordings, as text.
 
     Args:
         videos: [N] recording of each segment; these are resampled.
         labels: [N, 6] intensities.
         predictions: arrays [N, 6] by output.
-        seed: seed of the resampling.
 
     Returns:
         Rows of name, five scores with their 95 % interval, and the all-zero predictor's MAE and
@@ -113,7 +107,7 @@ def score_rows(
     zero = _flat(evaluate_predictions(labels, all_zero(len(labels))))
     names, where = np.unique(videos, return_inverse=True)
     members = [np.flatnonzero(where == index) for index in range(len(names))]
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     samples: dict[tuple[str, str], list[float]] = {key: [] for key in whole}
     for _ in range(RESAMPLES):
         chosen = np.concatenate([members[i] for i in draw.integers(0, len(names), len(names))])
@@ -134,7 +128,7 @@ def _flat(scores: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
 
 
 def _cell(value: float | None, samples: list[float]) -> str:
-    # Where most samples leave a score undefined, the others are no fair picture of it.
+    # Where most samples leave a score undefined, the others do not represent it.
     if value is None or len(samples) < RESAMPLES / 2:
         return format_score(value)
     low, high = np.percentile(samples, [2.5, 97.5])

@@ -3,15 +3,22 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS, Segment
+from mosei_ssl.serving.inputs import Segment
+from mosei_ssl.serving.signatures import OUTPUTS
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
+from tfds_mosei.schema import EMOTIONS
 
 
 def as_records(
@@ -19,25 +26,14 @@ def as_records(
 ) -> list[dict[str, Any]]:
     """One plain dictionary per segment.
 
-    Args:
-        segments: [N] what was judged.
-        predictions: arrays [N, 6], see `LocalModel.predict`.
-
-    Returns:
-        Dictionaries of `name`, `start`, `end` (seconds), `frames`, `emotions` (for every emotion
-        its `intensity`, `class`, `present` and `expected`), `most_likely` (the emotion of the
-        highest `present`) and, of labelled segments, `truth` (the labelled intensities).
+    It holds `name`, `start`, `end` (seconds), `frames`, `emotions` (for every emotion its
+    `intensity`, `class`, `present` and `expected`), `most_likely` (the emotion of the highest
+    `present`) and, of labelled segments, `truth` (the labelled intensities).
     """
     records = []
     for row, segment in enumerate(segments):
         emotions = {
-            emotion: {
-                # Seven digits are what float32 holds; more would be the noise of conversion.
-                name: float(f"{predictions[name][row, column]:.7g}")
-                if name != "class"
-                else int(predictions[name][row, column])
-                for name in OUTPUTS
-            }
+            emotion: {name: _plain(predictions[name][row, column]) for name in OUTPUTS}
             for column, emotion in enumerate(EMOTIONS)
         }
         record = {
@@ -46,47 +42,47 @@ def as_records(
             "end": round(segment.end, 4),
             "frames": len(segment.features),
             "emotions": emotions,
-            "most_likely": _most_likely(emotions),
+            "most_likely": max(EMOTIONS, key=lambda emotion: emotions[emotion]["present"]),
         }
         if segment.truth is not None:
-            values = (float(f"{value:.7g}") for value in segment.truth)
-            record["truth"] = dict(zip(EMOTIONS, values, strict=True))
+            record["truth"] = dict(zip(EMOTIONS, map(_plain, segment.truth), strict=True))
         records.append(record)
     return records
 
 
-def _most_likely(emotions: Mapping[str, Mapping[str, Any]]) -> str:
-    return max(EMOTIONS, key=lambda emotion: emotions[emotion]["present"])
+def _plain(value: np.generic) -> float | int:
+    # Seven digits are what float32 holds; more would be the noise of conversion.
+    return int(value) if isinstance(value, np.integer) else float(f"{value:.7g}")
 
 
-def to_json(records: Sequence[Mapping[str, Any]]) -> str:
-    """The records as a JSON list."""
-    return json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def to_text(records: Sequence[Mapping[str, Any]], form: str) -> str:
+    """The records as "json", "csv", or a "table" 120 columns wide."""
+    if form == "json":
+        return json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if form == "csv":
+        return _to_csv(records)
+    page = io.StringIO()
+    Console(file=page, width=120).print(to_table(records))
+    return page.getvalue()
 
 
-def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """The records as CSV: a line per segment, a column per emotion and output.
+def _to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line per segment, a column per emotion and output.
 
     Where a record has a `truth`, there is a column `EMOTION_truth` too, empty where it is unknown.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     keys = ["name", "start", "end", "frames"]
-    answers = [f"{emotion}_{name}" for emotion in EMOTIONS for name in OUTPUTS]
+    answers = [(emotion, name) for emotion in EMOTIONS for name in OUTPUTS]
     labelled = EMOTIONS if any("truth" in record for record in records) else ()
     truths = [f"{emotion}_truth" for emotion in labelled]
-    writer.writerow([*keys, *answers, "most_likely", *truths])
+    writer.writerow([*keys, *map("_".join, answers), "most_likely", *truths])
     for record in records:
-        values = [record["emotions"][emotion][name] for emotion in EMOTIONS for name in OUTPUTS]
+        values = [record["emotions"][emotion][name] for emotion, name in answers]
         truth = record.get("truth", {})
-        writer.writerow(
-            [
-                *(record[key] for key in keys),
-                *values,
-                record["most_likely"],
-                *(truth.get(emotion, "") for emotion in labelled),
-            ]
-        )
+        known = [truth.get(emotion, "") for emotion in labelled]
+        writer.writerow([*(record[key] for key in keys), *values, record["most_likely"], *known])
     return stream.getvalue()
 
 
@@ -111,7 +107,7 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
     for record in records:
         answers = [record["emotions"][emotion] for emotion in EMOTIONS]
         table.add_row(
-            Text(record["name"]),  # brackets in it are no markup
+            Text(record["name"]),  # brackets in it are not markup
             f"{record['start']:.2f}-{record['end']:.2f}",
             *(
                 f"[bold]{a['intensity']:g}[/] {a['present']:.0%}"
@@ -119,17 +115,39 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
                 else f"{a['intensity']:g} {a['present']:.0%}"
                 for a in answers
             ),
-            _most_likely(record["emotions"]),
+            max(EMOTIONS, key=lambda emotion: record["emotions"][emotion]["present"]),
         )
         if "truth" in record:
-            values = [record["truth"][emotion] for emotion in EMOTIONS]
-            strongest = max(values)
-            named = [e for e, v in zip(EMOTIONS, values, strict=True) if v == strongest > 0]
-            table.add_row(
-                "",
-                "truth",
-                *(f"{value:.2g}" for value in values),
-                ", ".join(named) or "none",
-                style="dim",
-            )
+            truth = record["truth"]
+            strongest = max(truth.values())
+            named = [emotion for emotion in EMOTIONS if truth[emotion] == strongest > 0]
+            values = [f"{truth[emotion]:.2g}" for emotion in EMOTIONS]
+            table.add_row("", "truth", *values, ", ".join(named) or "none", style="dim")
     return table
+
+
+def check_writable(path: Path) -> None:
+    """Raise before the work what would be raised after it."""
+    place = path if path.exists() else path.absolute().parent
+    if not place.exists():
+        raise UserError(f"cannot write to {path}: its folder does not exist.")
+    if path.is_dir():
+        raise UserError(f"cannot write to {path}: it is a folder.")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"cannot write to {path}: permission denied.")
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file whole, so that an older one is there until the new one is."""
+    target = path.resolve()
+    mode = target.stat().st_mode if target.is_file() else None
+    try:
+        if (target.exists() and mode is None) or not os.access(target.parent, os.W_OK):
+            # A pipe or a device; or a file in a folder in which no other can be made.
+            target.write_text(text, encoding="utf-8")
+            return
+        write_text(target, text)
+        if mode is not None:
+            target.chmod(mode)
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror or error}.") from None

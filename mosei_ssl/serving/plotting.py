@@ -5,16 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from mosei_ssl.serving.inputs import AUDIO_SUFFIXES
-from mosei_ssl.serving.schema import EMOTIONS, FRAME_PERIOD, Segment
+from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.utils.errors import UserError
+from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, FRAME_PERIOD
+
+_COLUMNS = 1600
+# Okabe and Ito (2008): told apart by colour-blind readers and on a grey printer by markers.
+_COLOURS = ("#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def check_plot(source: str | Path, file: str | Path) -> None:
     """Raise a UserError unless a picture of this input can be written to this file."""
+    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+
     if Path(source).suffix.lower() not in AUDIO_SUFFIXES:
-        raise UserError(f"--plot shows a recording, and {source} is none: leave it out.")
+        raise UserError(f"--plot shows a recording, and {source} is not one: leave it out.")
     if Path(file).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"--plot {file}: give a file that ends in .png, .svg or .pdf.")
     if not Path(file).resolve().parent.is_dir():
@@ -27,22 +35,13 @@ def write_plot(
     records: Sequence[Mapping[str, Any]],
     file: str | Path,
 ) -> None:
-    """Draw waveform, F0 and the six emotions along time.
+    """Draw waveform, F0 and the six emotions of a recording along time.
 
-    Args:
-        source: the recording.
-        segments: the parts of it that were judged.
-        records: what was predicted of each, see `as_records`; the `expected` intensities are
-            drawn, which move where the medians jump.
-        file: .png, .svg or .pdf to write.
-
-    Raises:
-        UserError: the input is no recording, or the file cannot be written.
+    Drawn are the `expected` intensities of the segments' records, which move where the medians
+    jump.
     """
-    check_plot(source, file)
-    from mosei_ssl.covarep import read_audio
+    from mosei_ssl.corpus import read_audio
     from mosei_ssl.covarep.signal import SAMPLE_RATE
-    from mosei_ssl.serving.recording_plot import plot_emotions
 
     rows = np.concatenate([segment.features for segment in segments])
     frames = np.concatenate(
@@ -63,3 +62,64 @@ def write_plot(
         figure.savefig(file, dpi=150)
     except OSError as error:
         raise UserError(f"cannot write to {file}: {error.strerror or error}.") from None
+
+
+def plot_emotions(
+    samples: np.ndarray,
+    sample_rate: float,
+    features: np.ndarray,
+    times: np.ndarray,
+    intervals: np.ndarray,
+    intensities: np.ndarray,
+    title: str = "",
+) -> Figure:
+    """Draw a recording.
+
+    Args:
+        samples: one channel, [N].
+        sample_rate: Hz.
+        features: COVAREP rows, [T, 74].
+        times: their times in seconds, [T].
+        intervals: start and end of each window in seconds, [W, 2]; they may overlap.
+        intensities: predicted intensity per window and emotion, 0 to 3, [W, 6].
+        title: above the picture.
+    """
+    intervals, intensities = np.asarray(intervals, float), np.asarray(intensities, float)
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    wave, pitch, mood = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1, 1.7))
+    figure.suptitle(title)
+
+    # Lowest and highest sample of at most 1600 stretches.
+    step = max(-(-len(samples) // _COLUMNS), 1)
+    starts = np.arange(0, len(samples), step)
+    low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+    moments = (starts + step / 2) / sample_rate
+    wave.fill_between(moments, low, high, color="0.35", linewidth=0.4)
+    wave.set_ylabel("amplitude")
+
+    voiced = features[:, FEATURE_NAMES.index("VUV")] > 0.5
+    f0 = np.where(voiced, features[:, FEATURE_NAMES.index("F0")], np.nan)
+    pitch.plot(times, f0, ".", color="#0072B2", markersize=2.5)
+    pitch.set_ylabel("F0 (Hz), voiced")
+    if np.isfinite(f0).any():
+        pitch.set_ylim(0, np.nanmax(f0) * 1.1)
+    else:
+        pitch.text(0.5, 0.5, "nothing voiced", transform=pitch.transAxes, ha="center")
+
+    centres = intervals.mean(axis=1)
+    for name, values, colour, marker in zip(
+        EMOTIONS, intensities.T, _COLOURS, _MARKERS, strict=True
+    ):
+        mood.plot(centres, values, label=name, color=colour, marker=marker, markersize=5)
+        # A window's answer holds for the whole of it.
+        mood.hlines(values, *intervals.T, color=colour, alpha=0.35, lw=2)
+    mood.set_ylabel("expected intensity (0 to 3)")
+    mood.set_ylim(-0.1, 3.1)
+    mood.set_xlabel("time (s)")
+    mood.set_xlim(0, max(len(samples) / sample_rate, 1e-3))
+    mood.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    for axis in (wave, pitch, mood):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="0.92")
+        axis.set_axisbelow(True)
+    return figure

@@ -1,15 +1,18 @@
 """Exports for small devices and other runtimes: LiteRT (TFLite) and ONNX."""
 
+import functools
 import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from mosei_ssl.serving.schema import EXTRA_ASSETS, NUM_FEATURES
+from mosei_ssl.models import EmotionModel
+from mosei_ssl.serving.manifest import EXTRA_ASSETS
+from mosei_ssl.serving.signatures import frozen_answers
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_bytes
+from tfds_mosei.schema import NUM_FEATURES
 
 FORMATS = {
     "litert": f"{EXTRA_ASSETS}/model.tflite",
@@ -33,48 +36,26 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def write_portable(model: keras.Model, directory: Path, formats: Sequence[str]) -> None:
-    """Write an emotion model in other formats beside its SavedModel.
-
-    Args:
-        model: EmotionModel.
-        directory: a SavedModel.
-        formats: keys of `FORMATS`.
-
-    Raises:
-        UserError: a format is unknown, or its converter is not installed.
-    """
-    check_formats(formats)
+def write_portable(model: EmotionModel, directory: Path, formats: Sequence[str]) -> None:
+    """Write an emotion model in other formats, keys of `FORMATS`, beside its SavedModel."""
     for name in formats:
-        file = directory / FORMATS[name]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if name == "onnx":
-            file.write_bytes(to_onnx(model))
-        else:
-            file.write_bytes(to_litert(model, name.removeprefix("litert").lstrip("-")))
+        convert = to_onnx if name == "onnx" else functools.partial(to_litert, precision=name[7:])
+        write_bytes(directory / FORMATS[name], convert(model))
 
 
-def to_litert(model: keras.Model, precision: str = "") -> bytes:
+def to_litert(model: EmotionModel, precision: str = "") -> bytes:
     """Convert an emotion model to LiteRT.
 
     It takes one segment at a time, unpadded: `features` float32 [1, T, 74], any T. That is what a
-    device asks, and more than one unknown dimension would need TensorFlow's own kernels.
+    device asks, and more than one unknown dimension would need TensorFlow's own kernels. Its
+    signature `serving_default` answers as an export does, without `emotions`.
 
     Args:
-        model: EmotionModel.
+        model: the emotion model.
         precision: of the stored weights: "" (float32), "float16", or "int8" (large weights only,
             one scale per channel; activations stay in floating point).
-
-    Returns:
-        The file's content; its signature `serving_default` answers as an export does, `emotions`
-        apart.
-
-    Example:
-        >>> Path("model.tflite").write_bytes(to_litert(emotion_model, "float16"))
     """
     import tensorflow as tf
-
-    from mosei_ssl.serving.signatures import frozen_answers
 
     answers = frozen_answers(model).python_function
 
@@ -94,24 +75,14 @@ def to_litert(model: keras.Model, precision: str = "") -> bytes:
         return converter.convert()
 
 
-def to_onnx(model: keras.Model) -> bytes:
+def to_onnx(model: EmotionModel) -> bytes:
     """Convert an emotion model to ONNX.
 
-    Args:
-        model: EmotionModel.
-
-    Returns:
-        The file's content: from `features` float32 [B, T, 74] and `length` int32 [B] to the
-        outputs of an export (`emotions` apart) and `embedding`. Nothing checks the lengths.
-
-    Raises:
-        UserError: tf2onnx is not installed.
+    It maps `features` float32 [B, T, 74] and `length` int32 [B] to the outputs of an export,
+    without `emotions`, and `embedding`. Nothing checks the lengths.
     """
-    check_formats(["onnx"])
     import tensorflow as tf
     from tf2onnx import optimizer, tf_loader, tfonnx
-
-    from mosei_ssl.serving.signatures import frozen_answers
 
     function = frozen_answers(model).get_concrete_function()
     inputs = [tensor.name for tensor in function.inputs]

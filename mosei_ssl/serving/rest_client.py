@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.serving.client import (
+from mosei_ssl.serving.client import Client
+from mosei_ssl.serving.errors import (
     BadAnswer,
-    Client,
+    DeadlineExceeded,
     InputRefused,
+    ModelNotFound,
     RequestRejected,
     ServerError,
     ServerUnavailable,
 )
-from mosei_ssl.serving.examples import serialise
-from mosei_ssl.serving.schema import EXAMPLES_SIGNATURE
+from mosei_ssl.serving.signatures import EXAMPLE_FEATURE, EXAMPLES_SIGNATURE
 from mosei_ssl.utils.errors import UserError
 
 try:
@@ -27,21 +28,22 @@ except ImportError:
     ) from None
 
 _LARGEST_ANSWER = 64 * 2**20
-# Overloaded, restarting, or behind a proxy that lost it: another try may succeed.
-_TEMPORARY = {429, 502, 503}
+_KINDS: dict[int, type[ServerError]] = {
+    400: InputRefused,
+    404: ModelNotFound,
+    # Overloaded, restarting, or behind a proxy that lost it: another try may succeed.
+    429: ServerUnavailable,
+    502: ServerUnavailable,
+    503: ServerUnavailable,
+    504: DeadlineExceeded,
+}
 
 
 class RestClient(Client):
-    """Asks over HTTP.
+    """Asks over HTTP, at `http://HOST:PORT`.
 
     Segments are sent as serialised examples in base64: exact, a fraction of the size of decimal
     numbers, and NaN needs no extension of JSON.
-
-    Args:
-        url: `http://HOST:PORT`.
-        model_name: name of the model on the server.
-        version: which version; None for the highest.
-        **options: see `Client`.
     """
 
     def __init__(self, url: str, model_name: str, version: int | None = None, **options: Any):
@@ -60,7 +62,7 @@ class RestClient(Client):
     def _send(self, segments: list[np.ndarray], seconds: float) -> dict[str, Any]:
         instances = [{"b64": base64.b64encode(serialise(rows)).decode()} for rows in segments]
         body = {"signature_name": EXAMPLES_SIGNATURE, "inputs": {"examples": instances}}
-        answer = self._ask("POST", f"{self._path}:predict", seconds, body)
+        answer = self._ask("POST", f"{self._path}:predict", seconds, json.dumps(body).encode())
         outputs = answer.get("outputs")
         if not isinstance(outputs, dict):
             raise BadAnswer(f"{self.address} answered JSON without 'outputs': is it TF Serving?")
@@ -73,70 +75,70 @@ class RestClient(Client):
         except (KeyError, TypeError, ValueError):
             raise BadAnswer(f"{self.address} does not answer as TF Serving does.") from None
 
-    def _ask(self, method: str, path: str, seconds: float, body: Any = None) -> dict[str, Any]:
-        content = None if body is None else json.dumps(body).encode()
+    def _ask(
+        self, method: str, path: str, seconds: float, content: bytes | None = None
+    ) -> dict[str, Any]:
         try:
             status, text = self._exchange(method, path, seconds, content)
         except httpx.TimeoutException:
             raise self._too_late() from None
         except httpx.DecodingError as error:
-            raise BadAnswer(f"{self.address} answered what cannot be read ({error}).") from None
+            raise BadAnswer(f"{self.address} sent an unreadable answer ({error}).") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise ServerUnavailable(
-                f"{self.address} cannot be reached, or dropped the connection "
-                f"({str(error) or type(error).__name__}). Is the server running there?"
-            ) from error
-        if status == 200:
-            return _json_object(text, self.address)
-        raise _failure(status, text, self)
+            raise self._unreachable(str(error) or type(error).__name__) from error
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            answer = None
+        if status != 200:
+            told = answer.get("error") if isinstance(answer, dict) else None
+            details = str(told or text[:200].decode("utf-8", errors="replace"))
+            default = RequestRejected if 400 < status < 500 else ServerError
+            raise self._failure(_KINDS.get(status, default), f"HTTP status {status}", details)
+        if not isinstance(answer, dict):
+            raise BadAnswer(
+                f"{self.address} did not answer with a JSON object but with {text[:60]!r}: is it "
+                "TF Serving?"
+            )
+        return answer
 
     def _exchange(
         self, method: str, path: str, seconds: float, content: bytes | None
     ) -> tuple[int, bytes]:
-        # httpx limits each wait, not their sum: who sends a byte a second would hold us forever.
+        # httpx limits each wait, not their sum: one byte a second would hold the client forever.
         end = time.monotonic() + seconds
         headers = {"Content-Type": "application/json"}
         with self._http.stream(
             method, path, content=content, headers=headers, timeout=seconds
         ) as response:
-            parts, size = [], 0
+            received = bytearray()
             for part in response.iter_bytes():
-                parts.append(part)
-                size += len(part)
+                received += part
                 if time.monotonic() > end:
                     raise self._too_late()
-                if size > _LARGEST_ANSWER:
+                if len(received) > _LARGEST_ANSWER:
                     raise BadAnswer(f"{self.address} does not stop answering: is it TF Serving?")
-            return response.status_code, b"".join(parts)
+            return response.status_code, bytes(received)
 
 
-def _json_object(text: bytes, address: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise BadAnswer(
-            f"{address} did not answer with a JSON object but with {text[:60]!r}: is it TF Serving?"
-        )
-    return answer
+def serialise(rows: np.ndarray) -> bytes:
+    """The bytes of a `tf.train.Example` with the float32 rows, without TensorFlow.
+
+    The message is Example.features (1) > Features.feature (1) > map entry of key (1) and value
+    (2) > Feature.float_list (2) > FloatList.value (1), packed.
+    """
+    values = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+    feature = _field(2, _field(1, values))
+    entry = _field(1, EXAMPLE_FEATURE.encode()) + _field(2, feature)
+    return _field(1, _field(1, entry))
 
 
-def _failure(status: int, text: bytes, client: RestClient) -> ServerError:
-    try:
-        message = str(json.loads(text)["error"])
-    except (ValueError, RecursionError, KeyError, TypeError):
-        message = text[:200].decode("utf-8", errors="replace")
-    message = " ".join(message.split())[:500]
-    where = f"{client.address}, model {client.model_name!r}"
-    if status in _TEMPORARY:
-        return ServerUnavailable(f"{where}: the server is overloaded or starting ({message}).")
-    if status == 504:
-        return client._too_late()
-    if status == 404:
-        return RequestRejected(f"{where}: there is no such model or version ({message}).")
-    if status == 400:
-        return InputRefused(f"{where}: the server refuses the request ({message}).")
-    if 400 < status < 500:
-        return RequestRejected(f"{where}: the server refuses the request ({message}).")
-    return ServerError(f"{where}: the server failed with HTTP status {status} ({message}).")
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    head = bytearray([number << 3 | 2])
+    size = len(content)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + content

@@ -1,43 +1,44 @@
-"""The functions that a server runs, built around an emotion model."""
+"""The functions that a server runs: their names, limits and graphs.
 
-import keras
-import tensorflow as tf
+Importing this module does not import TensorFlow, which clients over REST do without.
+"""
 
-from mosei_ssl.models import emotion_predictions
-from mosei_ssl.serving.schema import (
-    EMBEDDING_SIGNATURE,
-    EMOTIONS,
-    EXAMPLE_FEATURE,
-    EXAMPLES_SIGNATURE,
-    MAX_FRAMES,
-    NUM_FEATURES,
-    OUTPUTS,
-    PREDICT_SIGNATURE,
-)
+from __future__ import annotations
 
-SEGMENT_SPECS = (
-    tf.TensorSpec([None, None, NUM_FEATURES], tf.float32, name="features"),
-    tf.TensorSpec([None], tf.int32, name="length"),
-)
+from typing import TYPE_CHECKING
+
+from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from mosei_ssl.models import EmotionModel
+
+MAX_FRAMES = 12_000
+"""Longest segment that is answered (two minutes); attention over more would exhaust a server."""
+
+PREDICT_SIGNATURE = "serving_default"
+EXAMPLES_SIGNATURE = "serving_examples"
+EMBEDDING_SIGNATURE = "embedding"
+
+EXAMPLE_FEATURE = "features"
+"""Key of the rows in a serialised `tf.train.Example`, a flat list of T x 74 floats."""
+
+OUTPUTS = ("intensity", "class", "present", "expected")
+"""Numeric outputs [B, 6] of both prediction signatures; `emotions` [B, 6] names the columns."""
 
 
-def serving_signatures(model: keras.Model) -> dict[str, tf.types.experimental.ConcreteFunction]:
+def serving_signatures(model: EmotionModel) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """The functions of an export by name.
 
-    Every check is an operation of the graph, so that a server without Python makes it too, and
-    fails the request with INVALID_ARGUMENT. The weights are constants: a server folds what
-    depends on them alone, once, and reads no variable per request.
-
-    Args:
-        model: EmotionModel. Its weights are copied.
-
-    Returns:
-        `serving_default` and `embedding`, from `features` float32 [B, T, 74] and `length` int32
-        [B]; `serving_examples`, from `examples`, [B] serialised `tf.train.Example`.
-
-    Example:
-        >>> tf.saved_model.save(tf.Module(), "export", serving_signatures(emotion_model))
+    `serving_default` and `embedding` take `features` float32 [B, T, 74] and `length` int32 [B];
+    `serving_examples` takes `examples`, [B] serialised `tf.train.Example`. Every check is an
+    operation of the graph, so that a server without Python makes it too, and fails the request
+    with INVALID_ARGUMENT. The weights are copied as constants: a server folds what depends on
+    them alone, once, and reads no variable per request.
     """
+    import tensorflow as tf
+
     answers = frozen_answers(model)
 
     def predict(features, length):
@@ -59,24 +60,24 @@ def serving_signatures(model: keras.Model) -> dict[str, tf.types.experimental.Co
     return {
         name: tf.function(function, autograph=False).get_concrete_function(*specs)
         for name, function, specs in (
-            (PREDICT_SIGNATURE, serving_default, SEGMENT_SPECS),
+            (PREDICT_SIGNATURE, serving_default, _segment_specs()),
             (EXAMPLES_SIGNATURE, serving_examples, examples),
-            (EMBEDDING_SIGNATURE, embedding, SEGMENT_SPECS),
+            (EMBEDDING_SIGNATURE, embedding, _segment_specs()),
         )
     }
 
 
-def frozen_answers(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+def frozen_answers(model: EmotionModel) -> tf.types.experimental.PolymorphicFunction:
     """All that a model answers, as one function without checks and without variables.
 
-    Args:
-        model: EmotionModel. Its weights are copied.
-
-    Returns:
-        A function from `features` float32 [B, T, 74] and `length` int32 [B] to a dict of the
-        `OUTPUTS`, each [B, 6], and `embedding` float32 [B, E]. Who needs only some of them pays
-        for only those: the rest is pruned.
+    It maps `features` float32 [B, T, 74] and `length` int32 [B] to a dict of the `OUTPUTS`, each
+    [B, 6], and `embedding` float32 [B, E]; outputs that a caller does not use are pruned.
     """
+    import keras
+    import tensorflow as tf
+
+    from mosei_ssl.models import emotion_predictions
+
     weights = [(variable, variable.numpy()) for variable in model.variables]
 
     def answers(features, length):
@@ -91,10 +92,21 @@ def frozen_answers(model: keras.Model) -> tf.types.experimental.PolymorphicFunct
         outputs["class"] = tf.argmax(tf.nn.softmax(logits), axis=-1, output_type=tf.int32)
         return outputs
 
-    return tf.function(answers, input_signature=SEGMENT_SPECS, autograph=False)
+    return tf.function(answers, input_signature=_segment_specs(), autograph=False)
+
+
+def _segment_specs():
+    import tensorflow as tf
+
+    return (
+        tf.TensorSpec([None, None, NUM_FEATURES], tf.float32, name="features"),
+        tf.TensorSpec([None], tf.int32, name="length"),
+    )
 
 
 def _require(condition, *message):
+    import tensorflow as tf
+
     # The usual assertion is a branch, which costs a server more than the check does.
     return tf.raw_ops.Assert(
         condition=condition, data=[tf.convert_to_tensor(part) for part in message], summarize=64
@@ -102,6 +114,8 @@ def _require(condition, *message):
 
 
 def _check(features, length):
+    import tensorflow as tf
+
     # A server does not compare what it is fed with the declared shape, and the optimiser drops a
     # check that the declared shape seems to answer; this operation makes the shape unknown.
     features = tf.raw_ops.PlaceholderWithDefault(input=features, shape=tf.TensorShape(None))
@@ -147,6 +161,8 @@ def _few_enough(frames):
 
 
 def _parse(examples):
+    import tensorflow as tf
+
     spec = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)
     rows = tf.io.parse_example(examples, {EXAMPLE_FEATURE: spec})[EXAMPLE_FEATURE]
     numbers = rows.row_lengths()

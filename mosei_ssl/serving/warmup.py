@@ -3,14 +3,14 @@
 import logging
 from pathlib import Path
 
-from mosei_ssl.serving.schema import (
+from mosei_ssl.serving.manifest import EXTRA_ASSETS
+from mosei_ssl.serving.signatures import (
     EMBEDDING_SIGNATURE,
     EXAMPLE_FEATURE,
     EXAMPLES_SIGNATURE,
-    EXTRA_ASSETS,
-    NUM_FEATURES,
     PREDICT_SIGNATURE,
 )
+from tfds_mosei.schema import NUM_FEATURES
 
 _log = logging.getLogger(__name__)
 
@@ -27,14 +27,10 @@ _LARGEST = 16_000
 
 
 def write_warmup(directory: Path) -> Path | None:
-    """Write warm-up requests for every signature, over the usual lengths.
+    """Write warm-up requests for every signature of a SavedModel, over the usual lengths.
 
-    Args:
-        directory: a SavedModel.
-
-    Returns:
-        The file, a TFRecord of PredictionLog messages; None where TF Serving's protos are not
-        installed.
+    The file is a TFRecord of PredictionLog messages; None where TF Serving's protos are not
+    installed.
     """
     try:
         from tensorflow_serving.apis import prediction_log_pb2
@@ -50,51 +46,46 @@ def write_warmup(directory: Path) -> Path | None:
     file = directory / WARMUP
     file.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for request in warmup_requests():
+        for request in _requests():
             log = prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(request)
             writer.write(log.SerializeToString(deterministic=True))
     return file
 
 
-def warmup_requests() -> list:
-    """The requests themselves.
+def _requests() -> list:
+    """PredictRequest messages without a model name, which the server knows."""
+    import tensorflow as tf
 
-    Returns:
-        PredictRequest messages without a model name, which the server knows.
-    """
+    rows = tf.train.FloatList(value=[0.0] * (LENGTHS[0] * NUM_FEATURES))
+    feature = {EXAMPLE_FEATURE: tf.train.Feature(float_list=rows)}
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    examples = tf.make_tensor_proto([example.SerializeToString()])
+    shapes = [(b, t) for t in LENGTHS for b in BATCH_SIZES if b * t <= _LARGEST]
+    return [
+        *(_request(PREDICT_SIGNATURE, **_zeros(*shape)) for shape in shapes),
+        _request(EMBEDDING_SIGNATURE, **_zeros(*shapes[0])),
+        _request(EXAMPLES_SIGNATURE, examples=examples),
+    ]
+
+
+def _request(signature: str, **inputs):
     from tensorflow_serving.apis import predict_pb2
 
-    requests = []
-    shapes = [(b, t) for t in LENGTHS for b in BATCH_SIZES if b * t <= _LARGEST]
-    for signature in (PREDICT_SIGNATURE, EMBEDDING_SIGNATURE):
-        for batch, frames in shapes if signature == PREDICT_SIGNATURE else shapes[:1]:
-            request = predict_pb2.PredictRequest()
-            request.model_spec.signature_name = signature
-            # One value stands for all of them, so that hours of zeros take a few bytes.
-            request.inputs["features"].CopyFrom(_filled([batch, frames, NUM_FEATURES], 0.0))
-            request.inputs["length"].CopyFrom(_filled([batch], frames))
-            requests.append(request)
     request = predict_pb2.PredictRequest()
-    request.model_spec.signature_name = EXAMPLES_SIGNATURE
-    request.inputs["examples"].CopyFrom(_example(LENGTHS[0]))
-    return [*requests, request]
+    request.model_spec.signature_name = signature
+    for name, tensor in inputs.items():
+        request.inputs[name].CopyFrom(tensor)
+    return request
 
 
-def _filled(shape: list[int], value: float | int):
+def _zeros(batch: int, frames: int) -> dict:
     import tensorflow as tf
 
-    kind = tf.float32 if isinstance(value, float) else tf.int32
-    proto = tf.make_tensor_proto(value, kind)
-    for size in shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
-
-
-def _example(frames: int):
-    import tensorflow as tf
-
-    values = tf.train.FloatList(value=[0.0] * (frames * NUM_FEATURES))
-    feature = {EXAMPLE_FEATURE: tf.train.Feature(float_list=values)}
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    return tf.make_tensor_proto([example.SerializeToString()])
+    features = tf.make_tensor_proto(0.0, tf.float32)
+    length = tf.make_tensor_proto(frames, tf.int32)
+    # One value stands for all of them, so that hours of zeros take a few bytes.
+    for tensor, shape in ((features, (batch, frames, NUM_FEATURES)), (length, (batch,))):
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+    return {"features": features, "length": length}

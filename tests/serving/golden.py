@@ -14,14 +14,15 @@ LENGTHS = (1, 10, 137, 650)
 
 def model():
     """An emotion model whose weights are a function of their order and shapes alone."""
-    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
+    from mosei_ssl.config import TransformerConfig
+    from mosei_ssl.models import EmotionModel, build_backbone
 
     backbone = build_backbone(
-        BackboneConfig("transformer", hidden_dim=8, num_layers=1, num_heads=2, feedforward_dim=16),
+        TransformerConfig(hidden_dim=8, num_layers=1, num_heads=2, feedforward_dim=16),
         mean=np.linspace(-1, 1, 74),
         std=np.linspace(0.5, 2, 74),
     )
-    built = EmotionModel(backbone, HeadConfig(embedding_dim=8))
+    built = EmotionModel(backbone)
     draw = np.random.Generator(np.random.PCG64(74))
     for variable in built.trainable_variables:
         variable.assign(draw.normal(scale=0.3, size=variable.shape))

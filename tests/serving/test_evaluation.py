@@ -2,7 +2,8 @@
 
 import pytest
 
-from mosei_ssl.data import DataConfig, load_segments
+from mosei_ssl.config import DataConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.metrics import METRICS, evaluate_predictions
 from mosei_ssl.serving import evaluate_saved_model
 from mosei_ssl.training.evaluation import predict_segments

@@ -9,7 +9,7 @@ import pytest
 
 from mosei_ssl.serving import LocalModel, export_model
 from mosei_ssl.serving.portable import FORMATS
-from mosei_ssl.serving.schema import OUTPUTS
+from mosei_ssl.serving.signatures import OUTPUTS
 
 sys.path.insert(0, str(Path(__file__).parent))
 import golden

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.serving.batching import pad, plan_batches
-from mosei_ssl.serving.local import LocalModel
-from mosei_ssl.serving.schema import OUTPUTS
+from mosei_ssl.serving import LocalModel
+from mosei_ssl.serving.predictor import pad, plan_batches
+from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
 
 
 def test_batches_hold_every_segment_once_and_stay_small():
     lengths = [5, 900, 6, 7, 100, 2000, 3]
-    batches = [batch.tolist() for batch in plan_batches(lengths, max_batch=3, max_frames=1000)]
+    batches = list(plan_batches(lengths, max_batch=3, max_frames=1000))
     assert batches == [[6, 0, 2], [3, 4], [1], [5]]
 
 

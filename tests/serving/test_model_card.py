@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import tfds_mosei
-from mosei_ssl.serving.lengths import train_seconds
 from mosei_ssl.serving.manifest import stamp
 from mosei_ssl.serving.model_card import LABELS, MODEL_CARD, score_rows, write_model_card
 from mosei_ssl.utils.errors import UserError
+from tfds_mosei.prepared import train_seconds
 
 PROVENANCE = {
     "run": {"name": "ssl200", "seed": 1, "result": {"arm": "ssl", "labels": 200}},
     "dataset": {"name": "covarep-0123456789", "fingerprint": "0123456789", "synthetic": False},
-    "model": {"backbone": "GRUBackbone", "parameters": 12345},
+    "model": {"backbone": "TransformerBackbone", "parameters": 12345},
 }
 
 

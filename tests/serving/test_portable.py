@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mosei_ssl.config import CodebookConfig, TransformerConfig
 from mosei_ssl.serving.manifest import verify
 from mosei_ssl.serving.portable import FORMATS, check_formats, to_litert, to_onnx
-from mosei_ssl.serving.schema import OUTPUTS
+from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
 
 LENGTHS = (1, 9, 10, 11, 130, 650)
@@ -21,17 +22,23 @@ def segments():
     return found
 
 
-@pytest.fixture(scope="module", params=["transformer", "gru"])
+BACKBONES = [
+    TransformerConfig(hidden_dim=16, num_layers=1, num_heads=2),
+    CodebookConfig(hidden_dim=16, code_dim=12),
+]
+
+
+@pytest.fixture(scope="module", params=BACKBONES, ids=lambda config: config.kind)
 def model(request):
-    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
+    from mosei_ssl.models import EmotionModel, build_backbone
 
     draw = np.random.default_rng(1)
     backbone = build_backbone(
-        BackboneConfig(request.param, hidden_dim=16, num_layers=1, num_heads=2),
+        request.param,
         mean=draw.normal(size=74),
         std=draw.uniform(0.5, 2.0, size=74),
     )
-    built = EmotionModel(backbone, HeadConfig(embedding_dim=8))
+    built = EmotionModel(backbone)
     for variable in built.trainable_variables:
         variable.assign(variable.numpy() + draw.normal(scale=0.2, size=variable.shape))
     return built
@@ -97,7 +104,7 @@ def test_onnx_gives_the_same_numbers_in_batches_too(model, served):
         row[: len(rows)] = rows
     values = session.run(names, {"features": features, "length": length})
     together = dict(zip(names, values, strict=True))
-    assert together["embedding"].shape == (len(LENGTHS), 8)
+    assert together["embedding"].shape == (len(LENGTHS), model.embedding_dim)
     for index, rows in enumerate(segments()):
         truth = served(rows)
         for name in OUTPUTS:

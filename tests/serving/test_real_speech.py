@@ -6,19 +6,19 @@ import subprocess
 import numpy as np
 import pytest
 
-from mosei_ssl.data import DataConfig, load_segments
+from mosei_ssl.config import DataConfig, FinetuneConfig, TransformerConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.metrics import METRICS
-from mosei_ssl.models import BackboneConfig
 from mosei_ssl.serving import LocalModel, connect, evaluate_saved_model, export, verify
 from mosei_ssl.serving.model_card import MODEL_CARD
-from mosei_ssl.serving.schema import OUTPUTS
+from mosei_ssl.serving.signatures import OUTPUTS
 
 
 @pytest.fixture(scope="module")
 def trained(shared_data, tmp_path_factory):
     """A short fine-tuning on RAVDESS, its metrics, and its data."""
     import tfds_mosei
-    from mosei_ssl.training import FinetuneConfig, evaluate, finetune
+    from mosei_ssl.training import evaluate, finetune
 
     folder = tmp_path_factory.mktemp("real")
     tfds_mosei.build(
@@ -28,11 +28,11 @@ def trained(shared_data, tmp_path_factory):
     finetune(
         FinetuneConfig(
             run=str(folder / "run"),
-            data=data,
+            data_dir=str(folder / "data"),
             labels=100,
             from_scratch=True,
             epochs=2,
-            backbone=BackboneConfig(hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16),
+            backbone=TransformerConfig(hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16),
         )
     )
     return folder / "run", evaluate(folder / "run", "test"), data

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.serving.schema import EMOTIONS, OUTPUTS
+from mosei_ssl.serving.signatures import OUTPUTS
+from tfds_mosei.schema import EMOTIONS
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,56 @@
+"""The client for a server's address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mosei_ssl.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from mosei_ssl.serving.client import Client
+
+
+def connect(
+    url: str, model_name: str = "emotion", version: int | None = None, **options: Any
+) -> Client:
+    """A client for a server's address.
+
+    Args:
+        url: `http://HOST:PORT` or `https://...` for REST (TF Serving's default port is 8501),
+            `grpc://HOST:PORT` for gRPC (8500), `grpcs://...` for gRPC over TLS.
+        model_name: name of the model on the server.
+        version: which version; None for the highest.
+        **options: `timeout` in seconds, `attempts`, `max_batch` and `max_frames`; see `Client`.
+
+    Returns:
+        A client with `predict`, `status` and `close`; nothing has been sent yet.
+
+    Raises:
+        UserError: the address is not such a URL, or what the protocol needs is not installed.
+
+    Example:
+        >>> with connect("http://localhost:8501", "emotion", timeout=5) as client:
+        ...     client.predict([])["intensity"].shape  # nothing to ask
+        (0, 6)
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"{url!r} is not a URL of a server ({error}).") from None
+    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+        raise UserError(
+            f"{url!r} is not the URL of a server: give http://HOST:8501 for REST or "
+            "grpc://HOST:8500 for gRPC."
+        )
+    if parts.scheme in ("http", "https"):
+        from mosei_ssl.serving.rest_client import RestClient
+
+        return RestClient(url, model_name, version, **options)
+    from mosei_ssl.serving.grpc_client import GrpcClient
+
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return GrpcClient(
+        f"{host}:{port or 8500}", model_name, version, tls=parts.scheme == "grpcs", **options
+    )

@@ -1,0 +1,104 @@
+"""Predicting segments in batches, wherever the model runs."""
+
+import abc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mosei_ssl.serving.signatures import MAX_FRAMES, OUTPUTS
+from mosei_ssl.utils.errors import UserError
+from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
+
+
+class Predictor(abc.ABC):
+    """Groups segments of similar length into batches, and puts the answers back in order."""
+
+    manifest: Mapping[str, Any] = {}
+    """What is known of the model's origin."""
+
+    def __init__(self, max_batch: int, max_frames: int):
+        self.max_batch = max_batch
+        self.max_frames = max_frames
+
+    @abc.abstractmethod
+    def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Predict one batch of float32 segments [T, 74]: [B, 6] by output."""
+
+    def predict(
+        self,
+        segments: Sequence[np.ndarray],
+        progress: Callable[[int], object] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Predict the emotions of segments.
+
+        Args:
+            segments: N arrays [T, 74] of raw COVAREP rows; lengths may differ.
+            progress: called with the number of segments done since the last call.
+
+        Returns:
+            `intensity`, `present`, `expected` float32 and `class` int32, each [N, 6], in the
+            order of the segments.
+
+        Raises:
+            UserError: a segment has another width, no frame, or too many; of a client also the
+                `ServerError`s.
+        """
+        rows = [check_segment(number, segment) for number, segment in enumerate(segments)]
+        answers = {
+            name: np.zeros((len(rows), len(EMOTIONS)), np.int32 if name == "class" else np.float32)
+            for name in OUTPUTS
+        }
+        for batch in plan_batches([len(r) for r in rows], self.max_batch, self.max_frames):
+            outputs = self._answer([rows[index] for index in batch])
+            for name, values in answers.items():
+                values[batch] = outputs[name]
+            if progress:
+                progress(len(batch))
+        return answers
+
+
+def check_segment(number: int, rows: np.ndarray) -> np.ndarray:
+    """The segment as contiguous float32; raises a UserError unless its shape can be answered."""
+    rows = np.asarray(rows)
+    if rows.ndim != 2 or rows.shape[1] != NUM_FEATURES:
+        raise UserError(
+            f"segment {number} has shape {list(rows.shape)}; raw COVAREP rows are "
+            f"[frames, {NUM_FEATURES}]."
+        )
+    if not 1 <= len(rows) <= MAX_FRAMES:
+        raise UserError(
+            f"segment {number} has {len(rows)} frames; a model answers 1 to {MAX_FRAMES}. "
+            "Cut it into windows."
+        )
+    return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def plan_batches(lengths: Sequence[int], max_batch: int, max_frames: int) -> Iterator[list[int]]:
+    """Group segments of similar length, so that there is little padding.
+
+    Yields the indices of each batch: at most `max_batch` segments and `max_frames` frames, padding
+    included; a longer segment goes alone.
+
+    Example:
+        >>> list(plan_batches([5, 900, 6], 2, 1000))
+        [[0, 2], [1]]
+    """
+    batch: list[int] = []
+    for index in np.argsort(lengths, kind="stable").tolist():
+        # Sorted, so this one is the longest of the batch it joins.
+        if batch and (len(batch) == max_batch or (len(batch) + 1) * lengths[index] > max_frames):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def pad(segments: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """`features` float32 [B, T, 74], zero beyond each segment's end, and `length` int32 [B]."""
+    length = np.asarray([len(rows) for rows in segments], dtype=np.int32)
+    features = np.zeros((len(segments), int(length.max()), NUM_FEATURES), dtype=np.float32)
+    for row, rows in zip(features, segments, strict=True):
+        row[: len(rows)] = rows
+    return features, length
