@@ -13,10 +13,6 @@ Budget = int | Literal["all"]
 
 DEFAULT_BUDGETS: tuple[Budget, ...] = (25, 50, 100, 200, 400, 800, 1600, "all")
 MAX_TRIALS = 8
-_LARGEST_SEED = 2**32 - 1
-
-
-# === Backbones ===
 
 
 @dataclass(kw_only=True)
@@ -26,10 +22,10 @@ class BackboneConfig(Options):
     Attributes:
         model: where its class is, as `module:Class`. Called with the columns' means and standard
             deviations, the options below (but `kind`) by name, and `seed`.
-        registry: the backbones there are, by `kind`.
         kind: name of the backbone.
         hidden_dim: width of its output.
-        pooling_factor: frames, 10 ms each, per timestep of the encoder.
+        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
+            deviation of each window).
     """
 
     group: ClassVar[str] = "backbone."
@@ -47,13 +43,10 @@ class TransformerConfig(BackboneConfig):
     """Options of the transformer backbone.
 
     Args:
-        hidden_dim: width of the encoder.
         num_layers: transformer blocks.
         num_heads: attention heads; divides hidden_dim.
         feedforward_dim: width inside the feed-forward networks.
         dropout: dropout rate inside the encoder.
-        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
-            deviation of each window).
     """
 
     model: ClassVar[str] = "mosei_ssl.models.transformer_backbone:TransformerBackbone"
@@ -79,8 +72,6 @@ class CodebookConfig(BackboneConfig):
         hidden_dim: entries of the codebook.
         code_dim: width of the space in which timesteps and entries are compared.
         context: timesteps that are looked at together, odd.
-        pooling_factor: frames, 10 ms each, per timestep of the encoder (mean and standard
-            deviation of each window).
     """
 
     model: ClassVar[str] = "mosei_ssl.models.codebook_backbone:CodebookBackbone"
@@ -91,14 +82,8 @@ class CodebookConfig(BackboneConfig):
     context: int = ranged(5, 1)
 
 
-BACKBONES = BackboneConfig.registry = {
-    "transformer": TransformerConfig,
-    "codebook": CodebookConfig,
-}
+BACKBONES = BackboneConfig.registry = {"transformer": TransformerConfig, "codebook": CodebookConfig}
 """Options of each backbone, by `backbone.kind`."""
-
-
-# === Pretraining tasks ===
 
 
 @dataclass(kw_only=True)
@@ -108,7 +93,6 @@ class TaskConfig(Options):
     Attributes:
         model: where its class is, as `module:Class`. Called with the backbone, the options below
             (but `name`) by name, and `seed`.
-        registry: the tasks there are, by `name`.
         name: name of the task.
     """
 
@@ -126,7 +110,7 @@ class MaskedTimestepConfig(TaskConfig):
 
     Args:
         mask_ratio: share of masked timesteps.
-        mask_span: length of a masked span in pooled timesteps.
+        mask_span: length of a masked span in timesteps.
     """
 
     model: ClassVar[str] = "mosei_ssl.models.masked_timestep_model:MaskedTimestepModel"
@@ -157,9 +141,6 @@ TASKS = TaskConfig.registry = {
 """Options of each pretraining task, by `task.name`."""
 
 
-# === Parts of the stages ===
-
-
 @dataclass(kw_only=True)
 class HeadConfig(Options):
     """Options of the emotion head.
@@ -167,7 +148,7 @@ class HeadConfig(Options):
     Args:
         dropout: dropout on the pooled statistics, twice.
         weight_penalty: squared weights of the distribution's dense layer times this are added to
-            the loss. With few labels and many statistics it decides more than any other option.
+            the loss. With few labels it decides more than any other option.
     """
 
     group: ClassVar[str] = "head."
@@ -186,7 +167,7 @@ class OptimizerConfig(Options):
         warmup_fraction: share of all steps spent warming up.
         clip_norm: global gradient norm above which gradients are scaled down.
         layer_decay: fine-tuning only: each stage of the encoder, from the head down, learns with
-            this share of the rate of the one above it, see `learning_rate_multipliers`.
+            this share of the rate of the one above it.
     """
 
     group: ClassVar[str] = "optimizer."
@@ -211,11 +192,7 @@ class DataConfig(Options):
         batch_size: segments per batch.
         max_frames: longest training window in frames of 10 ms; a longer segment gives a random
             window of this length, another one in each epoch. 1660 is MOSEI's 95th percentile.
-            None never crops.
-
-    Example:
-        >>> DataConfig(batch_size=16).max_frames
-        1660
+            None (on the command line, null) never crops.
     """
 
     data_dir: str = "data"
@@ -225,40 +202,46 @@ class DataConfig(Options):
     max_frames: int | None = ranged(1660, 1)
 
 
-# === Stages ===
-
-
 @dataclass(kw_only=True)
-class PretrainConfig(DataConfig):
-    """Self-supervised pretraining of a backbone on unlabelled segments.
+class TrainingConfig(DataConfig):
+    """What pretraining and fine-tuning have in common.
 
     Args:
         run: run directory to write (and to resume from, if it was interrupted).
-        splits: splits to pretrain on. Splits that hold validation or test speakers are refused.
         backbone: the encoder, shared by both arms.
-        task: the pretraining task.
         optimizer: optimizer and schedule.
-        epochs: passes over the data.
+        epochs: passes over the segments, at most.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
-            does so on JAX, and not on TensorFlow: there it was measured to be slower on CPUs, and
-            the same command need not give the same numbers twice.
-        seed: fixes data order, masks and initial weights.
+            does so on JAX, but not on TensorFlow: there it was measured to be slower on CPUs, and
+            the same command may give other numbers the next time.
+        seed: fixes labelled subset, data order, masks and initial weights.
+    """
+
+    run: str
+    backbone: BackboneConfig = field(default_factory=TransformerConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = ranged(30, 1)
+    precision: Precision = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+    seed: int = ranged(0, 0, 2**32 - 1)
+
+
+@dataclass(kw_only=True)
+class PretrainConfig(TrainingConfig):
+    """Self-supervised pretraining of a backbone on unlabelled segments.
+
+    Args:
+        splits: splits to pretrain on. Splits that hold validation or test speakers are refused.
+        task: the pretraining task.
 
     Example:
         >>> PretrainConfig(run="runs/pre", task=CodebookTaskConfig()).epochs
         30
     """
 
-    run: str
     splits: list[str] = field(default_factory=lambda: ["train"])
-    backbone: BackboneConfig = field(default_factory=TransformerConfig)
     task: TaskConfig = field(default_factory=MaskedTimestepConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    epochs: int = ranged(30, 1)
-    precision: Precision = "float32"
-    jit_compile: bool | Literal["auto"] = "auto"
-    seed: int = ranged(0, 0, _LARGEST_SEED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -267,70 +250,46 @@ class PretrainConfig(DataConfig):
         self.splits = list(dict.fromkeys(part.strip() for part in "+".join(self.splits).split("+")))
         held_out = {"validation", "test"} & set(self.splits)
         if held_out:
-            raise OptionError(
-                "",
-                "splits",
-                f"would let held-out speakers into the model ({', '.join(sorted(held_out))}); "
-                "choose among train, unlabelled and unassigned",
-            )
-        if self.task.name == "codebook" and self.backbone.kind != "codebook":
-            problem = f"codebook needs backbone.kind codebook, not {self.backbone.kind}"
-            raise OptionError("", "task.name", problem)
+            problem = f"would show held-out speakers: leave out {', '.join(sorted(held_out))}"
+            raise OptionError("", "splits", problem)
 
 
 @dataclass(kw_only=True)
-class FinetuneConfig(DataConfig):
+class FinetuneConfig(TrainingConfig):
     """Training of the emotion model on few labels, from a pretrained run or from scratch.
 
     Without a `dataset`, and with none in the default `data_dir`, that of `pretrained` is read.
 
     Args:
-        run: run directory to write (and to resume from, if it was interrupted).
         labels: label budget: a number of labelled segments, or `all`.
-        pretrained: run directory of a finished pretraining; its backbone is taken over.
+        pretrained: run directory of a finished pretraining; its backbone is used, not `backbone`.
         from_scratch: the baseline: the same backbone with fresh weights.
         freeze_backbone: train the head only (a linear probe of the backbone).
-        backbone: the encoder of the baseline. With `pretrained`, that run's own is used.
         head: the emotion head.
         weight_prior: if above 0, head.weight_penalty is set to this divided by the number of
             labelled segments: a prior of fixed strength, against which more labels weigh more.
-        optimizer: optimizer and schedule.
-        epochs: passes over the labelled segments, at most.
         min_steps_per_epoch: with few labels they are repeated until an epoch has so many steps.
         patience: stop after so many epochs without a better validation score; 0 never stops
             early.
         keep_best: keep the weights of the best epoch; false trains all epochs and keeps the last,
             so that validation labels decide nothing.
         monitor: the validation score to watch.
-        precision: Keras dtype policy of the computation; weights and losses stay float32.
-        jit_compile: whether to compile the step with XLA, see `PretrainConfig`.
-        seed: fixes the labelled subset, data order and initial weights.
 
     Example:
         >>> FinetuneConfig(run="runs/base100", labels=100, from_scratch=True).patience
         8
     """
 
-    run: str
     labels: Budget = ranged("all", 1)
     pretrained: str | None = None
     from_scratch: bool = False
     freeze_backbone: bool = False
-    backbone: BackboneConfig = field(default_factory=TransformerConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     weight_prior: float = ranged(0.0, 0)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    epochs: int = ranged(30, 1)
     min_steps_per_epoch: int = ranged(32, 1)
     patience: int = ranged(8, 0)
     keep_best: bool = True
     monitor: str = "val_loss"
-    precision: Precision = "float32"
-    jit_compile: bool | Literal["auto"] = "auto"
-    seed: int = ranged(0, 0, _LARGEST_SEED)
-
-
-# === Study ===
 
 
 @dataclass(kw_only=True)
@@ -344,8 +303,7 @@ class ArmConfig(Options):
             labels are needed unless it is `loss`; False trains all epochs and keeps the last.
         backbone: what differs from the study's `backbone`.
         pretrain: what differs from the study's `pretrain`, for instance another task.
-        finetune: what differs from the study's `finetune`, for instance
-            ``freeze_backbone: true`` for a linear probe.
+        finetune: what differs from the study's `finetune`, such as `freeze_backbone: true`.
     """
 
     name: str
@@ -361,8 +319,8 @@ class SearchConfig(Options):
     """The small search for fine-tuning options, the same for every arm.
 
     Args:
-        trials: options to try, each a mapping of dotted keys of `finetune` to values, for
-            instance ``{optimizer.learning_rate: 0.001}``. At most 8; none means no search.
+        trials: options to try, each a mapping of dotted keys of `finetune` to values, such as
+            `{optimizer.learning_rate: 0.001}`. At most 8; none means no search.
         labels: label budget of the trials.
         metric: overall validation score that decides.
     """
@@ -399,13 +357,11 @@ class StudyConfig(Options):
 
     Args:
         name: title of the report.
-        data: where prepared datasets are and how they become batches; `dataset` is set by
-            `datasets` below.
+        data: where prepared datasets are and how they become batches; see `datasets` below.
         datasets: prepared datasets, one per fold; empty takes the only one in `data.data_dir`,
             or those built from `manual_dir`.
         manual_dir: folder of .csd files to build the datasets from.
-        folds: folds files for `manual_dir`, one dataset each; relative ones lie in `manual_dir`.
-            Empty takes the folder's own.
+        folds: folds files in `manual_dir`, one dataset each; empty takes the folder's folds.json.
         budgets: numbers of labelled segments, or "all". None takes 25, 50, 100, 200, 400, 800,
             1600 as far as every fold reaches, and all.
         seeds: seeds of pretraining, labelled subset, data order and initial weights.

@@ -1,95 +1,128 @@
-"""`mosei-ssl build`."""
+"""Build the TFDS dataset from the files in --manual-dir, as `tfds build` does, and report on it.
+
+Which files and which folds are part of the dataset's name: another corpus or other folds give
+another dataset.
+
+Examples:
+  mosei-ssl build --manual-dir downloads/mosei
+  mosei-ssl build --manual-dir downloads/mosei --unlabelled all
+  mosei-ssl build --synthetic
+"""
 
 import contextlib
 import io
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
+from rich.console import Console, Group
+from rich.text import Text
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.description = (
-        "Build the TFDS dataset from the files in --manual-dir (what `tfds build` does) and print "
-        "what was found. Which files and which folds are part of the dataset's name: another "
-        "corpus or other folds give another dataset. Examples: "
-        "mosei-ssl build --manual-dir downloads/mosei ; mosei-ssl build --synthetic ; "
-        "mosei-ssl build --manual-dir downloads/mosei --unlabelled all"
-    )
-    parser.add_argument(
-        "--manual-dir",
-        type=str | None,
-        default=None,
-        help="folder of the corpus: features (a .csd file, or the .mat files of the raw archive), "
-        "labels (a .csd or CSV file) and, if any, folds.json; by default DATA_DIR/downloads/manual",
-    )
-    parser.add_argument(
-        "--folds", type=str | None, default=None, help="folds file instead of the folder's own"
-    )
-    parser.add_argument(
-        "--data-dir", type=str, default="data", help="where TFDS keeps its datasets"
-    )
-    parser.add_argument(
-        "--unlabelled",
-        choices=("train", "all", "none"),
-        default="train",
-        help="recordings to cut up for pretraining: those of the train fold, all that are in no "
-        "fold too, or none; never those of the validation and test folds",
-    )
-    parser.add_argument(
-        "--file-format",
-        choices=("tfrecord", "array_record"),
-        default="tfrecord",
-        help="tfrecord, which the other verbs read, or array_record, for tfds.data_source without "
-        "TensorFlow",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="prepare again, even if it is there; the old dataset stays until the new one is "
-        "complete",
-    )
-    parser.add_argument(
-        "--labels",
-        type=int | Literal["all"] | None,
-        default=None,
-        help="a label budget to check: too many for the train split end the command with code 2",
-    )
-    parser.add_argument(
-        "--synthetic",
-        action="store_true",
-        help="a small made-up corpus, written as .csd and read back; for trying things out",
-    )
-    parser.add_argument(
-        "--size", type=int | None, default=None, help="videos of the synthetic corpus"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="accepted by every verb; what is built does not depend on it",
-    )
+from mosei_ssl.cli.dataset_report import dataset_report
+from mosei_ssl.config import Budget
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import Options
 
 
-def run(parser: ArgumentParser, options: Namespace) -> int:
+@dataclass(kw_only=True)
+class BuildOptions(Options):
+    """Options of `mosei-ssl build`.
+
+    Args:
+        manual_dir: folder of the corpus: features (a .csd file, or the .mat files of the raw
+            archive), labels (a .csd or CSV file) and, if any, folds.json; by default
+            DATA-DIR/downloads/manual.
+        folds: folds file instead of the folder's.
+        data_dir: where TFDS keeps its datasets.
+        unlabelled: recordings to cut up for pretraining: those of the train fold, all that are in
+            no fold too, or none; never those of the validation and test folds.
+        file_format: tfrecord, which the other verbs read, or array_record, for tfds.data_source
+            without TensorFlow.
+        overwrite: prepare again, even if it is there; the old dataset stays until the new one is
+            complete.
+        labels: a label budget to check: too many for the train split end the command with code 2.
+        synthetic: a small synthetic corpus, written as .csd and read back; for trying things out.
+        size: videos of the synthetic corpus.
+    """
+
+    manual_dir: str | None = None
+    folds: str | None = None
+    data_dir: str = "data"
+    unlabelled: Literal["train", "all", "none"] = "train"
+    file_format: Literal["tfrecord", "array_record"] = "tfrecord"
+    overwrite: bool = False
+    labels: Budget | None = None
+    synthetic: bool = False
+    size: int | None = None
+
+
+def run(options: BuildOptions) -> int:
     import tensorflow_datasets as tfds
 
-    from mosei_ssl.cli.dataset_report import build_dataset
-
-    # The builder logs how far it is. TFDS itself prints sizes that it does not know, and bars with
+    # The builder logs its progress. TFDS itself prints sizes that it does not know, and bars with
     # paths longer than a line, in a log one below the other.
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
-        report = build_dataset(
-            data_dir=options.data_dir,
-            manual_dir=options.manual_dir,
-            folds=options.folds,
-            synthetic=options.synthetic,
-            size=options.size,
-            unlabelled=options.unlabelled,
-            file_format=options.file_format,
-            overwrite=options.overwrite,
-            labels=options.labels,
-        )
+        report = build_dataset(options)
     Console().print(report, soft_wrap=True)
     return 0
+
+
+def build_dataset(options: BuildOptions) -> Group:
+    """Prepare a TFDS dataset, or find it prepared, and lay out what it holds."""
+    import tfds_mosei
+    from mosei_ssl.data.budgets import check_label_budget
+    from tfds_mosei.report_page import HTML_FILE
+
+    synthetic, manual_dir, folds = options.synthetic, options.manual_dir, options.folds
+    if synthetic and manual_dir is not None:
+        raise UserError("--synthetic makes its own corpus: leave out --manual-dir, or --synthetic")
+    if options.size is not None and not synthetic:
+        raise UserError("--size can be chosen for the synthetic corpus only")
+    if not synthetic and manual_dir is None:
+        _check_default_place(Path(options.data_dir))
+    builder = tfds_mosei.build(
+        "synthetic" if synthetic else "covarep",
+        data_dir=options.data_dir,
+        manual_dir=manual_dir,
+        folds=folds,
+        size=options.size,
+        unlabelled=options.unlabelled,
+        file_format=options.file_format,
+        overwrite=options.overwrite,
+    )
+    metadata = dict(builder.info.metadata or {})
+    if options.labels is not None:
+        check_label_budget(options.labels, _labelled_segments(metadata))
+    lines = [f"dataset {builder.builder_config.name} in {builder.data_dir}"]
+    page = Path(builder.data_dir) / HTML_FILE
+    if page.is_file():
+        lines.append(f"report {page}")
+    # Those of the synthetic corpus are as synthetic as the rest of it.
+    if not synthetic and metadata.get("folds"):
+        place = folds or _in_folder(metadata["folds"]["source"], manual_dir)
+        lines.append(f"folds {place}")
+    return Group(*map(Text, lines), dataset_report(metadata))
+
+
+def _in_folder(name: str, folder: str | None) -> str:
+    """The folds file as a path where that is known; the dataset itself keeps its name only."""
+    path = Path(folder or "") / name
+    return str(path) if folder and path.is_file() else name
+
+
+def _labelled_segments(metadata: Mapping[str, Any]) -> int:
+    levels = metadata["report"]["splits"]["train"].get("emotion_levels") or {}
+    return max((sum(counts) for counts in levels.values()), default=0)
+
+
+def _check_default_place(data_dir: Path) -> None:
+    """Refuse a build without a corpus before TFDS announces it and makes folders."""
+    corpus = data_dir / "downloads" / "manual"
+    prepared = data_dir / "tfds_mosei" / "covarep"
+    if not (corpus.is_dir() and any(corpus.iterdir())) and not prepared.is_dir():
+        raise UserError(
+            f"which corpus? Give its folder as --manual-dir (nothing is in {corpus}), or "
+            "--synthetic for a small synthetic one."
+        )

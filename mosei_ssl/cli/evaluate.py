@@ -1,68 +1,64 @@
-"""`mosei-ssl evaluate`."""
+"""Score a run on a split, next to simpler predictors.
 
+These are the all-zero predictor, the median of the labelled subset, and ridge and SVR on pooled
+features. metrics.json is written into the run. With --model the exported SavedModel is scored.
+
+Examples:
+  mosei-ssl evaluate --run runs/ssl100 --against runs/base100 --split test
+  mosei-ssl evaluate --model saved_models/emotion/1 --data-dir data
+"""
+
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from mosei_ssl.cli.output import progress_bar, say
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import Options
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.description = (
-        "Score a run on a split, beside the all-zero predictor, the median of the labelled subset, "
-        "and ridge and SVR on pooled features. Writes metrics.json into the run. With --model the "
-        "exported SavedModel itself is scored. Examples: "
-        "mosei-ssl evaluate --run runs/ssl100 --against runs/base100 --split test ; "
-        "mosei-ssl evaluate --model saved_models/emotion/1 --data-dir data"
-    )
-    parser.add_argument("--run", type=str | None, default=None, help="a finished fine-tuning run")
-    parser.add_argument(
-        "--against", type=str, nargs="*", default=[], help="further runs to put into the same table"
-    )
-    parser.add_argument(
-        "--model",
-        type=str | None,
-        default=None,
-        help="instead of --run: saved_models/NAME[/VERSION]",
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=str | None,
-        default=None,
-        help="where the dataset is (default: where the run found it; with --model: data)",
-    )
-    parser.add_argument(
-        "--dataset", type=str | None, default=None, help="which of several datasets there"
-    )
-    parser.add_argument("--split", type=str, default="test", help="split to score")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="accepted by every verb; scoring draws nothing"
-    )
+@dataclass(kw_only=True)
+class EvaluateOptions(Options):
+    """Options of `mosei-ssl evaluate`.
+
+    Args:
+        run: a finished fine-tuning run.
+        against: further runs to put into the same table.
+        model: instead of --run: saved_models/NAME[/VERSION].
+        data_dir: where the dataset is; by default where the run found it, with --model `data`.
+        dataset: which of several datasets there.
+        split: split to score.
+    """
+
+    run: str | None = None
+    against: list[str] = field(default_factory=list)
+    model: str | None = None
+    data_dir: str | None = None
+    dataset: str | None = None
+    split: str = "test"
 
 
-def run(parser: ArgumentParser, options: Namespace) -> int:
+def run(options: EvaluateOptions) -> int:
     if (options.run is None) == (options.model is None):
         raise UserError("give either --run DIRECTORY or --model SAVED_MODEL.")
     if options.model is not None and options.against:
         raise UserError("--against puts runs beside --run: leave it out with --model.")
-    exported = options.model is not None
-    rows, heading = _score_export(options) if exported else _score_runs(options)
+    paths = [options.run, *options.against] if options.run is not None else []
+    rows, heading = _score_runs(paths, options) if paths else _score_export(options)
     from mosei_ssl.metrics import metrics_table
 
     Console().print(metrics_table(rows, title=heading))
-    for path in [] if exported else [options.run, *options.against]:
+    for path in paths:
         say(f"Written: {Path(path) / 'metrics.json'}")
     return 0
 
 
-def _score_runs(options: Namespace) -> tuple[dict[str, Any], str]:
+def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, Any], str]:
     from mosei_ssl.data import split_names
     from mosei_ssl.training import RunDirectory, evaluate
 
-    paths = [options.run, *options.against]
     runs = [RunDirectory(path).open("finetune").require_finished() for path in paths]
     infos = [run.info for run in runs]
     frozen = [bool(run.config().get("freeze_backbone")) for run in runs]
@@ -114,14 +110,15 @@ def _row_names(paths: list[str], infos: list[dict[str, Any]], frozen: list[bool]
     return names
 
 
-def _score_export(options: Namespace) -> tuple[dict[str, Any], str]:
+def _score_export(options: EvaluateOptions) -> tuple[dict[str, Any], str]:
     from mosei_ssl.data import DataConfig, split_names
     from mosei_ssl.serving.evaluation import evaluate_saved_model
 
     data = DataConfig(data_dir=options.data_dir or "data", dataset=options.dataset)
+    model = str(options.model)
     with progress_bar("scoring") as progress:
-        result = evaluate_saved_model(options.model, data, options.split, progress)
-    place = Path(options.model).resolve()
+        result = evaluate_saved_model(model, data, options.split, progress)
+    place = Path(model).resolve()
     name = f"{place.parent.name}/{place.name}" if place.name.isdecimal() else place.name
     rows = dict(result["predictors"])
     rows = {f"SavedModel ({name})": rows.pop("model"), **rows}

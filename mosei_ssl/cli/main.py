@@ -1,33 +1,22 @@
 """Entry point: picks the verb, turns bad input into one line and exit code 2."""
 
 import contextlib
-import dataclasses
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.logging import RichHandler
 
 import mosei_ssl
-from mosei_ssl.cli.options import make_parser, nearest, parse_options
+from mosei_ssl.cli.options import parse_options
 from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.parsing import nearest
 from mosei_ssl.utils.signals import Interrupted, stop_politely
 
-T = TypeVar("T")
-
 _RESUMABLE = ("pretrain", "finetune")
-
-_DATA_OPTIONS = {
-    "pretrain": "--data.data_dir",
-    "finetune": "--data.data_dir",
-    "evaluate": "--data-dir",
-    "study": "data.data_dir in the --config",
-}
 
 VERBS = {
     "build": "turn .csd files into a TFDS dataset, with a data report",
@@ -67,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; default `sys.argv[1:]`.
 
     Returns:
-        The exit code: 0 done (also: stopped by SIGTERM, state saved), 1 for a study of which
-        cells failed and where nobody reads the output any more, 2 bad input, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 1 for a study with failed cells and where nobody reads the output
+        any more, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM; the state is saved.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -92,48 +81,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         # From here on: importing TensorFlow takes seconds, in which a machine may be taken away.
         with stop_politely() if verb in _RESUMABLE else contextlib.nullcontext():
             module = importlib.import_module(f"mosei_ssl.cli.{verb}")
-            parser = _parser(verb, module.add_arguments)
-            options = parse_options(parser, arguments)
-            options.pop("debug", None)
-            return module.run(parser, options) or 0
+            return module.run(parse_options(module, arguments))
     except UserError as error:
         return _fail(verb, error, debug)
     except Interrupted as error:
-        sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to go on.\n")
-        return 0
-    except Exception as error:
-        # Recognised by name: importing this class here would make every bad call, and every
-        # --help, wait for TensorFlow.
-        names = [kind.__name__ for kind in type(error).__mro__]
-        if "CorpusError" in names:
-            hint = _DATA_OPTIONS.get(verb) if names[0] == "NothingPreparedError" else None
-            return _fail(verb, error, debug, f" {hint} names another folder." if hint else "")
-        if isinstance(error, OSError) and error.filename is not None:
-            return _fail(verb, UserError(f"{error.filename}: {error.strerror}."), debug)
-        raise
+        sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to resume.\n")
+        return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(verb, UserError(f"{error.filename}: {error.strerror}."), debug)
     except KeyboardInterrupt:
         sys.stderr.write(f"\nmosei-ssl {verb}: stopped.\n")
         return 130
 
 
-def _fail(verb: str, error: Exception, debug: bool, hint: str = "") -> int:
+def _fail(verb: str, error: UserError, debug: bool) -> int:
     if debug:
         raise error
+    # Not its class: to import that takes as long as TensorFlow does.
+    hint = ""
+    if type(error).__name__ == "NothingPreparedError":
+        option = "data.data_dir in the --config" if verb == "study" else "--data-dir"
+        hint = f" {option} names another folder."
     sys.stderr.write(f"mosei-ssl {verb}: {error}{hint}\n")
     return 2
-
-
-def _parser(verb: str, add_arguments: Callable[[ArgumentParser], None]) -> ArgumentParser:
-    parser = make_parser(f"mosei-ssl {verb}")
-    add_arguments(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    return parser
-
-
-def config_from(kind: type[T], parser: ArgumentParser, options: Namespace) -> T:
-    """The dataclass `kind` from parsed options; nested dataclasses are instantiated too."""
-    values = parser.instantiate(options)
-    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
 
 def _set_up_logging(debug: bool) -> None:

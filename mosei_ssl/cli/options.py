@@ -1,151 +1,204 @@
-"""A verb's options: dashes or underscores in their names, and mistakes told in one line."""
+"""A verb's command line, made from the dataclass of its options."""
 
-import re
-from argparse import ArgumentError
-from collections.abc import Iterable, Sequence
+import argparse
+import dataclasses
+import sys
+import typing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import islice
+from types import ModuleType
+from typing import Any, Literal, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+import docstring_parser
+import yaml
 
+from mosei_ssl.config import DataConfig
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import OptionError, Options
+from mosei_ssl.utils.parsing import chosen, from_mapping, merge, nested, read_yaml, required_options
 
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "text",
-    "list": "a list such as [a,b]",
-    "NoneType": "null",
-}
+_Group = argparse._ActionsContainer
 
 
-def make_parser(program: str) -> ArgumentParser:
-    """An empty parser that leaves it to `parse_options` to say what is wrong."""
-    return ArgumentParser(
-        prog=program, print_config="--print-config", exit_on_error=False, allow_abbrev=False
-    )
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}. `{self.prog} --help` explains all options.")
 
 
-def parse_options(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """Parse a verb's arguments; what the line says wins over --config, wherever that stands.
+def positional() -> Any:
+    """A dataclass field that is given by its place on the line instead of by name."""
+    return dataclasses.field(metadata={"positional": True})
+
+
+def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
+    """Parse what follows a verb.
+
+    The line wins over --config files, wherever these stand, and later files over earlier ones.
 
     Args:
-        parser: from `make_parser`, with all options added.
-        arguments: what follows the verb.
+        verb: module of the verb. Its docstring explains the verb, and the parameter of its `run`
+            is annotated with the dataclass of its options.
+        arguments: what follows the verb; options with dashes or underscores.
 
     Returns:
         The options.
 
     Raises:
         UserError: an option or a value is wrong, or a required one is missing.
-
-    Example:
-        >>> parser = make_parser("mosei-ssl build")
-        >>> _ = parser.add_argument("--data-dir", type=str)
-        >>> parse_options(parser, ["--data_dir", "data"]).data_dir
-        'data'
     """
-    known = _spellings(parser)
+    cls = typing.get_type_hints(verb.run)["options"]
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    spelled = [_spell(argument, known) for argument in arguments[:end]]
-    files, others = [], []
-    pieces = iter(spelled)
-    for piece in pieces:
-        if piece == "--config":
-            files += [piece, *islice(pieces, 1)]
-        elif piece.startswith("--config="):
-            files.append(piece)
-        else:
-            others.append(piece)
-    try:
-        # jsonargparse applies a file where it stands, over the options before it.
-        return parser.parse_args([*files, *others, *arguments[end:]])
-    except ArgumentError as error:
-        names = [file.removeprefix("--config=") for file in files if file != "--config"]
-        given = {piece.partition("=")[0] for piece in spelled}
-        message = _explain(str(error), known, given, ", ".join(names))
-        raise UserError(f"{message} `{parser.prog} --help` explains all options.") from error
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The closest of some names in brackets, or nothing if none is close.
-
-    Example:
-        >>> nearest("trian", ["pretrain", "build"])
-        ' (nearest: pretrain)'
-    """
-    close = get_close_matches(name, list(names), 1)
-    return f" (nearest: {close[0]})" if close else ""
-
-
-def _spellings(parser: ArgumentParser) -> dict[str, str]:
-    """The parser's own spelling of every option, by its name with dashes."""
-    # The full usage line is the one public list of them; ours may be a shorter one.
-    shown, parser.usage = parser.usage, None
-    options = re.findall(r"--[\w.-]+", parser.format_usage())
-    parser.usage = shown
-    return {_plain(option): option for option in options}
-
-
-def _plain(name: str) -> str:
-    return name.lstrip("-").replace("_", "-")
-
-
-def _spell(argument: str, known: dict[str, str]) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name, sign, value = argument.partition("=")
-    return known.get(_plain(name), name) + sign + value
-
-
-def _explain(message: str, known: dict[str, str], given: set[str], file: str) -> str:
-    """What argparse and jsonargparse say over several lines, in one."""
-    where = f"{file}: " if file else ""
-    if found := re.match(r"unrecognized arguments: (\S+)", message):
-        name = found[1].partition("=")[0]
+    arguments = [*map(_dashed, arguments[:end]), *arguments[end:]]
+    # Which options there are depends on the backbone and the task.
+    general = _general_parser(cls, f"mosei-ssl {verb.__name__.rpartition('.')[2]}")
+    found = vars(general.parse_known_args(arguments)[0])
+    takes_files = issubclass(cls, DataConfig)
+    files = found.get("config", []) if takes_files else []
+    in_files = merge(*(nested(read_yaml(file)) for file in files))
+    kinds = {name: value for name, value in found.items() if "." in name}
+    parser = _Parser(
+        prog=general.prog,
+        usage=f"{general.prog} --run RUN [options]" if takes_files else None,
+        parents=[general],
+        description=verb.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    with _explained(parser, kinds, files):
+        names = _add_options(parser, cls, merge(in_files, nested(kinds)))
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].partition("=")[0]
         if not name.startswith("-"):
-            return f"nothing is expected at {name!r}."
-        return f"there is no option {name}{_nearest_option(name, known)}."
-    if found := re.match(r"the following arguments are required: (.*)", message):
-        missing = [known.get(_plain(name), name.upper()) for name in found[1].split(", ")]
-        return f"{' and '.join(missing)} must be given."
-    if found := re.match(r"(?:Group '(.*)' does not accept o|O)ption '(.*?)'", message):
-        key = ".".join(part for part in found.groups() if part)
-        keys = {plain: plain.replace("-", "_") for plain in known}
-        return f"{where}there is no option {key}{_nearest_option(key, keys)}."
-    if found := re.match(r'Parser key "(.*?)":\s*(.*)', message, re.DOTALL):
-        name = known.get(_plain(found[1]), found[1])
-        return f"{'' if name in given else where}{name} {_wrong_value(found[2])}"
-    if found := re.match(r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", message):
-        return f"{found[1]} is {found[2]}, but must be one of {found[3]}."
-    if message.startswith("argument "):
-        return f"{_one_line(message.removeprefix('argument '))}."
-    return f"{where}{_one_line(message)}."
+            parser.error(f"nothing is expected at {name!r}")
+        parser.error(f"there is no option {name}{_nearest(name, names.values())}")
+    on_line = {name: vars(parsed)[name] for name in (*names, *kinds) if name in parsed}
+    for name, value in on_line.items():
+        # A list may also be written as in YAML: [a,b].
+        if isinstance(value, list) and len(value) == 1 and value[0].startswith("["):
+            on_line[name] = value[0]
+    values = merge(in_files, nested(on_line))
+    missing = [name for name in required_options(cls) if values.get(name) is None]
+    with _explained(parser, on_line, files):
+        if takes_files and "print_config" in parsed:
+            # What is printed need not be complete.
+            options = from_mapping(cls, {**values, **dict.fromkeys(missing, "")})
+            content = dataclasses.asdict(options) | dict.fromkeys(missing)
+            sys.stdout.write(yaml.safe_dump(content, sort_keys=False))
+            sys.exit(0)
+        if missing:
+            parser.error(f"{' and '.join(names[name] for name in missing)} must be given")
+        return from_mapping(cls, values)
 
 
-def _nearest_option(name: str, known: dict[str, str]) -> str:
-    """Like `nearest`, for options of which a user may know the last part only."""
-    same_end = [known[plain] for plain in known if plain.endswith(f".{_plain(name)}")]
+def _dashed(argument: str) -> str:
+    name, sign, value = argument.partition("=")
+    return name.replace("_", "-") + sign + value if name.startswith("--") else argument
+
+
+def _general_parser(cls: type[Options], program: str) -> _Parser:
+    """What can be read without knowing which backbone and task were chosen."""
+    parser = _Parser(
+        prog=program, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    if issubclass(cls, DataConfig):
+        text = "YAML file with any of the options below"
+        parser.add_argument("--config", action="append", help=text)
+        text = "print all options as YAML and exit"
+        parser.add_argument("--print-config", action="store_true", help=text)
+    for field, hint in typing.get_type_hints(cls).items():
+        if registry := getattr(hint, "registry", None):
+            name, default = f"{field}.{hint.discriminator}", next(iter(registry))
+            text = f"which {field}; its options are below (default: {default})"
+            choices = f"{{{','.join(registry)}}}"
+            parser.add_argument(f"--{name}", metavar=choices, dest=name, help=text)
+    return parser
+
+
+def _add_options(
+    parser: _Group, cls: type, given: Mapping[str, Any], group: str = ""
+) -> dict[str, str]:
+    """Add an option for each field; gives the spelling of each by its dotted name."""
+    hints, docs = typing.get_type_hints(cls), _docs(cls)
+    names: dict[str, str] = {}
+    for field in dataclasses.fields(cls):
+        name, hint, text = f"{group}{field.name}", hints[field.name], docs.get(field.name, "")
+        if field.name == getattr(cls, "discriminator", None):
+            continue
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            section = given.get(field.name)
+            section = section if isinstance(section, Mapping) else {}
+            kind = chosen(hint, section, name)
+            title = (docstring_parser.parse(kind.__doc__ or "").short_description or "").rstrip(".")
+            names |= _add_options(parser.add_argument_group(title), kind, section, f"{name}.")
+            continue
+        names[name] = f"--{name}".replace("_", "-")
+        settings: dict[str, Any] = {"metavar": _metavar(field.name, hint)}
+        if typing.get_origin(hint) is list:
+            settings["nargs"] = "+"
+        if "positional" in field.metadata:
+            names[name] = settings["metavar"]
+            # What is missing is reported in one place, after unknown options.
+            parser.add_argument(name, help=text, **settings).required = False
+            continue
+        if hint is bool and group == "" and not issubclass(cls, DataConfig):
+            # With an optional value it would take the audio file after it for that.
+            settings = {"action": "store_true"}
+        elif hint is bool:
+            # A file may turn it on, and the line off again: --freeze-backbone false.
+            settings |= {"nargs": "?", "const": True}
+        text = (text + _default(field)).replace("%", "%%")
+        parser.add_argument(names[name], dest=name, help=text, **settings)
+    return names
+
+
+def _docs(cls: type) -> dict[str, str]:
+    """What the docstrings of a class and its bases say of each field."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        for field in docstring_parser.parse(base.__doc__ or "").params:
+            found[field.arg_name] = (field.description or "").rstrip(".")
+    return found
+
+
+def _metavar(name: str, hint: Any) -> str:
+    if hint is bool:
+        return "false"
+    if typing.get_origin(hint) is Literal:
+        return f"{{{','.join(typing.get_args(hint))}}}"
+    return name.upper().replace("_", "-")
+
+
+def _default(field: dataclasses.Field) -> str:
+    value = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        value = f"[{','.join(map(str, field.default_factory()))}]"
+    if value is None or value is False or value in ("[]", dataclasses.MISSING):
+        return ""
+    return f" (default: {'true' if value is True else value})"
+
+
+def _nearest(name: str, spellings: Collection[str]) -> str:
+    """The closest option in brackets, or nothing; a user may know its last part only."""
+    same_end = [spelling for spelling in spellings if spelling.endswith(f".{name[2:]}")]
     if same_end:
         return f" (nearest: {', '.join(same_end)})"
-    ends = {plain.rpartition(".")[2]: option for plain, option in reversed(known.items())}
-    candidates = {**ends, **known}
-    close = get_close_matches(_plain(name), candidates, 1)
+    ends = {spelling.rpartition(".")[2]: spelling for spelling in reversed(list(spellings))}
+    candidates = ends | {spelling: spelling for spelling in spellings}
+    close = get_close_matches(name, candidates, 1)
     return f" (nearest: {candidates[close[0]]})" if close else ""
 
 
-def _wrong_value(message: str) -> str:
-    value = re.search(r"(?:Got|Given) value: (.*)", message)
-    wanted = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", message)
-    if not value or not wanted:
-        return f"cannot be used: {_one_line(message)}."
-    kinds = [
-        _KINDS.get(kind, kind) or ("one of " if "," in literal else "") + literal
-        for kind, literal in wanted
-    ]
-    return f"is {value[1]!r}, but must be {' or '.join(kinds)}."
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split()).rstrip(".")
+@contextmanager
+def _explained(parser: _Parser, on_line: Collection[str], files: Sequence[str]) -> Iterator[None]:
+    """Say whether the line or a file has the mistake."""
+    try:
+        yield
+    except OptionError as error:
+        name = error.group + error.name
+        if name in on_line or not files:
+            parser.error(f"--{name.replace('_', '-')} {error.problem}")
+        raise UserError(f"{', '.join(files)}: {error}") from None

@@ -1,37 +1,34 @@
-"""`mosei-ssl pretrain`."""
+"""Pretrain a backbone by self-supervision: no label is used.
 
-from jsonargparse import ArgumentParser, Namespace
+An interrupted run resumes where it was: give the same command again.
 
-from mosei_ssl.cli.main import config_from
+Example:
+  mosei-ssl pretrain --run runs/pre --config configs/small_pretrain.yaml --epochs 40
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
 from mosei_ssl.config import PretrainConfig
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.usage = "%(prog)s --run RUN [options]"
-    parser.description = (
-        "Pretrain a backbone by self-supervision: no label is used. "
-        "Interrupted runs go on where they were: give the same command again. Example: "
-        "mosei-ssl pretrain --run runs/pre --config configs/small_pretrain.yaml --epochs 40"
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of these options")
-    parser.add_class_arguments(PretrainConfig, as_group=False)
-    parser.add_argument(
-        "--strategy",
-        choices=["none", "mirrored", "multiworker"],
-        default="none",
-        help="devices that share each batch: one, all of this machine, or one process on each of "
-        "several machines, told of each other by TF_CONFIG",
-    )
-    parser.add_argument(
-        "--profile-steps",
-        type=str | None,
-        help="FIRST,LAST: profile these steps, counted from 1, for TensorBoard (default: none)",
-    )
+@dataclass(kw_only=True)
+class PretrainOptions(PretrainConfig):
+    """Options of `mosei-ssl pretrain`.
+
+    Args:
+        strategy: devices that share each batch: one, or all of this machine.
+        profile_steps: FIRST,LAST: profile these steps, counted from 1, for TensorBoard.
+    """
+
+    strategy: Literal["none", "mirrored"] = "none"
+    profile_steps: str | None = None
 
 
-def run(parser: ArgumentParser, options: Namespace) -> int:
-    config = config_from(PretrainConfig, parser, options)
+def run(options: PretrainOptions) -> int:
     from mosei_ssl.training import pretrain
 
-    pretrain(config, strategy=options.strategy, profile_steps=options.profile_steps)
+    values = dict(vars(options))
+    how = {name: values.pop(name) for name in ("strategy", "profile_steps")}
+    pretrain(PretrainConfig(**values), **how)
     return 0

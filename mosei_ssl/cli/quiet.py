@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 
 _NOTE = re.compile(
     rb"^(WARNING: All log messages before absl::"
@@ -12,35 +13,30 @@ _NOTE = re.compile(
     rb"|To enable the following instructions"
     rb"|goo\.gle/debug(str|only)"
     rb"|.*oneDNN supports DT_INT64 only"
-    # Said on every machine without a GPU, and for every dataset, though nothing is wrong.
+    # Written on every machine without a GPU, and for every dataset, though nothing is wrong.
     rb"|E\d{4} .*(cuda_platform|cuda_dnn|cuda_fft|cuda_blas|computation_placer"
     rb"|use_unbounded_threadpool))"
 )
-
-# A type that TensorFlow could not infer is no error, but is printed in full, without a level.
+# A type that TensorFlow could not infer is not an error, but is printed in full, without a level.
 _DUMP_BEGINS = re.compile(rb"^(goo\.gle/debugproto|type_id: TFT_)")
 _DUMP_ENDS = b"while inferring type of node"
 
 
-class _Filter:
-    """Tells which lines of the native code are for nobody."""
-
-    def __init__(self) -> None:
-        self.in_dump = False
-
-    def drops(self, line: bytes) -> bool:
-        """Whether a line is left out."""
-        if self.in_dump or _DUMP_BEGINS.match(line):
-            self.in_dump = _DUMP_ENDS not in line
-            return True
-        return bool(_NOTE.match(line))
+def without_notes(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines that a user can do something about."""
+    in_dump = False
+    for line in lines:
+        if in_dump or _DUMP_BEGINS.match(line):
+            in_dump = _DUMP_ENDS not in line
+        elif not _NOTE.match(line):
+            yield line
 
 
 def quiet_native_notes() -> None:
     """Drop native informational lines written to stderr from now on; keep all others.
 
-    TF_CPP_MIN_LOG_LEVEL has no effect on them in TensorFlow 2.21, and a command that prints
-    pages about oneDNN hides its own messages. Python's `sys.stderr` keeps its terminal.
+    TF_CPP_MIN_LOG_LEVEL has no effect on them in TensorFlow 2.21. Python's `sys.stderr` keeps its
+    terminal.
     """
     real = os.dup(2)
     sys.stderr.flush()
@@ -50,11 +46,9 @@ def quiet_native_notes() -> None:
     os.close(writing)
 
     def forward() -> None:
-        notes = _Filter()
         with os.fdopen(reading, "rb") as lines:
-            for line in lines:
-                if not notes.drops(line):
-                    os.write(real, line)
+            for line in without_notes(lines):
+                os.write(real, line)
 
     thread = threading.Thread(target=forward, name="stderr filter", daemon=True)
     thread.start()

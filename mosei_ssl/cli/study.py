@@ -1,40 +1,42 @@
-"""`mosei-ssl study`."""
+"""Run the label-efficiency experiment: arms x label budgets x folds x seeds, statistics, a report.
 
-from jsonargparse import ArgumentParser, Namespace
+Killed at any moment and started again, it does only what is missing.
+
+Example:
+  mosei-ssl study --config configs/small_study.yaml --out studies/first --workers 2
+"""
+
+from dataclasses import dataclass
+from typing import Literal
 
 from mosei_ssl.cli.output import say
+from mosei_ssl.utils.options import Options
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.description = (
-        "Run the label-efficiency experiment: arms x label budgets x folds x seeds, statistics and "
-        "one report. Killed at any moment and started again it does only what is missing. "
-        "Example: mosei-ssl study --config configs/small_study.yaml --out studies/first --workers 2"
-    )
-    parser.add_argument("--config", type=str, required=True, help="the study, a YAML file")
-    parser.add_argument("--out", type=str, required=True, help="folder of the study")
-    parser.add_argument("--workers", type=int, default=1, help="cells at a time")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list the cells and estimate what they cost"
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="processes on this machine, or a Ray cluster (extra `ray`)",
-    )
-    parser.add_argument(
-        "--ray-address",
-        type=str | None,
-        default=None,
-        help="address of the Ray cluster; without it one is started here",
-    )
-    parser.add_argument(
-        "--seed", type=int | None, default=None, help="run this one seed instead of the study's own"
-    )
+@dataclass(kw_only=True)
+class StudyOptions(Options):
+    """Options of `mosei-ssl study`.
+
+    Args:
+        config: the study, a YAML file.
+        out: folder of the study.
+        workers: cells at a time.
+        dry_run: list the cells and estimate what they cost.
+        engine: processes on this machine, or a Ray cluster (extra `ray`).
+        ray_address: address of the Ray cluster; without it one is started here.
+        seed: run this one seed instead of the study's seeds.
+    """
+
+    config: str
+    out: str
+    workers: int = 1
+    dry_run: bool = False
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    seed: int | None = None
 
 
-def run(parser: ArgumentParser, options: Namespace) -> int:
+def run(options: StudyOptions) -> int:
     from mosei_ssl.study import load_study_config, run_study
 
     config = load_study_config(options.config)

@@ -1,28 +1,32 @@
-"""`mosei-ssl verify`."""
+"""Check that an export holds exactly what it was written with, and say what it came from.
 
-from jsonargparse import ArgumentParser, Namespace
+The SHA-256 of every file is compared with that in the export's manifest.
 
+Example:
+  mosei-ssl verify saved_models/emotion/1
+"""
+
+from dataclasses import dataclass
+
+from mosei_ssl.cli.options import positional
 from mosei_ssl.cli.output import say
+from mosei_ssl.utils.options import Options
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.description = (
-        "Check that an export holds exactly what it was written with (SHA-256 of every file), and "
-        "say what it came from. Example: mosei-ssl verify saved_models/emotion/1"
-    )
-    parser.add_argument("directory", type=str, help="NAME/VERSION, or NAME for its highest version")
-    parser.add_argument(
-        "--manifest-sha256",
-        type=str | None,
-        default=None,
-        help="SHA-256 that the manifest itself must have, as printed when it was exported",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="accepted by every verb; checking draws nothing"
-    )
+@dataclass(kw_only=True)
+class VerifyOptions(Options):
+    """Options of `mosei-ssl verify`.
+
+    Args:
+        directory: NAME/VERSION, or NAME for its highest version.
+        manifest_sha256: SHA-256 that the manifest itself must have, as printed by the export.
+    """
+
+    directory: str = positional()
+    manifest_sha256: str | None = None
 
 
-def run(parser: ArgumentParser, options: Namespace) -> int:
+def run(options: VerifyOptions) -> int:
     from mosei_ssl.serving.manifest import verify
 
     found = verify(options.directory, options.manifest_sha256)

@@ -55,16 +55,15 @@ def from_mapping(cls: type[T], values: Any, where: str = "") -> T:
     group = f"{where}." if where else ""
     values = {} if values is None else values
     if not isinstance(values, Mapping):
-        raise UserError(f"{where or 'the file'} must be a mapping of options, not {values!r}")
+        raise OptionError("", where or "the file", f"must be a mapping of options, not {values!r}")
     kind = chosen(cls, values, where)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    required = [name for name, field in fields.items() if is_required(field)]
     for name in values:
         if name not in fields:
             allowed = f"{nearest(str(name), fields)}; allowed here: {', '.join(fields)}"
             raise OptionError(group, str(name), f"is not an option{allowed}")
     hints = typing.get_type_hints(kind)
-    for name in required:
+    for name in required_options(kind):
         if values.get(name) is None:
             raise OptionError(group, name, "is missing")
     found = {name: _convert(hints[name], value, group, name) for name, value in values.items()}
@@ -75,10 +74,10 @@ def from_mapping(cls: type[T], values: Any, where: str = "") -> T:
         raise OptionError(group, error.name, error.problem) from None
 
 
-def is_required(field: dataclasses.Field) -> bool:
-    """Whether a field has no default."""
+def required_options(cls: type) -> list[str]:
+    """Names of the fields without a default."""
     missing = dataclasses.MISSING
-    return field.default is missing and field.default_factory is missing
+    return [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is missing]
 
 
 def chosen(cls: type[T], values: Mapping[str, Any] | None, where: str = "") -> type[T]:
@@ -96,7 +95,7 @@ def chosen(cls: type[T], values: Mapping[str, Any] | None, where: str = "") -> t
 
 def _convert(hint: Any, value: Any, group: str, name: str) -> Any:
     place = f"{group}{name}"
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, place)  # type: ignore[arg-type]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(value, list) and arguments and dataclasses.is_dataclass(arguments[0]):
@@ -145,16 +144,19 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (nearest: {close[0]})" if close else ""
 
 
-def read_yaml(path: str | os.PathLike[str]) -> Any:
-    """The content of a YAML file; what is wrong with it as a `UserError`."""
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file, empty if the file is; anything wrong is a `UserError`."""
     import yaml
 
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict | None):
+        raise UserError(f"{path} must hold options and their values, not {content!r}")
+    return content or {}
 
 
 def merge(*mappings: Mapping[str, Any]) -> dict[str, Any]:

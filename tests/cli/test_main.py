@@ -1,5 +1,6 @@
 """The command line: help that teaches, bad input in one line, exit code 2, no traceback."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from mosei_ssl.cli import main
 from mosei_ssl.cli.main import VERBS
+from mosei_ssl.cli.verify import VerifyOptions
 from mosei_ssl.utils.errors import UserError
 
 
@@ -26,7 +28,8 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
     assert f"mosei-ssl {verb} " in text.split("options:")[0].replace("usage: ", "", 1)
     assert "xample" in text
     assert "--debug" in text
-    assert "--seed" in text
+    assert ("--seed" in text) == (verb in ("pretrain", "finetune", "extract", "study"))
+    assert not re.search(r"--[\w.-]*_", text)
 
 
 def test_without_arguments_the_verbs_are_listed(capsys):
@@ -73,7 +76,7 @@ def test_a_bad_option_is_one_line_unless_debugged(capsys):
 
 
 def test_terminal_is_free_of_the_native_librarys_notes(tmp_path):
-    done = run("pretrain", "--run", str(tmp_path / "r"), "--data.data_dir", str(tmp_path))
+    done = run("pretrain", "--run", str(tmp_path / "r"), "--data-dir", str(tmp_path))
     assert done.returncode == 2
     assert "oneDNN" not in done.stderr
     assert "no prepared dataset" in done.stderr
@@ -84,10 +87,10 @@ def test_where_there_is_no_dataset_the_option_is_named_as_the_verb_spells_it(
     verb, tmp_path, capsys
 ):
     arm = ["--from-scratch"] if verb == "finetune" else []
-    assert main([verb, "--run", str(tmp_path / "r"), "--data.data_dir", str(tmp_path), *arm]) == 2
+    assert main([verb, "--run", str(tmp_path / "r"), "--data-dir", str(tmp_path), *arm]) == 2
     error = capsys.readouterr().err
     assert "no prepared dataset" in error
-    assert error.endswith(" --data.data_dir names another folder.\n")
+    assert error.endswith(" --data-dir names another folder.\n")
 
 
 @pytest.mark.parametrize("verb", ["pretrain", "finetune"])
@@ -103,7 +106,7 @@ def test_a_typing_error_does_not_wait_for_tensorflow(verb):
 
 
 def test_a_file_that_cannot_be_read_is_one_line(monkeypatch, capsys):
-    def run(parser, options):
+    def run(options: VerifyOptions):
         Path(options.directory).read_text()
 
     monkeypatch.setattr("mosei_ssl.cli.verify.run", run)

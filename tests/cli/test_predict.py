@@ -157,7 +157,7 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     assert "either --model DIRECTORY or --server URL" in message(speech)
     assert "holds no SavedModel" in message(speech, "--model", corpus)
     assert "no such file" in message(corpus / "nowhere.csd", *model)
-    assert "It is a label file" in message(corpus / "labels.csd", *model)
+    assert "This is a label file" in message(corpus / "labels.csd", *model)
     assert "--segments does not apply" in message(corpus / "rows.npy", "--segments", "x", *model)
     given = ["--segments", corpus / "labels.csd"]
     assert "--window does not apply" in message(speech, *given, "--window", 2, *model)
@@ -165,7 +165,7 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     assert "--split does not apply" in message(speech, "--split", "test", *model)
     assert "--timeout does not apply" in message(speech, "--timeout", 2, *model)
     assert "--window does not apply" in message(corpus, "--window", 2, *model)
-    assert "is none: leave it out" in message(speech, *model, "--plot", corpus / "x.png")
+    assert "is not one: leave it out" in message(speech, *model, "--plot", corpus / "x.png")
     assert "folder does not exist" in message(speech, *model, "--out", corpus / "no" / "out.txt")
     assert "it is a folder" in message(speech, *model, "--out", corpus)
     whole = speech.read_bytes()
