@@ -8,25 +8,19 @@ from mosei_ssl.data.loading import (
     load_prepared,
     load_pretraining_segments,
     load_segments,
+    normalization,
     pretraining_videos,
     refuse_held_out,
     split_names,
 )
-from mosei_ssl.data.pipeline import TrainingData, make_evaluation_dataset, make_training_dataset
-from mosei_ssl.data.segments import (
-    FrameSource,
-    Segments,
-    concatenate_segments,
-    segments_from_arrays,
-)
+from mosei_ssl.data.pipeline import make_evaluation_dataset, make_training_dataset
+from mosei_ssl.data.segments import Segments, concatenate_segments, segments_from_arrays
 
 __all__ = [
     "BatchPlan",
     "BatchSpec",
     "DataConfig",
-    "FrameSource",
     "Segments",
-    "TrainingData",
     "bucket_boundaries",
     "concatenate_segments",
     "draw_label_budget",
@@ -37,6 +31,7 @@ __all__ = [
     "load_segments",
     "make_evaluation_dataset",
     "make_training_dataset",
+    "normalization",
     "pretraining_videos",
     "refuse_held_out",
     "segments_from_arrays",

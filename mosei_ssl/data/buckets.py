@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mosei_ssl.config import DataConfig
 
+PADDING_TARGET = 0.08
+MAX_BUCKETS = 12
+LENGTH_MULTIPLE = 20
+
 
 def bucket_boundaries(
     lengths: np.ndarray,
     *,
-    padding_target: float = 0.08,
-    max_buckets: int = 12,
-    multiple: int = 20,
+    padding_target: float = PADDING_TARGET,
+    max_buckets: int = MAX_BUCKETS,
+    multiple: int = LENGTH_MULTIPLE,
 ) -> tuple[int, ...]:
     """Choose the fewest bucket lengths that keep padding below a target.
 
@@ -71,7 +76,7 @@ def bucket_boundaries(
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """What one training batch is made of.
+    """What one batch consists of.
 
     Args:
         indices: [B] int64 segments, in the order of the batch.
@@ -85,26 +90,9 @@ class BatchSpec:
     lengths: np.ndarray
     padded_length: int
 
-    def shard(self, index: int, count: int) -> BatchSpec:
-        """Take one worker's part of the batch, padded like the whole.
-
-        Args:
-            index: Worker, from 0.
-            count: Workers.
-
-        Returns:
-            Every `count`-th segment from `index` on.
-        """
-        if count == 1:
-            return self
-        part = slice(index, None, count)
-        return BatchSpec(
-            self.indices[part], self.starts[part], self.lengths[part], self.padded_length
-        )
-
 
 class BatchPlan:
-    """The batches of every epoch, as a pure function of (seed, epoch, step).
+    """The batches of every epoch, as a pure function of seed and epoch.
 
     An epoch holds every segment at least once. All batches have the same number of segments;
     the few places left over in an epoch are filled with segments drawn again at random, of each
@@ -113,63 +101,43 @@ class BatchPlan:
 
     Args:
         lengths: [N] frames per segment.
-        config: Batch size, crop and bucket settings.
+        config: `batch_size` and `max_frames`.
         seed: Seed of order and crops.
-        boundaries: Bucket lengths; None chooses them from `lengths`.
         min_steps: An epoch repeats the segments until it has so many batches.
 
+    Attributes:
+        boundaries: Bucket lengths.
+        steps_per_epoch: Batches per epoch.
+
     Raises:
-        ValueError: Without segments, or if a segment is longer than the last boundary.
+        ValueError: Without segments.
 
     Example:
         >>> plan = BatchPlan(np.array([30, 30, 90]), DataConfig(batch_size=2), seed=0)
-        >>> plan.steps_per_epoch, [b.padded_length for b in plan.epoch(0)]
+        >>> plan.steps_per_epoch, [batch.padded_length for batch in plan.epoch(0)]
         (2, [40, 100])
     """
 
     def __init__(
-        self,
-        lengths: np.ndarray,
-        config: DataConfig,
-        seed: int,
-        *,
-        boundaries: tuple[int, ...] | None = None,
-        min_steps: int = 1,
+        self, lengths: np.ndarray, config: DataConfig, seed: int = 0, *, min_steps: int = 1
     ) -> None:
         self._lengths = np.asarray(lengths, dtype=np.int64)
         if self._lengths.size == 0:
             raise ValueError("no segments to make batches of")
         self._crop = config.max_frames or int(self._lengths.max())
         window = np.minimum(self._lengths, self._crop)
-        self.boundaries = boundaries or bucket_boundaries(
-            window,
-            padding_target=0.08,
-            max_buckets=12,
-            multiple=20,
-        )
-        if window.max() > self.boundaries[-1]:
-            raise ValueError(
-                f"a segment of {window.max()} frames is longer than the last bucket, "
-                f"{self.boundaries[-1]}"
-            )
+        self.boundaries = bucket_boundaries(window)
         self._bucket = np.searchsorted(np.asarray(self.boundaries), window)
         self._seed = seed
-        self.batch_size = config.batch_size
+        self._batch_size = config.batch_size
         self.steps_per_epoch = max(min_steps, -(-len(self._lengths) // config.batch_size))
-        self._passes, left = divmod(self.steps_per_epoch * self.batch_size, len(self._lengths))
+        self._passes, left = divmod(self.steps_per_epoch * config.batch_size, len(self._lengths))
         # As the corpus is spread over the buckets, so are those that fill the places left.
         spread = ((np.arange(left) + 0.5) * len(self._lengths) / max(1, left)).astype(int)
         self._fill = np.unique(np.sort(self._bucket)[spread], return_counts=True)
 
     def epoch(self, epoch: int) -> list[BatchSpec]:
-        """List the batches of one epoch, in order.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-
-        Returns:
-            `steps_per_epoch` batches.
-        """
+        """List the `steps_per_epoch` batches of one epoch, counted from 0, in order."""
         rng = np.random.default_rng([0x626174, self._seed, epoch])
         drawn = np.concatenate(
             [rng.permutation(len(self._lengths)) for _ in range(self._passes)]
@@ -181,7 +149,7 @@ class BatchPlan:
         # Stable: the random order survives within a bucket, and leftovers of one bucket
         # become the first of the next.
         drawn = drawn[np.argsort(self._bucket[drawn], kind="stable")]
-        batches = drawn.reshape(self.steps_per_epoch, self.batch_size)
+        batches = drawn.reshape(self.steps_per_epoch, self._batch_size)
         batches = batches[rng.permutation(self.steps_per_epoch)]
         return [self._spec(rng.permutation(indices), rng) for indices in batches]
 
@@ -195,15 +163,33 @@ class BatchPlan:
             padded_length=self.boundaries[int(self._bucket[indices].max())],
         )
 
-    def padding_share(self, epoch: int = 0) -> float:
-        """Share of padded frames among all frames computed in one epoch.
 
-        Args:
-            epoch: Number of the epoch.
+def evaluation_batches(
+    lengths: np.ndarray, indices: np.ndarray, config: DataConfig
+) -> Iterator[BatchSpec]:
+    """Batches of whole segments in the order given.
 
-        Returns:
-            Share in [0, 1).
-        """
-        batches = self.epoch(epoch)
-        useful = sum(int(batch.lengths.sum()) for batch in batches)
-        return 1 - useful / sum(batch.padded_length * len(batch.indices) for batch in batches)
+    A batch closes early where padding would make it larger than `batch_size` segments of
+    `max_frames`, so that one segment of minutes does not blow up memory.
+    """
+    windows = lengths[indices]
+    room = config.batch_size * (config.max_frames or int(windows.max(initial=1)))
+    start = 0
+    while start < len(indices):
+        stop, longest = start, 0
+        while stop < len(indices) and stop - start < config.batch_size:
+            candidate = max(longest, _round_up(int(windows[stop])))
+            if stop > start and candidate * (stop + 1 - start) > room:
+                break
+            stop, longest = stop + 1, candidate
+        part = indices[start:stop]
+        yield BatchSpec(part, np.zeros(len(part), np.int64), windows[start:stop], longest)
+        start = stop
+
+
+def _round_up(length: int) -> int:
+    """Round up to one of few lengths: multiples, coarser (an eighth) for longer segments."""
+    step = LENGTH_MULTIPLE
+    while step * 8 < length:
+        step *= 2
+    return -(-length // step) * step

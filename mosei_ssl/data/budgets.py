@@ -94,18 +94,7 @@ def draw_label_budget(
 
 
 def check_label_budget(budget: int | str, count: int) -> None:
-    """Refuse a label budget that a train split cannot give.
-
-    Args:
-        budget: Number of labelled segments, or "all".
-        count: Labelled segments of the train split.
-
-    Raises:
-        UserError: If the budget is not in 1..`count`.
-
-    Example:
-        >>> check_label_budget("all", 3)
-    """
+    """Raise a UserError for a label budget that `count` labelled segments cannot give."""
     if budget != "all" and not 1 <= int(budget) <= count:
         raise UserError(
             f"label budget {budget} is impossible: the train split has {count} labelled segments; "

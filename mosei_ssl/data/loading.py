@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import json
-import logging
 import os
-import shutil
-import socket
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,30 +10,22 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.config import DataConfig
-from mosei_ssl.data.segments import FEATURES, FrameSource, Segments, concatenate_segments
+from mosei_ssl.data.segments import Segments, concatenate_segments
 from mosei_ssl.utils.errors import UserError
-
-logger = logging.getLogger(__name__)
-
-_TABLE_KEYS = ("video_ids", "segment_ids", "intervals", "lengths", "emotions", "sentiment")
 
 
 def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:
-    """Find the directory of a prepared dataset.
+    """Find the directory of a prepared dataset, which `tfds.builder_from_directory` takes.
 
     Args:
         data_dir: Folder that datasets were prepared in.
         dataset: Name such as "covarep-1a2b3c4d5e"; None takes the only one.
 
     Returns:
-        The directory that `tfds.builder_from_directory` takes.
+        The directory.
 
     Raises:
-        tfds_mosei.CorpusError: If there is none, or several and no name.
-
-    Example:
-        >>> find_dataset("data").name  # doctest: +SKIP
-        '1.0.0'
+        UserError: If there is none, or several and no name.
     """
     import tfds_mosei
 
@@ -50,21 +36,63 @@ def load_segments(config: DataConfig, split: str) -> Segments:
     """Load a split of the prepared dataset that a configuration names.
 
     Args:
-        config: Which dataset, and how to cache it.
+        config: Which dataset: `data_dir` and `dataset`.
         split: "train", "validation", "test", another split of the dataset, or several joined by
             "+".
+
+    Returns:
+        The segments in the order of the dataset, all in memory: MOSEI's train split takes 4 GB.
+
+    Raises:
+        UserError: If the dataset is not there, has no such split, or the split is empty.
+
+    Example:
+        >>> train = load_segments(DataConfig(data_dir="data"), "train")  # doctest: +SKIP
+    """
+    return load_prepared(find_dataset(config.data_dir, config.dataset), split)
+
+
+def load_prepared(directory: str | os.PathLike[str], split: str) -> Segments:
+    """Load a split from the directory of a prepared dataset.
+
+    Args:
+        directory: Directory holding dataset_info.json.
+        split: One split or several joined by "+".
 
     Returns:
         The segments in the order of the dataset.
 
     Raises:
-        UserError: If the dataset has no such split or the split is empty.
-        tfds_mosei.CorpusError: If the dataset is not there.
+        UserError: If the directory cannot be read or has no such split, or the split is empty.
 
     Example:
-        >>> train = load_segments(DataConfig(data_dir="data"), "train")  # doctest: +SKIP
+        >>> load_prepared("data/tfds_mosei/covarep/1.0.0", "test")  # doctest: +SKIP
     """
-    return load_prepared(find_dataset(config.data_dir, config.dataset), split, config)
+    builder = _builder(Path(directory))
+    parts = [_load_split(builder, part) for part in split_names(split)]
+    return concatenate_segments(parts) if len(parts) > 1 else parts[0]
+
+
+def normalization(
+    data_dir: str | os.PathLike[str], dataset: str | None = None
+) -> dict[str, list[float]]:
+    """Means and standard deviations of a dataset's train split, without reading any frames.
+
+    Args:
+        data_dir: Folder that datasets were prepared in.
+        dataset: Name of one there; None takes the only one.
+
+    Returns:
+        "mean" and "std", [74] each, as backbones take them.
+
+    Raises:
+        UserError: If there is no such dataset.
+
+    Example:
+        >>> backbone = TransformerBackbone(**normalization("data"))  # doctest: +SKIP
+    """
+    statistics = _metadata(_builder(find_dataset(data_dir, dataset)))["feature_statistics"]
+    return {key: list(statistics[key]) for key in ("mean", "std")}
 
 
 def load_pretraining_segments(config: DataConfig, splits: list[str] | None = None) -> Segments:
@@ -94,26 +122,19 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     parts = [load_segments(config, "+".join(splits))]
     for name in config.extra_datasets:
         directory, present = _extra_splits(config, name, splits)
-        part = load_prepared(directory, "+".join(present), config)
+        part = load_prepared(directory, "+".join(present))
         refuse_held_out(
             np.unique(part.video_ids),
             config,
-            f"data.extra_datasets: {name!r} would let held-out speakers into pretraining",
+            f"extra_datasets: {name!r} would let held-out speakers into pretraining",
             "allowed are datasets without such videos",
         )
         parts.append(part)
     return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
 
 
-def _extra_splits(config: DataConfig, name: str, splits: list[str]) -> tuple[Path, list[str]]:
-    """Directory of an extra dataset, and which of the splits it gives."""
-    directory = find_dataset(config.data_dir, name)
-    known = _builder(directory).info.splits
-    return directory, [split for split in splits if split in known] or ["train"]
-
-
 def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | None, np.ndarray]:
-    """Tell what a pretraining reads, without reading any frames.
+    """List the videos that a pretraining reads, without reading any frames.
 
     Args:
         config: The dataset and its `extra_datasets`.
@@ -123,27 +144,13 @@ def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | Non
         Fingerprint of the first dataset, and ids of all videos.
 
     Raises:
-        UserError: If a dataset cannot be read.
-        tfds_mosei.CorpusError: If a dataset is not there.
-
-    Example:
-        >>> pretraining_videos(DataConfig(data_dir="data"), ["train"])[0]  # doctest: +SKIP
-        '1a2b3c4d5e'
+        UserError: If a dataset is not there or cannot be read.
     """
     first = find_dataset(config.data_dir, config.dataset)
     names = split_names("+".join(splits))
     parts = [(first, names), *(_extra_splits(config, e, names) for e in config.extra_datasets)]
     ids = [_video_ids(directory, split) for directory, present in parts for split in present]
-    fingerprint = dict(_builder(first).info.metadata or {}).get("fingerprint")
-    return fingerprint, np.unique(np.concatenate(ids))
-
-
-def _video_ids(directory: Path, split: str) -> np.ndarray:
-    import tensorflow_datasets as tfds
-
-    only = tfds.decode.PartialDecoding({"video_id": True})
-    examples = _examples(_builder(directory), split, only)
-    return np.unique([example["video_id"].decode("utf-8") for example in examples])
+    return _metadata(_builder(first)).get("fingerprint"), np.unique(np.concatenate(ids))
 
 
 def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
@@ -157,17 +164,13 @@ def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: st
 
     Raises:
         UserError: If any of them is in the dataset's validation or test split.
-
-    Example:
-        >>> refuse_held_out(np.array(["a"]), config, "x learns", "leave it")  # doctest: +SKIP
     """
     first = find_dataset(config.data_dir, config.dataset)
     known = _builder(first).info.splits
     for split in ("validation", "test"):
         if split not in known or known[split].num_examples == 0:
             continue
-        held_out = _video_ids(first, split)
-        shared = np.intersect1d(held_out, videos)
+        shared = np.intersect1d(_video_ids(first, split), videos)
         if len(shared):
             raise UserError(
                 f"{who}: it holds {len(shared)} video(s) of the {split} split of "
@@ -176,13 +179,7 @@ def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: st
 
 
 def split_names(split: str) -> list[str]:
-    """Take apart splits that are joined by "+".
-
-    Args:
-        split: One split or several.
-
-    Returns:
-        Their names, each once.
+    """Take apart splits that are joined by "+"; each name comes once.
 
     Example:
         >>> split_names("train + unlabelled")
@@ -191,29 +188,23 @@ def split_names(split: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in split.split("+")))
 
 
-def load_prepared(
-    directory: str | os.PathLike[str], split: str, config: DataConfig | None = None
-) -> Segments:
-    """Load a split from the directory of a prepared dataset.
+def _extra_splits(config: DataConfig, name: str, splits: list[str]) -> tuple[Path, list[str]]:
+    """Directory of an extra dataset, and which of the splits it gives."""
+    directory = find_dataset(config.data_dir, name)
+    known = _builder(directory).info.splits
+    return directory, [split for split in splits if split in known] or ["train"]
 
-    Args:
-        directory: Directory holding dataset_info.json.
-        split: One split or several joined by "+".
-        config: Cache settings; None means the defaults.
 
-    Returns:
-        The segments in the order of the dataset.
+def _video_ids(directory: Path, split: str) -> np.ndarray:
+    import tensorflow_datasets as tfds
 
-    Raises:
-        UserError: If the directory cannot be read or has no such split, or the split is empty.
+    only = tfds.decode.PartialDecoding({"video_id": True})
+    examples = _examples(_builder(directory), split, only)
+    return np.unique([example["video_id"].decode("utf-8") for example in examples])
 
-    Example:
-        >>> load_prepared("data/tfds_mosei/covarep/1.0.0", "test")  # doctest: +SKIP
-    """
-    directory, config = Path(directory), config or DataConfig()
-    builder = _builder(directory)
-    parts = [_load_split(builder, directory, part, config) for part in split_names(split)]
-    return concatenate_segments(parts) if len(parts) > 1 else parts[0]
+
+def _metadata(builder: Any) -> dict[str, Any]:
+    return dict(builder.info.metadata or {})
 
 
 def _builder(directory: Path) -> Any:
@@ -221,8 +212,7 @@ def _builder(directory: Path) -> Any:
 
     try:
         builder = tfds.builder_from_directory(str(directory))
-        # It is read when it is first asked for.
-        dict(builder.info.metadata or {})
+        _metadata(builder)  # read when it is first asked for
     except Exception as error:
         # A damaged file is reported by classes of JSON, of protobuf and of TFDS.
         reason = " ".join(str(error).split())
@@ -239,8 +229,8 @@ def _builder(directory: Path) -> Any:
     return builder
 
 
-def _load_split(builder: Any, directory: Path, split: str, config: DataConfig) -> Segments:
-    splits = builder.info.splits
+def _load_split(builder: Any, split: str) -> Segments:
+    splits, directory = builder.info.splits, builder.data_path
     if split not in splits:
         raise UserError(
             f"the dataset in {directory} has no split {split!r}; it has {', '.join(sorted(splits))}"
@@ -250,27 +240,20 @@ def _load_split(builder: Any, directory: Path, split: str, config: DataConfig) -
             f"split {split!r} of the dataset in {directory} is empty; check the folds it was "
             "built with"
         )
-    mode = "memory"
-    if mode == "auto":
-        small = splits[split].num_bytes <= config.memory_limit_mb * 1_000_000
-        mode = "memory" if small else "disk"
-    metadata = dict(builder.info.metadata or {})
-    name = f"{directory.parent.name}/{split}"
-    if mode == "memory":
-        rows, table = [], _Table()
-        for example in _examples(builder, split):
-            rows.append(table.add(example))
-        frames, columns = np.concatenate(rows), table.columns()
-    else:
-        frames, columns = _disk_cache(builder, directory, split, config)
-    lengths = columns["lengths"]
+    examples = list(_examples(builder, split))
+
+    def column(key: str, dtype: type = np.float32) -> np.ndarray:
+        return np.array([example[key] for example in examples], dtype=dtype)
+
     return Segments(
-        **columns,
-        offsets=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
-        source=np.zeros(len(lengths), dtype=np.int64),
-        sources=(FrameSource(frames),),
-        metadata=metadata,
-        name=name,
+        frames=tuple(example["features"] for example in examples),
+        video_ids=np.char.decode(column("video_id", bytes), "utf-8"),
+        segment_ids=column("segment_id", np.int64),
+        intervals=column("interval"),
+        emotions=column("emotions"),
+        sentiment=column("sentiment"),
+        metadata=_metadata(builder),
+        name=f"{directory.parent.name}/{split}",
     )
 
 
@@ -287,123 +270,3 @@ def _examples(builder: Any, split: str, decoders: Any = None) -> Iterator[dict[s
             f"{str(error).splitlines()[0]}); build the dataset again with `mosei-ssl build "
             "--overwrite`"
         ) from error
-
-
-class _Table:
-    """Collects the columns of `Segments` while examples go by."""
-
-    def __init__(self) -> None:
-        self._columns: dict[str, list[Any]] = {key: [] for key in _TABLE_KEYS}
-
-    def add(self, example: dict[str, Any]) -> np.ndarray:
-        """Note an example and give back its frames."""
-        features = np.asarray(example["features"], dtype=np.float32)
-        values = {
-            "video_ids": example["video_id"].decode("utf-8"),
-            "segment_ids": int(example["segment_id"]),
-            "intervals": example["interval"],
-            "lengths": len(features),
-            "emotions": example["emotions"],
-            "sentiment": example["sentiment"],
-        }
-        for key, value in values.items():
-            self._columns[key].append(value)
-        return features
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """The finished columns."""
-        types = {"segment_ids": np.int64, "lengths": np.int64, "video_ids": str}
-        return {
-            key: np.asarray(values, dtype=types.get(key, np.float32))
-            for key, values in self._columns.items()
-        }
-
-
-def _disk_cache(
-    builder: Any, directory: Path, split: str, config: DataConfig
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Open the flat file of a split's frames, writing it first if it is not there."""
-    root = Path(config.cache_dir) if config.cache_dir else Path(config.data_dir) / "frame_cache"
-    folder = root / directory.parent.name / directory.name / split
-    stamp = {
-        "fingerprint": dict(builder.info.metadata or {}).get("fingerprint"),
-        "examples": builder.info.splits[split].num_examples,
-        "bytes": builder.info.splits[split].num_bytes,
-        "name": builder.info.full_name,
-        # A dataset that was prepared again may hold other rows of the same size.
-        "prepared": (directory / "dataset_info.json").stat().st_mtime_ns,
-    }
-    cached = _open_cache(folder, stamp)
-    if cached is None:
-        _write_cache(builder, split, folder, stamp)
-        cached = _open_cache(folder, stamp)
-    if cached is None:
-        raise UserError(
-            f"the frame cache {folder} cannot be read back; check the disk, or set data.cache to "
-            "'memory'"
-        )
-    return cached
-
-
-def _open_cache(
-    folder: Path, stamp: dict[str, Any]
-) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
-    """The cache's frames and table; None where they are not all there, or of another dataset."""
-    try:
-        if json.loads((folder / "stamp.json").read_text(encoding="utf-8")) != stamp:
-            return None
-        with np.load(folder / "segments.npz", allow_pickle=False) as file:
-            columns = {key: file[key] for key in _TABLE_KEYS}
-        frames = np.memmap(folder / "frames.f32", dtype=np.float32, mode="r")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    # A file of another length is one that was cut short: its last rows would be missing.
-    if frames.size != columns["lengths"].sum() * FEATURES:
-        return None
-    return frames.reshape(-1, FEATURES), columns
-
-
-def _write_cache(builder: Any, split: str, folder: Path, stamp: dict[str, Any]) -> None:
-    size = stamp["bytes"] / 1e6
-    logger.info("Writing the frames of split %s (%.0f MB) to %s", split, size, folder)
-    temporary = folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
-        _remove_leftovers(folder)
-        temporary.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(temporary).free
-        if free < stamp["bytes"]:
-            raise UserError(
-                f"the frame cache of split {split!r} needs {size:.0f} MB, {temporary.parent} has "
-                f"{free / 1e6:.0f} MB free; set data.cache_dir to a larger disk"
-            )
-        table = _Table()
-        with open(temporary / "frames.f32", "wb") as file:
-            for example in _examples(builder, split):
-                file.write(np.ascontiguousarray(table.add(example)).data)
-        columns: dict[str, Any] = table.columns()
-        np.savez(temporary / "segments.npz", **columns)
-        (temporary / "stamp.json").write_text(json.dumps(stamp), encoding="utf-8")
-        if _open_cache(folder, stamp) is not None:
-            return  # another process was faster, and may be reading its own already
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # Another process may have finished the same cache in the meantime.
-            if _open_cache(folder, stamp) is None:
-                raise
-    except OSError as error:
-        raise UserError(
-            f"cannot write the frame cache {folder} ({error}); set data.cache_dir to a folder "
-            "with room, or data.cache to 'memory'"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes of this machine left of a cache: it can be gigabytes."""
-    for path in folder.parent.glob(f".{folder.name}.{glob.escape(socket.gethostname())}.*.tmp"):
-        number = path.suffixes[-2].removeprefix(".")
-        if number.isdecimal() and not Path("/proc", number).exists():
-            shutil.rmtree(path, ignore_errors=True)

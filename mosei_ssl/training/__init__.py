@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mosei_ssl.config import FinetuneConfig, OptimizerConfig, PretrainConfig
-    from mosei_ssl.training.evaluation import evaluate
+    from mosei_ssl.training.evaluation import evaluate, predict_segments
     from mosei_ssl.training.finetuning import finetune
+    from mosei_ssl.training.optimizer import make_optimizer
     from mosei_ssl.training.pretraining import pretrain
     from mosei_ssl.training.run_directory import RunDirectory
+    from mosei_ssl.training.saved_models import load_model
     from mosei_ssl.utils.signals import Interrupted
 
 _HOMES = {
@@ -19,6 +21,9 @@ _HOMES = {
     "RunDirectory": "mosei_ssl.training.run_directory",
     "evaluate": "mosei_ssl.training.evaluation",
     "finetune": "mosei_ssl.training.finetuning",
+    "load_model": "mosei_ssl.training.saved_models",
+    "make_optimizer": "mosei_ssl.training.optimizer",
+    "predict_segments": "mosei_ssl.training.evaluation",
     "pretrain": "mosei_ssl.training.pretraining",
 }
 
@@ -30,6 +35,9 @@ __all__ = [
     "RunDirectory",
     "evaluate",
     "finetune",
+    "load_model",
+    "make_optimizer",
+    "predict_segments",
     "pretrain",
 ]
 

@@ -2,13 +2,13 @@
 
 import io
 import json
-import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
+from mosei_ssl.config import FinetuneConfig
 from mosei_ssl.data import (
     DataConfig,
     Segments,
@@ -23,13 +23,11 @@ from mosei_ssl.metrics import (
     write_json,
 )
 from mosei_ssl.models import EmotionModel
-from mosei_ssl.training.finetuning import load_model
 from mosei_ssl.training.hparams import write_scores
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_told, write_bytes
-
-_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -41,8 +39,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a finished fine-tuning run on a split, and write the result to its metrics.json.
 
-    Beside the model stand, with the same labelled segments: the all-zero predictor, the median of
-    the labelled subset, and ridge and SVR on pooled features.
+    The model is compared, on the same labelled segments, with the all-zero predictor, the median
+    of the labelled subset, and ridge and SVR on pooled features.
 
     Args:
         run: directory of a finished fine-tuning run.
@@ -64,11 +62,9 @@ def evaluate(
     directory = RunDirectory(run).open("finetune").require_finished()
     # Read before the work, so that a damaged file costs none.
     metrics = _read_json(directory / "metrics.json", dict, "delete it", default={})
-    options = directory.config()
     moved = {"data_dir": data_dir, "dataset": dataset}
-    known = {key: options[key] for key in ("data_dir", "dataset", "batch_size", "max_frames")}
-    config = DataConfig(
-        **known | {key: value for key, value in moved.items() if value is not None}
+    config = replace(
+        directory.options(FinetuneConfig), **{key: value for key, value in moved.items() if value}
     )
     split = "+".join(split_names(split))
     segments = load_segments(config, split).labelled()
@@ -82,10 +78,7 @@ def evaluate(
     predictors = {
         "model": predictions,
         **classical_predictions(
-            pooled_features(iter(labelled), mean),
-            labelled.emotions,
-            # They see of a segment what the model sees.
-            pooled_features(iter(segments), mean),
+            pooled_features(labelled, mean), labelled.emotions, pooled_features(segments, mean)
         ),
     }
     result: dict[str, Any] = {
@@ -103,12 +96,17 @@ def evaluate(
     }
     packed = io.BytesIO()
     np.savez(packed, **kept)
+    metrics.update(
+        {key: directory.info[key] for key in ("dataset", "seed", "backend")},
+        **directory.info["result"],
+    )
+    metrics.setdefault("splits", {})[split] = result
     with storage_errors_told(directory.path, lambda: "Its earlier scores are kept"):
         write_bytes(directory / f"predictions-{split}.npz", packed.getvalue())
-        _add_to_metrics(directory, metrics, split, result)
+        write_json(directory / "metrics.json", metrics)
     if split != "validation":  # of which training itself has written its own
         scores = result["predictors"]["model"]["overall"]
-        write_scores(directory.path, split, scores, directory.info["result"].get("epoch", 0))
+        write_scores(directory.path, split, scores, directory.info["result"]["epoch"])
     return result
 
 
@@ -144,12 +142,8 @@ def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> 
     file = run / "labels.json"
     names = _read_json(file, list, "repeat the run")
     train = load_segments(config, "train")
-    where = {
-        (str(video), int(segment)): index
-        for index, (video, segment) in enumerate(
-            zip(train.video_ids, train.segment_ids, strict=True)
-        )
-    }
+    keys = zip(train.video_ids.tolist(), train.segment_ids.tolist(), strict=True)
+    where = {key: index for index, key in enumerate(keys)}
     try:
         return train.subset([where[name["video_id"], name["segment_id"]] for name in names])
     except (KeyError, TypeError):
@@ -159,27 +153,14 @@ def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> 
 
 
 def _read_json(file: Path, kind: type, remedy: str, default: Any = None) -> Any:
-    """What a file of the run holds; `default`, if given, stands for one that is not there."""
+    """What a file of the run holds; `default`, if given, stands for a missing one."""
     if default is not None and not file.exists():
         return default
     try:
         content = json.loads(file.read_text())
         if isinstance(content, kind):
             return content
-        reason = f"it holds no {kind.__name__}"
+        reason = f"not a {kind.__name__}"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     raise UserError(f"{file} is missing or damaged ({reason}): {remedy}.")
-
-
-def _add_to_metrics(
-    run: RunDirectory, metrics: dict[str, Any], split: str, result: dict[str, Any]
-) -> None:
-    metrics.update(
-        dataset=run.info["dataset"],
-        seed=run.info["seed"],
-        backend=run.info.get("backend", keras.backend.backend()),
-        **run.info["result"],
-    )
-    metrics.setdefault("splits", {})[split] = result
-    write_json(run / "metrics.json", metrics)

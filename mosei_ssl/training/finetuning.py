@@ -2,39 +2,36 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 import tfds_mosei
-from mosei_ssl.config import BACKBONES, FinetuneConfig, TransformerConfig
+from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.data import (
-    DataConfig,
+    BatchPlan,
     Segments,
     draw_label_budget,
     load_segments,
     make_evaluation_dataset,
-    make_training_dataset,
     pretraining_videos,
     refuse_held_out,
 )
 from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
-from mosei_ssl.models import (
-    EmotionModel,
-    emotion_predictions,
-    learning_rate_multipliers,
-)
-from mosei_ssl.training.callbacks import BestWeights, Validation
+from mosei_ssl.models import EmotionModel, emotion_predictions, learning_rate_multipliers
+from mosei_ssl.training.callbacks import BestEpoch
 from mosei_ssl.training.devices import share_gpus
-from mosei_ssl.training.loop import Plan, make_optimizer, prepare, train
-from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, save_model
+from mosei_ssl.training.hparams import write_trial
+from mosei_ssl.training.optimizer import make_optimizer
+from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset
+from mosei_ssl.training.resumable_fit import fit, prepare
 from mosei_ssl.training.run_directory import RunDirectory, is_finished
+from mosei_ssl.training.saved_models import load_model, save_model
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import is_whole, storage_errors_told, write_text
+from mosei_ssl.utils.files import storage_errors_told, write_text
 from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
@@ -65,7 +62,7 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
 
     Raises:
         UserError: bad options, data that is missing, an impossible label budget, a pretrained run
-            that is missing, unfinished or damaged, a loss that is not a number.
+            that is missing, unfinished or damaged, a loss that is not finite.
         Interrupted: stopped by a signal, with the state saved.
 
     Example:
@@ -82,33 +79,27 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
         raise UserError(
             f"monitor: there is no score named {config.monitor!r}; there are {', '.join(MONITORS)}"
         )
-    with stop_politely() as stop:
-        stop.release()  # if a signal came while nobody let it through
+    with stop_politely():
         share_gpus()
         return _finetune(config, hparams or {})
 
 
 def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirectory:
-    pretrained = _open_pretrained(config.pretrained) if config.pretrained else None
-    if pretrained:
-        options = pretrained.config()["backbone"]
-        its_own = BACKBONES[options["kind"]](**options)
-        if config.backbone not in (TransformerConfig(), its_own):
-            _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
-        config.backbone = its_own
-        config = _data_or_that_of(pretrained, config)
+    pretrained = None
+    if config.pretrained:
+        pretrained = RunDirectory(config.pretrained).open("pretrain").require_finished()
+        config = _completed(config, pretrained)
     segments = load_segments(config, "train").labelled()
     chosen = draw_label_budget(
         segments.emotions, config.labels, config.seed, groups=segments.video_ids
     )
     labelled = segments.subset(chosen)
-    validation = load_segments(config, "validation").labelled()
 
     prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
     # Before the run is begun: options that do not fit together then leave nothing behind.
     model = _build(config, segments, len(labelled))
     if pretrained:
-        _take_over(pretrained / "backbone.keras", model)
+        _take_over(pretrained, model)
         if not is_finished(config.run):
             _refuse_known_speakers(pretrained, config, segments)
 
@@ -118,93 +109,100 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
             keras.config.set_dtype_policy("float32")
             _log.info("%s has finished already", run.path)
         else:
-            _complete(config, hparams, segments, labelled, validation, model, run)
+            _train(config, hparams, segments, labelled, model, run)
     return run
 
 
-def _complete(
+def _train(
     config: FinetuneConfig,
     hparams: Mapping[str, Any],
     segments: Segments,
     labelled: Segments,
-    validation: Segments,
     model: EmotionModel,
     run: RunDirectory,
 ) -> None:
-    """Train to the end, from wherever the run stands, and save what it gave."""
-    arm = "ssl" if config.pretrained else "baseline"
+    """Train to the end, from wherever the run stands, and save the result."""
     write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
-
     adapt(model, segments, config, config.seed)
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:
         model.freeze_backbone()
-    first = _batches(labelled, config, 0, 0)
-    steps = first.steps_per_epoch * config.epochs
-    multipliers = _multipliers(model, config)
+    min_steps = config.min_steps_per_epoch
+    plan = BatchPlan(labelled.lengths, config, min_steps=min_steps)
     model.compile(
-        optimizer=make_optimizer(config.optimizer, steps, multipliers),
+        optimizer=make_optimizer(
+            config.optimizer,
+            plan.steps_per_epoch * config.epochs,
+            learning_rate_multipliers(model, config.optimizer.layer_decay),
+        ),
         loss=model.loss_function,
         jit_compile=config.jit_compile,
     )
-    best = BestWeights(run.checkpoints / "best.npz", config.monitor, config.patience)
-    keepers = {"best": best} if config.keep_best else {}
-    train(
+    arm = "ssl" if config.pretrained else "baseline"
+    best = BestEpoch(config.monitor, config.patience) if config.keep_best else None
+    validation = load_segments(config, "validation").labelled()
+    fit(
         model,
-        Plan(
-            run=run,
-            title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
-            batches=lambda epoch, step, *_: _batches(labelled, config, epoch, step),
-            steps_per_epoch=first.steps_per_epoch,
-            epochs=config.epochs,
-            first=[Validation(_validation_score(model, validation, config)), *keepers.values()],
-            stateful=keepers,
-            hparams={
-                "arm": arm,
-                "labels": len(labelled),
-                "backbone": config.backbone.kind,
-                "learning_rate": config.optimizer.learning_rate,
-                "seed": config.seed,
-                **hparams,
-            },
-            kept=lambda epoch: not config.keep_best or epoch == best.best_epoch,
-        ),
+        run,
+        labelled,
+        config,
+        title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
+        score=_validation_score(model, validation, config),
+        best=best,
+        min_steps=min_steps,
     )
-    kept = config.epochs
-    if config.keep_best:
-        best.restore()
-        kept = best.best_epoch + 1
+    kept = best.best_epoch + 1 if best else config.epochs
     run.info["result"] = {"arm": arm, "labels": len(labelled), "epoch": kept}
+    shown = {
+        "arm": arm,
+        "labels": len(labelled),
+        "backbone": config.backbone.kind,
+        "learning_rate": config.optimizer.learning_rate,
+        "seed": config.seed,
+        **hparams,
+    }
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments, len(labelled))
     final.set_weights(model.get_weights())
     with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
+        write_trial(run.path, shown, run.history()[kept - 1], kept)
         save_model(final, run / "model.keras")
         run.finish()
     _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
 
 
-def _open_pretrained(path: str) -> RunDirectory:
-    return RunDirectory(path).open("pretrain").require_finished()
+def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConfig:
+    """The options with the pretraining's backbone, and its dataset if none is named or found."""
+    options = pretrained.options(PretrainConfig)
+    if config.backbone not in (TransformerConfig(), options.backbone):
+        _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
+    config = replace(config, backbone=options.backbone)
+    default = DataConfig()
+    named = (config.data_dir, config.dataset) != (default.data_dir, default.dataset)
+    if named or tfds_mosei.list_prepared(config.data_dir):
+        return config
+    _log.info(
+        "no dataset in %s: taking that of %s, in %s",
+        *(config.data_dir, pretrained.path, options.data_dir),
+    )
+    return replace(config, data_dir=options.data_dir, dataset=options.dataset)
 
 
-def _refuse_known_speakers(pretrained: RunDirectory, data: DataConfig, train: Segments) -> None:
+def _refuse_known_speakers(
+    pretrained: RunDirectory, config: FinetuneConfig, train: Segments
+) -> None:
     """Raise a UserError if the pretraining has seen videos that this dataset holds out."""
-    before = {"name": "no named dataset", "fingerprint": None} | pretrained.info.get("dataset", {})
+    before = {"name": "an unnamed dataset", "fingerprint": None} | pretrained.info["dataset"]
     if before["fingerprint"] == train.metadata.get("fingerprint"):
         return
+    options = pretrained.options(PretrainConfig)
     try:
-        options = pretrained.config()
         # By its whole name: there may be others by now.
-        known = {
-            "data_dir": options["data_dir"],
-            "extra_datasets": options["extra_datasets"],
-            "dataset": before["name"].split("/")[0],
-        }
-        fingerprint, seen = pretraining_videos(DataConfig(**known), options["splits"])
+        known = replace(options, dataset=before["name"].split("/")[0])
+        fingerprint, seen = pretraining_videos(known, options.splits)
         if fingerprint != before["fingerprint"]:
-            raise UserError(f"what is in {known['data_dir']} is another dataset")
-    except (UserError, tfds_mosei.CorpusError, KeyError, TypeError) as error:
+            raise UserError(f"what is in {options.data_dir} is another dataset")
+    except (UserError, tfds_mosei.CorpusError) as error:
         _log.warning(
             "%s was pretrained on %s, which cannot be read now (%s): whether it has seen videos of "
             "the validation or test split is not known",
@@ -213,28 +211,10 @@ def _refuse_known_speakers(pretrained: RunDirectory, data: DataConfig, train: Se
         return
     refuse_held_out(
         seen,
-        data,
+        config,
         f"{pretrained.path} was pretrained on another dataset, {before['name']}",
         "pretrain on this dataset, or fine-tune on that one",
     )
-
-
-def _data_or_that_of(pretrained: RunDirectory, data: DataConfig) -> DataConfig:
-    """The pretraining's dataset, where none is named and none lies in the default place."""
-    default = DataConfig()
-    named = (data.data_dir, data.dataset) != (default.data_dir, default.dataset)
-    if named or tfds_mosei.list_prepared(data.data_dir):
-        return data
-    known = pretrained.config()
-    if "data_dir" not in known:
-        return data
-    _log.info(
-        "no dataset in %s: taking that of %s, in %s",
-        data.data_dir,
-        pretrained.path,
-        known["data_dir"],
-    )
-    return replace(data, data_dir=known["data_dir"], dataset=known.get("dataset"))
 
 
 def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionModel:
@@ -245,62 +225,21 @@ def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionMo
     return EmotionModel(backbone, head, config.seed)
 
 
-def _multipliers(model: EmotionModel, config: FinetuneConfig) -> dict[str, float]:
-    try:
-        return learning_rate_multipliers(model, config.optimizer.layer_decay)
-    except ValueError as error:
-        raise UserError(f"optimizer.{error}") from error
-
-
-def _batches(labelled: Segments, config: FinetuneConfig, epoch: int, step: int):
-    return make_training_dataset(
-        labelled,
-        config,
-        seed=config.seed,
-        start_epoch=epoch,
-        start_step=step,
-        min_steps=config.min_steps_per_epoch,
-    )
-
-
-def load_model(path: Path) -> keras.Model:
-    """Load a `.keras` file in safe mode.
-
-    Raises:
-        UserError: the file is missing, cut short, or not what it should be.
-    """
-    import mosei_ssl.layers
-    import mosei_ssl.models  # noqa: F401  (registers what the file names)
-
-    if not path.is_file():
-        raise UserError(f"{path} is missing: repeat the run that writes it.")
-    if not is_whole(path):
-        raise UserError(
-            f"{path} cannot be read (damaged or cut short): repeat the run that writes it."
-        )
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        # zipfile, h5py, json and Keras each have their own way to say that a file is damaged.
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}): the "
-            "file is damaged or from another version; repeat the run that writes it."
-        ) from error
-
-
-def _take_over(path: Path, model: EmotionModel) -> None:
+def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
     """Copy what was learned; standardisation stays that of the dataset at hand."""
-    source = load_model(path).learned_variables
+    source = load_model(pretrained / "backbone.keras").learned_variables
     for target, value in zip(model.backbone.learned_variables, source, strict=True):
         target.assign(value)
 
 
-def _validation_score(model: EmotionModel, segments: Segments, config: FinetuneConfig):
+def _validation_score(
+    model: EmotionModel, segments: Segments, config: FinetuneConfig
+) -> Callable[[], dict[str, float]]:
     order = segments.length_order()
     labels = segments.emotions[order]
+    batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
 
     def score() -> dict[str, float]:
-        batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
         logits = model.predict(batches, verbose=0)
         predictions = {
             name: keras.ops.convert_to_numpy(value)

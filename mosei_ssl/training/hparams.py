@@ -1,11 +1,10 @@
 """A run as one trial of TensorBoard's HParams dashboard: its options beside its scores."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from mosei_ssl.metrics import METRICS
@@ -44,49 +43,23 @@ def trial_name(run: Path) -> str:
     return "/".join(parts[-2:])
 
 
-class Trial(keras.callbacks.Callback):
-    """Writes a run's hyper-parameters, and its validation scores as `validation/NAME`.
-
-    The dashboard shows the last value of a score; so an epoch is written only while its weights
-    are those that the run keeps.
+def write_trial(
+    run: Path, hparams: Mapping[str, Any], logs: Mapping[str, float | None], epoch: int
+) -> None:
+    """Write a run's hyper-parameters, and the validation scores of the weights it keeps.
 
     Args:
-        directory: the run directory.
+        run: the run directory.
         hparams: hyper-parameters by name; numbers stay numbers, so that they are sorted as such.
-        kept: whether the weights of an epoch are the ones kept so far; by default those of the
-            last epoch are.
+        logs: of the epoch whose weights are kept: `val_NAME` is shown as `validation/NAME`.
+        epoch: that epoch, counted from 1.
     """
+    from tensorboard.plugins.hparams import api as hp
 
-    def __init__(
-        self,
-        directory: Path,
-        hparams: Mapping[str, Any],
-        kept: Callable[[int], bool] = lambda epoch: True,
-    ):
-        super().__init__()
-        self.directory = Path(directory)
-        self.hparams = dict(hparams)
-        self.kept = kept
-        # One for the whole training: TensorBoard reads files of the same second in any order.
-        self.writer: Any = None
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        from tensorboard.plugins.hparams import api as hp
-
-        if self.writer is None:
-            self.writer = _writer(self.directory)
-        with self.writer.as_default():
-            hp.hparams(self.hparams, trial_id=trial_name(self.directory))
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self.kept(epoch):
-            scores = {
-                name.removeprefix("val_"): value
-                for name, value in (logs or {}).items()
-                if name.startswith("val_")
-            }
-            with self.writer.as_default():
-                _write("validation", scores, epoch + 1)
+    with tf.summary.create_file_writer(str(Path(run) / FOLDER)).as_default():
+        hp.hparams(dict(hparams), trial_id=trial_name(run))
+    scores = {name.removeprefix("val_"): logs[name] for name in logs if name.startswith("val_")}
+    write_scores(run, "validation", scores, epoch)
 
 
 def write_scores(run: Path, split: str, scores: Mapping[str, float | None], epoch: int) -> None:
@@ -98,19 +71,9 @@ def write_scores(run: Path, split: str, scores: Mapping[str, float | None], epoc
         scores: numbers by name; None where one is undefined.
         epoch: the epoch whose weights were scored, counted from 1.
     """
-    writer = _writer(run)
-    with writer.as_default():
-        _write(split, scores, epoch)
-    writer.close()
-
-
-def _writer(run: Path) -> Any:
-    return tf.summary.create_file_writer(str(Path(run) / FOLDER))
-
-
-def _write(split: str, scores: Mapping[str, float | None], epoch: int) -> None:
-    for name in _SHOWN:
-        if name in scores:
-            value = scores[name]
-            number = math.nan if value is None else float(value)
-            tf.summary.scalar(f"{split}/{name}", number, step=epoch)
+    with tf.summary.create_file_writer(str(Path(run) / FOLDER)).as_default():
+        for name in _SHOWN:
+            if name in scores:
+                value = scores[name]
+                number = math.nan if value is None else float(value)
+                tf.summary.scalar(f"{split}/{name}", number, step=epoch)

@@ -1,31 +1,30 @@
 """A run directory: all that is needed to understand, resume and repeat a run."""
 
 import contextlib
+import csv
 import dataclasses
-import fcntl
-import importlib.metadata
 import json
-import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import yaml
 
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.files import lock, write_text
+from mosei_ssl.utils.parsing import from_mapping
+from mosei_ssl.utils.versions import decisive_packages, package_versions
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a run directory; raised when older ones can no longer be read."""
 
-_PACKAGES = ("mosei_ssl", "tensorflow", "keras", "tensorflow-datasets", "numpy", "h5py")
-_PLACES = ("data_dir", "cache_dir", "pretrained")
+_PLACES = ("data_dir", "pretrained")
 _FREE_BYTES = 256 * 2**20
 _PROBE = ".probe"
 
@@ -98,7 +97,10 @@ class RunDirectory:
                 "dataset": dataset,
                 "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
                 "backend": keras.backend.backend(),
-                "versions": {"python": sys.version.split()[0], **_versions()},
+                "versions": {
+                    "python": sys.version.split()[0],
+                    **package_versions(decisive_packages(keras.backend.backend())),
+                },
             }
             # In this order: a run.json alone is a run cut off here, a config.yaml alone may be a
             # user's own.
@@ -112,13 +114,6 @@ class RunDirectory:
     def begun(self, kind: str, config: Any, dataset: dict[str, Any]) -> Iterator[None]:
         """`start`, and keep the directory for one process at a time.
 
-        The lock ends with the process, however it ends.
-
-        Args:
-            kind: `pretrain` or `finetune`.
-            config: the run's dataclass of options.
-            dataset: name, version and fingerprint of what it trains on.
-
         Raises:
             UserError: as `start`, or another process holds it.
         """
@@ -126,29 +121,14 @@ class RunDirectory:
         if self.finished:
             yield
             return
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise UserError(
-                f"{self.path} is being trained by another process: wait for it, or give another "
-                "--run."
-            ) from None
-        except OSError as error:  # some network disks know no locks
-            _log.warning(
-                "%s cannot be locked (%s): see to it that no other process trains it",
-                *(self.path, error),
-            )
-        try:
-            # What another process has made of it until it let go.
+        held = f"{self.path} is being trained by another process: wait for it, or give another "
+        with lock(self.path, f"{held}--run."):
+            # Once more: another process may have changed it until it let go.
             self.start(kind, config, dataset)
             yield
-        finally:
-            os.close(handle)
 
     def _holds_run(self, kind: str) -> bool:
-        """Whether there is a run to go on with; a UserError if there is something else."""
+        """Whether there is a run to resume; a UserError if there is something else."""
         if not self.path.exists():
             return False
         if not self.path.is_dir():
@@ -184,7 +164,7 @@ class RunDirectory:
                 "Give the same options to resume it, or another --run."
             )
         backend = keras.backend.backend()
-        if not self.finished and self.info.get("backend", backend) != backend:
+        if not self.finished and self.info["backend"] != backend:
             raise UserError(
                 f"{self.path} was begun with Keras's backend {self.info['backend']!r}, and this is "
                 f"{backend!r}: set KERAS_BACKEND={self.info['backend']}, or give another --run."
@@ -259,6 +239,24 @@ class RunDirectory:
         if not isinstance(options, dict):
             raise UserError(f"{file} is damaged (no options): {remedy}")
         return options
+
+    def options(self, kind: type[T]) -> T:
+        """The run's options as the dataclass they were given in.
+
+        Args:
+            kind: `PretrainConfig` or `FinetuneConfig`.
+
+        Raises:
+            UserError: config.yaml is missing or damaged.
+        """
+        return from_mapping(kind, {**self.config(), "run": str(self.path)}, str(self / "config.yaml"))
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of history.csv: losses and scores of each epoch."""
+        with open(self / "history.csv", newline="") as file:
+            return [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+            ]
 
     def _save(self) -> None:
         write_text(self / "run.json", json.dumps(self.info, indent=2) + "\n")
@@ -342,14 +340,3 @@ def _same_place(a: Any, b: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    backend = keras.backend.backend()
-    for package in (*_PACKAGES, *([] if backend in _PACKAGES else [backend])):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            _log.debug("%s is not installed as a distribution", package)
-    return found
