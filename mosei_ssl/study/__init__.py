@@ -1,17 +1,11 @@
-"""The label-efficiency experiment: grid of cells, statistics, report."""
+"""The label-efficiency experiment: three waves of trainings, statistics, report."""
 
-from mosei_ssl.study.analysis import AnalysisOptions, analyse
-from mosei_ssl.study.config import (
-    ArmConfig,
-    SearchConfig,
-    StatisticsConfig,
-    StudyConfig,
-    load_study_config,
-)
+from mosei_ssl.config import ArmConfig, SearchConfig, StatisticsConfig, StudyConfig
+from mosei_ssl.study.analysis import analyse
+from mosei_ssl.study.config import load_study_config
 from mosei_ssl.study.runner import StudyResult, run_study
 
 __all__ = [
-    "AnalysisOptions",
     "ArmConfig",
     "SearchConfig",
     "StatisticsConfig",

@@ -1,6 +1,4 @@
-"""From the predictions of all cells to the numbers of the report."""
-
-from __future__ import annotations
+"""From the test predictions of all runs to the numbers of the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.config import StatisticsConfig
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRICS
 from mosei_ssl.study.bootstrap import Estimate, draw_resamples, holm, interval, resampled_scores
 from mosei_ssl.study.curves import Curves, converged_interval, equal_labels, fit_curves
@@ -17,66 +16,29 @@ COLUMNS = (*EMOTIONS, "overall")
 
 CellSums = Mapping[tuple[str, int], VideoSums]
 
-
-@dataclass
-class AnalysisOptions:
-    """How the study's numbers are computed.
-
-    Args:
-        baseline: Arm that all others are compared with.
-        primary: The one metric whose comparisons are not adjusted for multiple testing.
-        samples: Bootstrap samples.
-        level: Coverage of the intervals.
-        seed: Seed of the bootstrap.
-    """
-
-    baseline: str = "baseline"
-    primary: str = "mae"
-    samples: int = 2000
-    level: float = 0.95
-    seed: int = 0
+Draws = dict[str, dict[str, np.ndarray]]
+"""Of one arm at one budget, by metric: "value", the estimate [E + 1], and samples [B, E + 1] over
+"both" videos and seeds, over "videos" and over "seeds" alone."""
 
 
 @dataclass
-class _Draws:
-    """Scores of one arm at one budget: the estimate and three sets of bootstrap samples."""
+class Scores:
+    """Scores of one arm, or differences between two, by budget."""
 
-    value: dict[str, np.ndarray]
-    both: dict[str, np.ndarray]
-    videos: dict[str, np.ndarray]
-    seeds: dict[str, np.ndarray]
-
-    def minus(self, other: _Draws) -> _Draws:
-        parts = [
-            {m: mine[m] - theirs[m] for m in METRICS}
-            for mine, theirs in (
-                (self.value, other.value),
-                (self.both, other.both),
-                (self.videos, other.videos),
-                (self.seeds, other.seeds),
-            )
-        ]
-        return _Draws(*parts)
-
-
-@dataclass
-class _Scores:
-    """Scores of one arm, or differences between two, at several budgets."""
-
-    draws: dict[str, _Draws]
+    draws: dict[str, Draws]
     estimates: dict[str, dict[str, Estimate]]
 
     def value(self, names: Sequence[str], metric: str) -> np.ndarray:
         """[1, K] overall estimates at those budgets."""
-        return np.array([[self.draws[b].value[metric][-1] for b in names]])
+        return np.array([[self.draws[b]["value"][metric][-1] for b in names]])
 
     def samples(self, names: Sequence[str], metric: str) -> np.ndarray:
-        """[R, K] bootstrap samples of them, spread as wide as their error.
+        """[B, K] bootstrap samples of them, spread as wide as their error.
 
         Samples over videos and seeds at once spread too far (see `interval`).
         """
         value = self.value(names, metric)
-        samples = np.stack([self.draws[b].both[metric][:, -1] for b in names], axis=1)
+        samples = np.stack([self.draws[b]["both"][metric][:, -1] for b in names], axis=1)
         error = np.array([self.estimates[b][metric].error[-1] for b in names])
         spread = samples.std(axis=0, ddof=1)
         ratio = np.divide(error, spread, out=np.ones_like(error), where=spread > 0)
@@ -87,7 +49,8 @@ def analyse(
     cells: Mapping[str, Mapping[str, CellSums]],
     budgets: Mapping[str, float],
     compared: Sequence[str],
-    options: AnalysisOptions | None = None,
+    baseline: str = "baseline",
+    statistics: StatisticsConfig | None = None,
 ) -> dict[str, Any]:
     """Compute every number of the report.
 
@@ -97,11 +60,12 @@ def analyse(
     arm and budget, so comparisons are paired.
 
     Args:
-        cells: Sums by arm, budget and (fold, number of the seed). An arm may lack budgets, but
-            the cells of a budget must be complete.
-        budgets: Number of labels of every budget, ascending.
-        compared: Arms (without the baseline) to compare with the baseline.
-        options: Baseline, primary metric, bootstrap.
+        cells: sums by arm, budget and (fold, number of the seed), see `video_sums`. An arm may lack
+            budgets, but the cells of a budget must be complete.
+        budgets: number of labels of every budget, ascending.
+        compared: arms (without the baseline) to compare with the baseline.
+        baseline: arm that all others are compared with.
+        statistics: primary metric and bootstrap; None takes the defaults.
 
     Returns:
         JSON-ready dictionary: "scores" [arm][budget][metric][emotion or "overall"] with value, low,
@@ -109,98 +73,104 @@ def analyse(
         over emotions for the emotions); "curves", "convergence" and "label_savings" [arm][metric].
 
     Raises:
-        ValueError: If there are no cells of the baseline.
+        ValueError: there are no cells of the baseline.
 
     Example:
-        >>> analyse(cells, {"25": 25, "all": 600}, ["ssl"])  # doctest: +SKIP
+        >>> from mosei_ssl.metrics import all_zero
+        >>> from mosei_ssl.study.video_sums import video_sums
+        >>> sums = {("1", 0): video_sums(["a", "b"], np.ones((2, 6)), all_zero(2))}
+        >>> found = analyse({"baseline": {"25": sums}}, {"25": 25.0}, [])
+        >>> found["scores"]["baseline"]["25"]["mae"]["overall"]["value"]
+        1.0
     """
-    options = options or AnalysisOptions()
-    if not cells.get(options.baseline):
-        raise ValueError(f"no finished cells of the baseline arm {options.baseline!r}")
-    first = next(iter(cells[options.baseline].values()))
+    statistics = statistics or StatisticsConfig()
+    if not cells.get(baseline):
+        raise ValueError(f"no finished cells of the baseline arm {baseline!r}")
+    first = next(iter(cells[baseline].values()))
     videos = {fold: len(first[fold, seed].videos) for fold, seed in sorted(first) if seed == 0}
     seeds = 1 + max(seed for _, seed in first)
     shape = {"videos": sum(videos.values()), "seeds": seeds, "folds": len(videos)}
-    draw = {
-        "both": (options.samples, True, True),
-        "videos": (options.samples, True, False),
-        "seeds": (options.samples, False, True),
-        "value": (1, False, False),
-    }
-    rng = np.random.default_rng([0x73747564, options.seed])
+    level = statistics.level
+    rng = np.random.default_rng([0x73747564, statistics.seed])
     resamples = {
         name: draw_resamples(videos, seeds, count, rng, resample_videos=v, resample_seeds=s)
-        for name, (count, v, s) in draw.items()
+        for name, count, v, s in (
+            ("both", statistics.samples, True, True),
+            ("videos", statistics.samples, True, False),
+            ("seeds", statistics.samples, False, True),
+            ("value", 1, False, False),
+        )
     }
-    found: dict[str, _Scores] = {}
+    found: dict[str, Scores] = {}
     for arm, by_budget in cells.items():
-        draws: dict[str, _Draws] = {}
+        draws: dict[str, Draws] = {}
         for budget, group in by_budget.items():
             # Sums over pairs of videos are large: hold those of one budget at a time.
             loaded = {key: group[key] for key in group}
-            drawn = {name: resampled_scores(loaded, each) for name, each in resamples.items()}
-            value = {metric: values[0] for metric, values in drawn["value"].items()}
-            draws[budget] = _Draws(value, drawn["both"], drawn["videos"], drawn["seeds"])
-        found[arm] = _with_estimates(draws, shape, options.level)
+            draws[budget] = {name: resampled_scores(loaded, r) for name, r in resamples.items()}
+            draws[budget]["value"] = {m: v[0] for m, v in draws[budget]["value"].items()}
+        found[arm] = _with_estimates(draws, shape, level)
+    reference = found[baseline]
     result: dict[str, Any] = {
-        "design": {**shape, "samples": options.samples, "level": options.level},
-        "baseline": options.baseline,
-        "primary": options.primary,
+        "design": {**shape, "samples": statistics.samples, "level": level},
+        "baseline": baseline,
+        "primary": statistics.primary,
         "budgets": dict(budgets),
         "scores": {
             arm: {budget: _table(estimates) for budget, estimates in scores.estimates.items()}
             for arm, scores in found.items()
             if scores.draws
         },
+        "curves": {
+            arm: {m: _curve(found.get(arm, Scores({}, {})), budgets, m, level) for m in METRICS}
+            for arm in [baseline, *compared]
+        },
         "differences": {},
-        "curves": {},
         "convergence": {},
         "label_savings": {},
     }
-    nothing, baseline = _Scores({}, {}), found[options.baseline]
-    for arm in [options.baseline, *compared]:
-        scores = found.get(arm, nothing)
-        result["curves"][arm] = {
-            metric: _curve(scores, budgets, metric, options.level) for metric in METRICS
-        }
     for arm in compared:
-        scores = found.get(arm, nothing)
-        shared = {b: budgets[b] for b in budgets if b in scores.draws and b in baseline.draws}
+        ours = found[arm].draws if arm in found else {}
+        shared = {b: budgets[b] for b in budgets if b in ours and b in reference.draws}
         if not shared:
             continue
-        minus = {b: scores.draws[b].minus(baseline.draws[b]) for b in shared}
-        pairs = _with_estimates(minus, shape, options.level)
+        minus = {b: _minus(ours[b], reference.draws[b]) for b in shared}
+        pairs = _with_estimates(minus, shape, level)
         result["differences"][arm] = {
-            b: _with_holm(_table(estimates), options.primary)
+            b: _with_holm(_table(estimates), statistics.primary)
             for b, estimates in pairs.estimates.items()
         }
-        result["convergence"][arm] = {
-            metric: _convergence(pairs, shared, metric, options.level) for metric in METRICS
-        }
+        result["convergence"][arm] = {m: _convergence(pairs, shared, m, level) for m in METRICS}
         if len(shared) >= 2:
             result["label_savings"][arm] = {
-                metric: _savings(pairs, baseline, shared, metric, options.level)
-                for metric in METRICS
+                m: _savings(pairs, reference, shared, m, level) for m in METRICS
             }
     return result
 
 
-def _with_estimates(draws: dict[str, _Draws], shape: Mapping[str, int], level: float) -> _Scores:
-    return _Scores(draws, {b: _estimates(made, shape, level) for b, made in draws.items()})
-
-
-def _estimates(made: _Draws, shape: Mapping[str, int], level: float) -> dict[str, Estimate]:
+def _minus(ours: Draws, theirs: Draws) -> Draws:
     return {
-        metric: interval(
-            made.value[metric],
-            made.both[metric],
-            made.videos[metric],
-            made.seeds[metric],
-            level=level,
-            **shape,
-        )
-        for metric in METRICS
+        name: {metric: values - theirs[name][metric] for metric, values in by_metric.items()}
+        for name, by_metric in ours.items()
     }
+
+
+def _with_estimates(draws: dict[str, Draws], shape: Mapping[str, int], level: float) -> Scores:
+    estimates = {
+        budget: {
+            m: interval(
+                made["value"][m],
+                made["both"][m],
+                made["videos"][m],
+                made["seeds"][m],
+                level=level,
+                **shape,
+            )
+            for m in METRICS
+        }
+        for budget, made in draws.items()
+    }
+    return Scores(draws, estimates)
 
 
 def _tails(level: float) -> list[float]:
@@ -225,19 +195,13 @@ def _table(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 
 def _with_holm(table: dict[str, Any], primary: str) -> dict[str, Any]:
     """Adjust over secondary metrics (overall) and, within each metric, over emotions."""
-    secondary = [metric for metric in METRICS if metric != primary]
-    adjusted = _adjust([table[metric]["overall"]["p"] for metric in secondary])
-    for metric, p in zip(secondary, adjusted, strict=True):
-        table[metric]["overall"]["p_holm"] = p
-    for metric in METRICS:
-        adjusted = _adjust([table[metric][emotion]["p"] for emotion in EMOTIONS])
-        for emotion, p in zip(EMOTIONS, adjusted, strict=True):
-            table[metric][emotion]["p_holm"] = p
+    families = [[table[metric]["overall"] for metric in METRICS if metric != primary]]
+    families += [[table[metric][emotion] for emotion in EMOTIONS] for metric in METRICS]
+    for family in families:
+        adjusted = holm([np.nan if point["p"] is None else point["p"] for point in family])
+        for point, p in zip(family, adjusted, strict=True):
+            point["p_holm"] = _number(p)
     return table
-
-
-def _adjust(p_values: Sequence[float | None]) -> list[float | None]:
-    return [_number(p) for p in holm([np.nan if p is None else p for p in p_values])]
 
 
 def _fit(values: np.ndarray, budgets: Mapping[str, float], metric: str) -> Curves | None:
@@ -248,17 +212,15 @@ def _fit(values: np.ndarray, budgets: Mapping[str, float], metric: str) -> Curve
 
 
 def _vary(fits: Curves) -> bool:
-    """Whether samples differ; those of one video and one seed know nothing of how sure a fit is."""
+    """Whether samples differ; those of one video and one seed do not show how sure a fit is."""
     return bool(np.ptp(fits.limit) > 0 or np.ptp(fits.residual) > 0)
 
 
 def _curve(
-    scores: _Scores, budgets: Mapping[str, float], metric: str, level: float
+    scores: Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
     """Parameters of a fitted curve, each with the quantiles of the bootstrap samples' fits."""
     budgets = {name: count for name, count in budgets.items() if name in scores.draws}
-    if not budgets:
-        return None
     fitted = _fit(scores.value(list(budgets), metric), budgets, metric)
     if fitted is None:
         return None
@@ -275,14 +237,14 @@ def _curve(
 
 
 def _convergence(
-    pairs: _Scores, budgets: Mapping[str, float], metric: str, level: float
+    pairs: Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
     """Budget from which on the difference is no longer told from zero, with its interval."""
     names = list(budgets)
     estimates = [pairs.estimates[b][metric] for b in names]
     half = np.array([(found.high[-1] - found.low[-1]) / 2 for found in estimates])
     value, samples = pairs.value(names, metric), pairs.samples(names, metric)
-    if not (np.isfinite(half).all() and np.isfinite(value).all() and np.isfinite(samples).all()):
+    if not all(np.isfinite(each).all() for each in (half, value, samples)):
         return None
     # None stands for "beyond the largest budget that both have".
     steps: list[str | None] = [*names, None]
@@ -297,7 +259,7 @@ def _convergence(
 
 
 def _savings(
-    pairs: _Scores, baseline: _Scores, budgets: Mapping[str, float], metric: str, level: float
+    pairs: Scores, baseline: Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
     """Labels that the baseline needs to match the arm at each budget, cut to the budgets' range.
 
@@ -315,13 +277,11 @@ def _savings(
     again = _fit(baseline.samples(names, metric), budgets, metric)
     if again is None or not np.isfinite(differences).all():
         return None
-    # What lies beyond the study is all alike; quantiles cannot do with infinity.
+    # All that lies beyond the study counts as equal; quantiles cannot handle infinity.
     most = 2 * labels[-1]
     value = np.minimum(equal_labels(difference, fitted, labels), most)[0]
     if not (_vary(again) or np.ptp(differences, axis=0).any()):
-        return {
-            name: _within(labels, end, None, None) for name, end in zip(names, value, strict=True)
-        }
+        return {n: _within(labels, end, None, None) for n, end in zip(names, value, strict=True)}
     samples = np.minimum(equal_labels(differences, again, labels), most)
     low, high = np.quantile(samples, _tails(level), axis=0)
     ends = zip(value, np.minimum(low, value), np.maximum(high, value), strict=True)
@@ -339,7 +299,7 @@ def _within(
         ("high", "high_", high),
     ):
         shown = None if end is None else round(float(np.clip(end, labels[0], labels[-1])), 1)
-        # As many labels as a budget has are none more and none fewer, whatever the rounding.
+        # The tolerance keeps rounding from reporting a difference at the budgets themselves.
         found |= {
             key: shown,
             f"{flag}below": end is not None and bool(end < labels[0] * (1 - 1e-9)),

@@ -1,7 +1,5 @@
 """Hierarchical bootstrap over test videos and training seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,17 +14,15 @@ from mosei_ssl.study.video_sums import Sums, VideoSums, scores, weighted
 class Resamples:
     """Which videos and seeds each bootstrap sample holds, the same for every arm and budget.
 
-    Args:
-        videos: Per fold [B, V_fold], how often each test video is in the sample; [1, V_fold] if
+    Attributes:
+        videos: per fold [B, V_fold], how often each test video is in the sample; [1, V_fold] if
             that is the same in every sample.
         seeds: [B, M, F] number of the seed that stands for each fold, M times.
-        video_count: Test videos over all folds.
-        seed_count: Seeds per fold.
+        seed_count: seeds per fold.
     """
 
     videos: dict[str, np.ndarray]
     seeds: np.ndarray
-    video_count: int
     seed_count: int
 
 
@@ -39,27 +35,11 @@ def draw_resamples(
     resample_videos: bool = True,
     resample_seeds: bool = True,
 ) -> Resamples:
-    """Draw bootstrap samples.
+    """Draw bootstrap samples, given the number of test videos of each fold and that of seeds.
 
     Videos are drawn from all folds pooled; seeds are drawn within each fold, since every fold has
-    trainings of its own. Of n units n - 1 are drawn, with replacement: with few units (two seeds)
-    the ordinary bootstrap is too narrow, this one has the right variance.
-
-    Args:
-        videos: Number of test videos by fold.
-        seeds: Number of seeds.
-        samples: Number of bootstrap samples.
-        rng: Source of randomness.
-        resample_videos: False keeps every video once.
-        resample_seeds: False keeps every seed once.
-
-    Returns:
-        The samples.
-
-    Example:
-        >>> draws = draw_resamples({"1": 3, "2": 3}, 2, 10, np.random.default_rng(0))
-        >>> draws.seeds.shape
-        (10, 1, 2)
+    its own trainings. Of n units n - 1 are drawn, with replacement: with few units (two seeds) the
+    ordinary bootstrap is too narrow, this one has the right variance.
 
     References:
         Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8;
@@ -67,41 +47,24 @@ def draw_resamples(
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007.
     """
     total = sum(videos.values())
-    counts: np.ndarray
+    counts: np.ndarray = np.ones((1, total))  # one row stands for all samples
     if resample_videos and total > 1:
         counts = rng.multinomial(total - 1, np.full(total, 1 / total), size=samples)
-    else:
-        # One row stands for all samples: it is the same in each.
-        counts = np.ones((1, total))
-    edges = np.cumsum([0, *videos.values()])
-    by_fold = {
-        fold: counts[:, first:last].astype(np.float64)
-        for fold, first, last in zip(videos, edges[:-1], edges[1:], strict=True)
-    }
+    parts = np.split(counts.astype(np.float64), np.cumsum(list(videos.values()))[:-1], axis=1)
     if resample_seeds and seeds > 1:
         chosen = rng.integers(0, seeds, size=(samples, seeds - 1, len(videos)))
     else:
         chosen = np.broadcast_to(np.arange(seeds)[None, :, None], (samples, seeds, len(videos)))
-    return Resamples(by_fold, chosen, total, seeds)
+    return Resamples(dict(zip(videos, parts, strict=True)), chosen, seeds)
 
 
 def resampled_scores(
     cells: Mapping[tuple[str, int], VideoSums], resamples: Resamples
 ) -> dict[str, np.ndarray]:
-    """Scores of every bootstrap sample, for one arm at one budget.
+    """Score one arm at one budget in every sample: the mean over its seeds of all folds pooled.
 
-    The score of a sample is the mean over its seeds of the score of all folds pooled.
-
-    Args:
-        cells: Sums by (fold, number of the seed); complete.
-        resamples: The samples.
-
-    Returns:
-        For each metric [B, E + 1], overall last; NaN where undefined.
-
-    Example:
-        >>> resampled_scores(cells, draws)["mae"].shape  # doctest: +SKIP
-        (2000, 7)
+    `cells` holds sums by (fold, number of the seed). Each metric has an array [B, E + 1], overall
+    last; NaN where undefined.
     """
     pooled: list[Sums | None] = [None] * resamples.seeds.shape[1]
     for place, (fold, weights) in enumerate(resamples.videos.items()):
@@ -110,10 +73,9 @@ def resampled_scores(
         linear = np.stack([part.linear for part in by_seed])
         wins = np.stack([part.wins for part in by_seed])
         pairs = np.stack([part.pairs for part in by_seed])
-        for number in range(len(pooled)):
+        for number, before in enumerate(pooled):
             chosen = resamples.seeds[:, number, place]
             part = Sums(linear[chosen, rows], wins[chosen, rows], pairs[chosen, rows])
-            before = pooled[number]
             pooled[number] = part if before is None else before + part
     each = [scores(part) for part in pooled if part is not None]
     return {metric: np.mean([found[metric] for found in each], axis=0) for metric in METRICS}
@@ -121,15 +83,7 @@ def resampled_scores(
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate with its uncertainty; every field has the shape of the estimate.
-
-    Args:
-        value: The estimate from all videos and seeds.
-        low: Lower end of the interval.
-        high: Upper end.
-        error: Bootstrap standard error.
-        p: Two-sided p value of the estimate being zero.
-    """
+    """An estimate, its interval, bootstrap standard error and two-sided p value of being zero."""
 
     value: np.ndarray
     low: np.ndarray
@@ -149,7 +103,7 @@ def interval(
     folds: int,
     level: float = 0.95,
 ) -> Estimate:
-    """Turn bootstrap samples into an interval that holds with few videos or seeds too.
+    """Turn bootstrap samples into an interval that is right with few videos or seeds too.
 
     The half width is the bootstrap standard error times Student's t. Drawing videos and seeds at
     once counts the part that belongs to one video in one training three times, drawing each
@@ -161,22 +115,13 @@ def interval(
         both: [B, ...] samples over videos and seeds.
         only_videos: [B, ...] samples over videos alone.
         only_seeds: [B, ...] samples over seeds alone.
-        videos: Number of test videos.
-        seeds: Seeds per fold.
-        folds: Number of folds.
-        level: Coverage of the interval.
+        videos: number of test videos.
+        seeds: seeds per fold.
+        folds: number of folds.
+        level: coverage of the interval.
 
     Returns:
-        The estimate; NaN where the value is undefined or its error cannot be told.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> draws = rng.normal(size=(500, 1))
-        >>> e = interval(
-        ...     np.zeros(1), draws, draws, np.zeros((500, 1)), videos=20, seeds=2, folds=1
-        ... )
-        >>> bool(e.low[0] < 0 < e.high[0])
-        True
+        The estimate; NaN where the value is undefined or its error cannot be estimated.
 
     References:
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007; Cameron, Gelbach
@@ -188,7 +133,7 @@ def interval(
     of_videos, of_seeds = _spread(only_videos) ** 2, _spread(only_seeds) ** 2
     of_cells = np.maximum(_spread(both) ** 2 - of_videos - of_seeds, 0.0)
     if folds * (seeds - 1) < 2:
-        # Two trainings tell too little to take anything off.
+        # Two trainings are too few to subtract anything.
         of_cells = np.zeros_like(of_cells)
     # Sampling noise must not push the whole below either of its parts.
     least = np.maximum(of_videos, of_seeds)
@@ -200,8 +145,7 @@ def interval(
         freedom = np.where(np.isfinite(freedom), np.maximum(freedom, 1.0), 1.0)
         half = stats.t.ppf(0.5 + level / 2, freedom) * error
         p = 2 * stats.t.sf(np.abs(value) / error, freedom)
-    p = np.where((error == 0) & (value == 0), 1.0, p)
-    p = np.where((error == 0) & (value != 0), 0.0, p)
+    p = np.where(error == 0, np.where(value == 0, 1.0, 0.0), p)
     if videos < 2:
         half, p = np.full_like(half, np.nan), np.full_like(p, np.nan)
     return Estimate(value, value - half, value + half, error, p)
@@ -218,27 +162,16 @@ def _spread(samples: np.ndarray) -> np.ndarray:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for multiple testing by Holm's step-down method.
-
-    Args:
-        p_values: p values; NaN ones are left out of the family.
-
-    Returns:
-        Adjusted p values in the same order.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
+    """Adjust p values for multiple testing by Holm's step-down method; NaN ones are left out.
 
     References:
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
         Statistics 6, 1979.
     """
     p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full(p.shape, np.nan)
     known = np.flatnonzero(np.isfinite(p))
-    worst = 0.0
-    for rank, index in enumerate(known[np.argsort(p[known], kind="stable")]):
-        worst = max(worst, min(1.0, (len(known) - rank) * p[index]))
-        adjusted[index] = worst
-    return [float(round(value, 12)) if np.isfinite(value) else float("nan") for value in adjusted]
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted = np.full(p.shape, np.nan)
+    steps = np.minimum(1.0, np.arange(len(order), 0, -1) * p[order])
+    adjusted[order] = np.maximum.accumulate(steps).round(12)
+    return adjusted.tolist()

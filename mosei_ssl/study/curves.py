@@ -1,7 +1,5 @@
 """Learning curves: power-law fits, the budget of convergence, labels saved."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +11,7 @@ _EXPONENTS = np.linspace(0.05, 2.0, 40)
 class Curves:
     """Fitted curves ``score = limit + gain * labels ** -exponent``, one per row.
 
-    Args:
+    Attributes:
         limit: [R] score with unlimited labels.
         gain: [R] amplitude; its sign makes more labels never worse.
         exponent: [R] positive.
@@ -27,29 +25,14 @@ class Curves:
     residual: np.ndarray
     direction: float
 
-    def at(self, labels: np.ndarray | float) -> np.ndarray:
-        """Read the curves off.
-
-        Args:
-            labels: Numbers of labels, a scalar or [K].
-
-        Returns:
-            [R] or [R, K] scores.
-        """
-        labels = np.asarray(labels, dtype=np.float64)
-        if labels.ndim == 0:
-            return self.limit + self.gain * labels**-self.exponent
+    def at(self, labels: np.ndarray) -> np.ndarray:
+        """Scores [R, K] at K numbers of labels."""
         return self.limit[:, None] + self.gain[:, None] * labels ** -self.exponent[:, None]
 
     def labels_for(self, score: np.ndarray) -> np.ndarray:
-        """How many labels a curve needs for a score.
+        """How many labels [R] each curve needs for a score; infinite where it never gets there.
 
-        Args:
-            score: [R].
-
-        Returns:
-            [R] labels; infinite where the curve never gets there. A flat curve needs 0 for a score
-            no better than its own.
+        A flat curve needs 0 for a score no better than its own.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             share = (score - self.limit) / self.gain
@@ -59,36 +42,15 @@ class Curves:
 
 
 def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool) -> Curves:
-    """Fit power laws by least squares, many at once.
+    """Fit power laws to the rows of `scores` [R, K] by least squares, many at once.
 
     Exponents are searched on a grid; limit and gain then have a closed form. Fits whose limit is
     impossible (an error below 0, a score above 1) do not count. A fit by which more labels would
     hurt is replaced by a flat line.
 
-    Args:
-        labels: [K] numbers of labels, ascending.
-        scores: [R, K] one curve per row.
-        lower_is_better: Direction of the score.
-
-    Returns:
-        The curves.
-
-    Raises:
-        ValueError: With fewer than two budgets.
-
-    Example:
-        >>> n = np.array([25.0, 100.0, 400.0])
-        >>> curve = fit_curves(n, (0.2 + n**-0.5)[None], lower_is_better=True)
-        >>> curve.limit.round(3), curve.exponent.round(3)
-        (array([0.2]), array([0.5]))
-
     References:
         Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017.
     """
-    labels = np.asarray(labels, dtype=np.float64)
-    scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    if len(labels) < 2:
-        raise ValueError("a curve needs at least two budgets")
     sign = 1.0 if lower_is_better else -1.0
     centre = scores.mean(axis=1)
     # With two points any exponent fits: take a fixed one instead of an arbitrary one.
@@ -112,17 +74,9 @@ def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool)
 def converged_budget(difference: np.ndarray, half_width: np.ndarray) -> np.ndarray:
     """Find the budget from which on a difference cannot be told from zero.
 
-    Args:
-        difference: [R, K] difference at ascending budgets.
-        half_width: [K] half width of its interval.
-
-    Returns:
-        [R] number of the first budget from which this one and all larger ones have zero inside
-        their interval; K if the largest budget still differs.
-
-    Example:
-        >>> converged_budget(np.array([[0.3, 0.2, 0.01]]), np.array([0.1, 0.1, 0.1])).tolist()
-        [2]
+    Of differences [R, K] at ascending budgets, with half widths [K] of their intervals: [R] number
+    of the first budget from which this one and all larger ones have zero inside their interval; K
+    if the largest budget still differs.
     """
     differs = np.abs(difference) > half_width
     count = differs.shape[1]
@@ -133,26 +87,11 @@ def converged_budget(difference: np.ndarray, half_width: np.ndarray) -> np.ndarr
 def converged_interval(
     difference: np.ndarray, samples: np.ndarray, half_width: np.ndarray, level: float = 0.95
 ) -> tuple[int, int, int]:
-    """Find the budget of convergence and its interval.
+    """Find the number of the budget of convergence (K: beyond the largest) and its interval.
 
-    The decision is repeated on every bootstrap sample. A sample lies around the estimate, which
-    itself lies around the truth, so it has the noise twice over: half widths are widened by the
-    square root of 2, or a true zero would be told from zero far more often than the level says.
-
-    Args:
-        difference: [K] difference at ascending budgets.
-        samples: [B, K] bootstrap samples of it.
-        half_width: [K] half width of its interval.
-        level: Coverage of the interval.
-
-    Returns:
-        Numbers of the budget found and of the two ends of its interval; K stands for beyond the
-        largest budget.
-
-    Example:
-        >>> samples = np.random.default_rng(0).normal([9.0, 0.0], 1.0, (500, 2))
-        >>> converged_interval(np.array([9.0, 0.0]), samples, np.array([1.96, 1.96]))
-        (1, 1, 1)
+    The decision is repeated on every bootstrap sample [B, K]. A sample lies around the estimate,
+    which itself lies around the truth, so it has the noise twice over: half widths are widened by
+    the square root of 2, or a true zero would be told from zero far more often than the level says.
     """
     found = int(converged_budget(difference[None], half_width)[0])
     again = converged_budget(samples, np.sqrt(2) * half_width)
@@ -162,25 +101,11 @@ def converged_interval(
 
 
 def equal_labels(difference: np.ndarray, baseline: Curves, labels: np.ndarray) -> np.ndarray:
-    """How many labels the baseline needs to match an arm at each budget.
+    """How many labels [R, K] the baseline needs to match an arm at each of K budgets.
 
-    The arm's score is taken to be the baseline's curve plus the measured difference, so that no
-    difference saves no labels however well the curve fits.
-
-    Args:
-        difference: [R, K] arm minus baseline at each budget.
-        baseline: [R] curves of the baseline.
-        labels: [K] budgets.
-
-    Returns:
-        [R, K] labels, also such as lie beyond the budgets, where the curve is a guess; infinite
-        where the curve never gets there.
-
-    Example:
-        >>> n = np.array([25.0, 100.0, 400.0])
-        >>> base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
-        >>> equal_labels((-0.5 * n**-0.5)[None], base, n).round().tolist()
-        [[100.0, 400.0, 1600.0]]
+    The arm's score is taken to be the baseline's curve plus the measured difference [R, K], so that
+    no difference saves no labels however well the curve fits. Beyond the budgets the curve is a
+    guess; infinite where it never gets there.
     """
-    wanted = baseline.at(np.asarray(labels, dtype=np.float64)) + difference
+    wanted = baseline.at(labels) + difference
     return np.stack([baseline.labels_for(wanted[:, k]) for k in range(wanted.shape[1])], axis=1)

@@ -1,20 +1,18 @@
 """Running one cell, in whatever process it is given to."""
 
-from __future__ import annotations
-
-import fcntl
 import gc
 import json
-import logging
+import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig
 from mosei_ssl.metrics import (
     classical_predictions,
     evaluate_predictions,
@@ -23,80 +21,76 @@ from mosei_ssl.metrics import (
     write_json,
 )
 from mosei_ssl.study.cells import CELL_FILE, Cell
-from mosei_ssl.study.memory import peak_memory_mb
-
-logger = logging.getLogger(__name__)
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import lock
+from mosei_ssl.utils.parsing import from_mapping
 
 PREDICTION_KEYS = ("intensity", "class", "present", "expected")
 
 
-def run_cell(cell: Cell, study: Path) -> dict[str, Any]:
-    """Run a cell unless it is finished.
+def execute(cell: Cell, study: Path) -> str:
+    """Run a cell unless it is finished; what went wrong, or nothing.
 
     Its folder gets a marker, `cell.json`, as the very last thing, whole or not at all. Training
-    that was cut off goes on from its last checkpoint, to the same result.
-
-    Args:
-        cell: What to run.
-        study: The study's folder.
-
-    Returns:
-        What the marker holds: key, metrics, seconds and peak memory.
-
-    Raises:
-        UserError: If the training is refused.
-
-    Example:
-        >>> run_cell(cell, Path("study"))["seconds"]  # doctest: +SKIP
-        12.5
+    that was interrupted resumes from its last checkpoint, to the same result.
     """
+    locked = study / "locks" / cell.path.replace("/", "_")
+    try:
+        locked.parent.mkdir(parents=True, exist_ok=True)
+        # A worker that outlived its study may still run what its successor begins with.
+        with lock(locked, f"{cell.path} is being run by another process", wait=True):
+            if cell.finished(study) is None:
+                _run(cell, study)
+        return ""
+    except UserError as error:
+        return str(error)
+    except Exception:
+        # One failing cell must not take the others along; the text goes into the report.
+        lines = traceback.format_exc().strip().splitlines()
+        return "\n".join([lines[-1], *lines])
+
+
+def _run(cell: Cell, study: Path) -> None:
     folder = study / cell.path
-    with _locked(study, cell):
-        found = cell.finished(study)
-        if found is not None:
-            return found
-        started = time.perf_counter()
-        result = _KINDS[cell.kind](cell, study, folder)
-        marker = {
-            "key": cell.key,
-            "kind": cell.kind,
-            "arm": cell.arm,
-            "fold": cell.fold,
-            "budget": cell.budget,
-            "seed": cell.seed,
-            "trial": cell.trial,
-            **result,
-            "seconds": round(time.perf_counter() - started, 2),
-            "peak_memory_mb": round(peak_memory_mb()),
-        }
-        write_json(folder / CELL_FILE, marker)
-        # Keras and TensorFlow keep graphs of models alive in cycles.
-        gc.collect()
-        return marker
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    result = _KINDS[cell.kind](cell, study, folder)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    marker = {
+        **{key: getattr(cell, key) for key in ("key", "kind", "arm", "fold", "budget", "seed")},
+        "trial": cell.trial,
+        **result,
+        "seconds": round(time.perf_counter() - started, 2),
+        "peak_memory_mb": round(peak_memory_mb()),
+        "disk_mb": round(size / 1e6, 3),
+    }
+    write_json(folder / CELL_FILE, marker)
+    # Keras and TensorFlow keep graphs of models alive in cycles.
+    gc.collect()
 
 
-@contextmanager
-def _locked(study: Path, cell: Cell) -> Iterator[None]:
-    """Keep a worker that outlived its study from running the same cell as its successor."""
-    path = study / "locks" / cell.path.replace("/", "_")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def peak_memory_mb() -> float:
+    """Peak of this program's resident memory in megabytes.
+
+    `ru_maxrss` survives fork and exec, so a child of a large process begins with its parent's; the
+    kernel's own count in /proc begins anew. Where there is no /proc, `ru_maxrss` is an upper bound.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _run_directory(cell: Cell, study: Path) -> str:
-    """The cell's run directory, cleared if what lies there cannot be gone on with.
+def _run_options(cell: Cell, study: Path) -> dict[str, Any]:
+    """Options of the cell's run, whose directory is cleared if what is there cannot be resumed.
 
-    That is a run cut off before its first file, one of other options, and one of a study whose
+    That is a run interrupted before its first file, one of other options, and one of a study whose
     folder or data has been moved since: a run remembers where its pretraining and its data were.
     """
-    from mosei_ssl.training.run_directory import absolute_places
-
     folder = study / cell.path
     run, mark = folder / "run", folder / "started.json"
-    options = absolute_places(cell.options["run"])
-    ours = {"key": cell.key, "study": str(study.resolve()), "run": options}
+    ours = {"key": cell.key, "study": str(study.resolve()), "data_dir": cell.data_dir}
     try:
         same = json.loads(mark.read_text(encoding="utf-8")) == ours
     except (OSError, ValueError):
@@ -105,84 +99,59 @@ def _run_directory(cell: Cell, study: Path) -> str:
         shutil.rmtree(run, ignore_errors=True)
     if not same:
         write_json(mark, ours)
-    return str(run.resolve())
-
-
-def _typed(kind: type, options: dict[str, Any], **fixed: Any) -> Any:
-    from mosei_ssl.study.parsing import build
-
-    return build(kind, options, fixed=fixed)
+    return {**cell.options["run"], "data_dir": cell.data_dir, "run": str(run.resolve())}
 
 
 def _pretrain(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
-    from mosei_ssl.training import PretrainConfig, pretrain
-
-    config = _typed(PretrainConfig, cell.options["run"], run=_run_directory(cell, study))
-    run = pretrain(config)
-    _save_example(run / "task.keras", config.data, folder / "example.npz")
-    return {"disk_mb": _disk_mb(run.path)}
-
-
-def _save_example(model_file: Path, config: Any, path: Path) -> None:
-    """Keep one validation segment as it was and as the model reconstructs it, for the report."""
-    from mosei_ssl.training.finetuning import load_model
+    from mosei_ssl.training import pretrain
     from mosei_ssl.training.reconstruction import example_batch, reconstruct
+    from mosei_ssl.training.saved_models import load_model
 
-    found = reconstruct(load_model(model_file), example_batch(config))
+    config = from_mapping(PretrainConfig, _run_options(cell, study))
+    run = pretrain(config)
+    # For the report: one validation segment as it was and as the model reconstructs it.
+    found: Any = reconstruct(load_model(run / "task.keras"), example_batch(config))
     if found is not None:
-        np.savez(
-            path,
-            target=found["target"],
-            reconstruction=found["reconstruction"],
-            hidden=found["hidden"],
-        )
+        np.savez(folder / "example.npz", **found)
+    return {}
 
 
 def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.data import load_segments
-    from mosei_ssl.training import FinetuneConfig, finetune
+    from mosei_ssl.training import finetune
     from mosei_ssl.training.evaluation import predict_segments
-    from mosei_ssl.training.finetuning import load_model
     from mosei_ssl.training.hparams import write_scores
+    from mosei_ssl.training.saved_models import load_model
 
-    pretrained = None
+    options = _run_options(cell, study)
     if "pretraining" in cell.options:
-        pretrained = str(study.resolve() / cell.options["pretraining"]["path"] / "run")
-    config = _typed(
-        FinetuneConfig, cell.options["run"], run=_run_directory(cell, study), pretrained=pretrained
-    )
+        options["pretrained"] = str(study.resolve() / cell.options["pretraining"]["path"] / "run")
+    config = from_mapping(FinetuneConfig, options)
     run = finetune(config, hparams={"arm": cell.arm, "fold": cell.fold})
-    segments = load_segments(config.data, cell.options["split"]).labelled()
-    predictions = predict_segments(load_model(run / "model.keras"), segments, config.data)
+    split = cell.options["split"]
+    segments = load_segments(config, split).labelled()
+    predictions = predict_segments(load_model(run / "model.keras"), segments, config)
     _save_predictions(folder, segments.video_ids, segments.emotions, {"model": predictions})
     scores = evaluate_predictions(segments.emotions, predictions)
-    if cell.options["split"] != "validation":
-        epoch = run.info["result"].get("epoch", 0)
-        write_scores(run.path, cell.options["split"], scores["overall"], epoch)
-    return {
-        "metrics": {"model": scores},
-        "labels": run.info["result"]["labels"],
-        "epoch": run.info["result"].get("epoch"),
-        "disk_mb": _disk_mb(folder),
-    }
+    epoch = run.info["result"].get("epoch")
+    if split != "validation":
+        write_scores(run.path, split, scores["overall"], epoch or 0)
+    labels = run.info["result"]["labels"]
+    return {"metrics": {"model": scores}, "labels": labels, "epoch": epoch}
 
 
 def _features(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
-    from mosei_ssl.data import DataConfig, load_segments
+    from mosei_ssl.data import load_segments
 
-    config = _typed(DataConfig, {**cell.options["data"], "dataset": cell.options["dataset"]})
+    config = from_mapping(DataConfig, {**cell.options["data"], "data_dir": cell.data_dir})
     arrays: dict[str, Any] = {}
     for split in ("train", "test"):
         segments = load_segments(config, split).labelled()
-        # Of a segment that is scored they see what the models see.
-        limit = config.eval_max_frames if split == "test" else None
-        rows = (segment[:limit] for segment in segments)
-        arrays[f"{split}_features"] = pooled_features(rows, segments.statistics["mean"])
+        arrays[f"{split}_features"] = pooled_features(iter(segments), segments.statistics["mean"])
         arrays[f"{split}_labels"] = segments.emotions
         arrays[f"{split}_videos"] = segments.video_ids
-    folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "pooled.npz", **arrays)
-    return {"disk_mb": _disk_mb(folder)}
+    return {}
 
 
 def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
@@ -196,13 +165,10 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     )
     of_speakers = {}
     if options["per_speaker"]:
-        of_speakers = {
-            f"{split}_per_speaker": standardise_per_group(
-                arrays[f"{split}_features"], arrays[f"{split}_videos"]
-            )
-            for split in ("train", "test")
-        }
-        of_speakers["train_per_speaker"] = of_speakers["train_per_speaker"][chosen]
+        for split, kept in (("train", chosen), ("test", slice(None))):
+            features = arrays[f"{split}_features"]
+            relative = standardise_per_group(features, arrays[f"{split}_videos"])
+            of_speakers[f"{split}_per_speaker"] = relative[kept]
     found = classical_predictions(
         arrays["train_features"][chosen],
         arrays["train_labels"][chosen],
@@ -211,7 +177,7 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     )
     _save_predictions(folder, arrays["test_videos"], arrays["test_labels"], found)
     scores = {n: evaluate_predictions(arrays["test_labels"], p) for n, p in found.items()}
-    return {"metrics": scores, "labels": len(chosen), "disk_mb": _disk_mb(folder)}
+    return {"metrics": scores, "labels": len(chosen)}
 
 
 def _save_predictions(
@@ -225,12 +191,7 @@ def _save_predictions(
         for name, values in predictions.items()
         for key in PREDICTION_KEYS
     }
-    folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "predictions.npz", video_ids=videos, labels=labels, **arrays)
-
-
-def _disk_mb(folder: Path) -> float:
-    return round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6, 3)
 
 
 _KINDS: dict[str, Callable[[Cell, Path, Path], dict[str, Any]]] = {

@@ -1,82 +1,55 @@
-"""What makes a study this one and no other, and its folder its own."""
-
-from __future__ import annotations
+"""What distinguishes a study from every other, and its claim to its folder."""
 
 import dataclasses
-import fcntl
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mosei_ssl.config import StudyConfig
 from mosei_ssl.metrics import json_safe, write_json
-from mosei_ssl.study.cells import FORMAT, Fold, without_places
-from mosei_ssl.study.config import ArmConfig, StudyConfig, finetune_options, pretrain_options
+from mosei_ssl.study.cells import FORMAT, Fold
+from mosei_ssl.study.config import finetune_options, pretrain_options
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.versions import decisive_packages, keras_backend, package_versions
+
+LOCK_FILE = "study.lock"
+_LEFT_OVER = (LOCK_FILE, "*study.json*.tmp")
 
 
 def describe(
     config: StudyConfig, folds: Sequence[Fold], budgets: Sequence[int | str]
 ) -> dict[str, Any]:
-    """What makes a study this one and no other.
+    """What distinguishes a study: versions, Keras's backend, and options after defaults.
 
-    Args:
-        config: The study.
-        folds: Its folds.
-        budgets: Its budgets.
-
-    Returns:
-        Plain values: versions, Keras's backend, and options as they are after defaults; places and
-        settings that cannot change a result are left out.
-
-    Example:
-        >>> describe(StudyConfig(), [], ["all"])["budgets"]
-        ['all']
+    Places that cannot change a result are left out.
     """
-    options = without_places(dataclasses.asdict(config))
+    options = dataclasses.asdict(config)
     # Of these only the outcome counts: the datasets' fingerprints and each arm's resolved options.
     for key in ("datasets", "manual_dir", "folds", "arms", "backbone", "pretrain", "finetune"):
         options.pop(key)
+    options["data"].pop("data_dir")
     options["budgets"] = list(budgets)
     options["datasets"] = [{"name": f.dataset, "fingerprint": f.fingerprint} for f in folds]
     # A name says little: a beginning of one is enough, and a dataset may be built again.
     extras = {e.dataset: e.fingerprint for f in folds for e in f.extras}
     options["extra_datasets"] = [{"name": n, "fingerprint": extras[n]} for n in sorted(extras)]
-    options["arms"] = {arm.name: without_places(_arm_options(config, arm)) for arm in config.arms}
+    options["arms"] = {
+        arm.name: {"finetune": finetune_options(config, arm)}
+        | ({"pretrain": pretrain_options(config, arm)} if arm.pretrained else {})
+        for arm in config.arms
+    }
     backend = keras_backend()
     versions = package_versions(decisive_packages(backend))
     return json_safe({"format": FORMAT, "backend": backend, "versions": versions, **options})
 
 
-def _arm_options(config: StudyConfig, arm: ArmConfig) -> dict[str, Any]:
-    options = {"finetune": finetune_options(config, arm, "", "all", 0)}
-    if arm.pretrained:
-        options["pretrain"] = pretrain_options(config, arm, "", 0)
-    return options
-
-
-_LEFT_OVER = ("study.lock", ".study.json.*.tmp")
-
-
 def check_same(out: Path, description: dict[str, Any]) -> None:
-    """Check that a folder is free, or holds this study.
-
-    Args:
-        out: The study's folder; need not exist.
-        description: The study, as `describe` gives it.
-
-    Raises:
-        UserError: If it holds something else: another study, one of other versions, other files.
-
-    Example:
-        >>> check_same(Path("studies/first"), describe(config, folds, budgets))  # doctest: +SKIP
-    """
+    """Raise a UserError unless a folder is free, or holds the study of this description."""
     file = out / "study.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: give a folder")
@@ -127,46 +100,10 @@ def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") 
     return names
 
 
-@contextmanager
-def exclusive(out: Path) -> Iterator[None]:
-    """Hold a study's folder for one process at a time; it is made where it is missing.
-
-    Args:
-        out: The study's folder.
-
-    Raises:
-        UserError: If it cannot be written to, or another process holds it.
-
-    Example:
-        >>> with exclusive(Path("studies/first")):  # doctest: +SKIP
-        ...     run_cells(cells, out, pool, Console(), "grid")
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = open(out / "study.lock", "w")  # noqa: SIM115  (held for the whole study)
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{out} is being worked on by another process: wait for it") from None
-        yield
-
-
 def write_description(out: Path, config: StudyConfig, description: dict[str, Any]) -> None:
-    """Write study.json and study.yaml, where they are not there yet.
-
-    Args:
-        out: The study's folder.
-        config: The study.
-        description: The study, as `describe` gives it.
-
-    Example:
-        >>> write_description(out, config, describe(config, folds, budgets))  # doctest: +SKIP
-    """
-    # study.json first: it alone says that the folder is a study's, so that one killed in between
-    # is gone on with.
+    """Write study.json and study.yaml, where they are missing."""
+    # study.json first: it alone marks the folder as a study's, so that a study killed between the
+    # two can be resumed.
     if not (out / "study.json").exists():
         command = " ".join(["mosei-ssl", *sys.argv[1:]])
         write_json(out / "study.json", {"study": description, "command": command})

@@ -1,7 +1,6 @@
 """Embeddings of test segments for TensorBoard's projector."""
 
-from __future__ import annotations
-
+import csv
 import json
 import logging
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mosei_ssl.config import DataConfig
 from mosei_ssl.metrics import EMOTIONS, four_class, write_json
 from mosei_ssl.study.cells import Cell
 
@@ -27,19 +27,10 @@ _CONFIG = """embeddings {
 
 
 def main_emotion(labels: np.ndarray) -> list[str]:
-    """Name each segment's strongest emotion, for colouring.
+    """Name the strongest emotion of each row of labels [N, 6], for colouring.
 
-    Emotions are not exclusive, so this is for looking at pictures and for nothing else.
-
-    Args:
-        labels: [N, 6] intensities.
-
-    Returns:
-        N names; "none" where all are 0, "several" where the strongest are equal.
-
-    Example:
-        >>> main_emotion(np.array([[0, 2, 1, 0, 0, 0], [0] * 6, [1, 1, 0, 0, 0, 0]]))
-        ['sad', 'none', 'several']
+    Emotions are not exclusive, so this is for looking at pictures and for nothing else: "none"
+    where all are 0, "several" where the strongest are equal.
     """
     names = []
     for row in np.asarray(labels):
@@ -52,21 +43,11 @@ def main_emotion(labels: np.ndarray) -> list[str]:
 
 
 def write_projector(out: Path, cells: Sequence[Cell]) -> list[Path]:
-    """Embed the test segments of one cell per arm, with the most labels, and write them.
+    """Embed the test segments with one model per arm, that of the most labels.
 
     ``tensorboard --logdir STUDY/projector/ARM`` then shows them under Projector, to be coloured
-    by emotion.
-
-    Args:
-        out: The study's folder.
-        cells: The grid.
-
-    Returns:
-        The folders written; those that hold the embeddings of that very cell are left alone.
-
-    Example:
-        >>> write_projector(Path("study"), cells)  # doctest: +SKIP
-        [PosixPath('study/projector/ssl')]
+    by emotion. Folders that hold the embeddings of that very cell are left alone; the others,
+    newly written, are returned.
     """
     largest: dict[str, tuple[int, Cell]] = {}
     for cell in cells:
@@ -97,29 +78,26 @@ def _embedded(folder: Path) -> object:
 def _write(out: Path, cell: Cell, folder: Path) -> None:
     import tensorflow as tf
 
-    from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
-    from mosei_ssl.study.parsing import build
-    from mosei_ssl.training.finetuning import load_model
+    from mosei_ssl.data import load_segments, make_evaluation_dataset
+    from mosei_ssl.training.saved_models import load_model
 
-    config = build(DataConfig, cell.options["run"]["data"])
+    run = cell.options["run"]
+    config = DataConfig(
+        data_dir=cell.data_dir, dataset=run["dataset"], batch_size=run["batch_size"]
+    )
     segments = load_segments(config, "test").labelled()
     model = load_model(out / cell.path / "run" / "model.keras")
     batches = make_evaluation_dataset(segments, config, with_labels=False)
     embeddings = np.concatenate([np.asarray(model.embedding(batch)) for batch in batches])
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "embeddings.tsv", embeddings, delimiter="\t", fmt="%.5g")
-    header = ["segment", "video", "main emotion", *EMOTIONS]
-    classes = four_class(segments.emotions)
-    lines = ["\t".join(header)]
-    for name, video, segment, levels in zip(
-        main_emotion(segments.emotions),
-        segments.video_ids,
-        segments.segment_ids,
-        classes,
-        strict=True,
-    ):
-        lines.append("\t".join([f"{video} {segment}", str(video), name, *map(str, levels)]))
-    (folder / "segments.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    names = [f"{v} {s}" for v, s in zip(segments.video_ids, segments.segment_ids, strict=True)]
+    columns = (names, segments.video_ids, main_emotion(segments.emotions))
+    levels = four_class(segments.emotions).T
+    with open(folder / "segments.tsv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["segment", "video", "main emotion", *EMOTIONS])
+        writer.writerows(zip(*columns, *levels, strict=True))
     # The projector is offered for folders that hold an event file.
     with tf.summary.create_file_writer(str(folder)).as_default():
         tf.summary.text("about", f"{cell.arm}, {cell.budget} labels, test segments", step=0)

@@ -1,7 +1,5 @@
 """The report of a study: report.html, report.md, figures and statistics.json."""
 
-from __future__ import annotations
-
 import csv
 import json
 import platform
@@ -12,13 +10,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mosei_ssl.metrics import METRIC_LABELS, METRICS, write_json
+from mosei_ssl.config import ArmConfig, StudyConfig
+from mosei_ssl.metrics import EMOTIONS, METRIC_LABELS, METRICS, format_score, write_json
 from mosei_ssl.study import figures, tables
-from mosei_ssl.study.analysis import AnalysisOptions, analyse
+from mosei_ssl.study.analysis import analyse
 from mosei_ssl.study.cells import Cell, Fold
-from mosei_ssl.study.config import StudyConfig, finetune_options
-from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
-from mosei_ssl.study.parsing import dotted
+from mosei_ssl.study.config import finetune_options
+from mosei_ssl.study.document import Block, Code, Figure, Section, Table, render
 from mosei_ssl.study.results import collect_sums
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.versions import decisive_packages, keras_backend, package_versions
@@ -35,23 +33,9 @@ def write_report(
     chosen: dict[str, int],
     failed: dict[str, str],
 ) -> Path | None:
-    """Analyse the finished cells and write the report.
+    """Analyse the finished cells and write report.html; None if the baseline has no budget.
 
-    Args:
-        out: The study's folder.
-        config: The study.
-        folds: Its folds.
-        budgets: Its budgets.
-        cells: All its cells.
-        chosen: Trial chosen for each arm.
-        failed: Errors by path of the cell.
-
-    Returns:
-        Path of report.html; None if the baseline has no complete budget.
-
-    Example:
-        >>> write_report(Path("study"), config, folds, [25], cells, {}, {})  # doctest: +SKIP
-        PosixPath('study/report.html')
+    `chosen` has the trial of each arm, `failed` errors by path of the cell.
     """
     grid = [cell for cell in cells if cell.kind in ("train", "classical")]
     sums, missing = collect_sums(out, grid, config.seeds)
@@ -62,61 +46,46 @@ def write_report(
         for b in budgets
     }
     arms = [arm.name for arm in config.arms]
-    options = AnalysisOptions(config.baseline, **_statistics(config))
     compared = [arm for arm in arms if arm != config.baseline]
-    result = analyse(sums, counts, compared, options)
+    result = analyse(sums, counts, compared, config.baseline, config.statistics)
     write_json(out / "statistics.json", result)
     stamp = STAMP if any(fold.synthetic for fold in folds) else ""
+    shown = [arm for arm in arms if arm in result["scores"]]
     sections = [
         Section("Summary", _summary(result, config, folds, compared)),
-        Section("Scores against labels", _score_blocks(result, arms, stamp)),
-        Section("Differences", _difference_blocks(result, compared, stamp)),
-        Section("Convergence and labels saved", _convergence_blocks(result, arms, compared, stamp)),
+        Section("Scores against labels", _score_blocks(result, shown, stamp)),
+        Section("Differences", _difference_blocks(result, stamp)),
+        Section("Convergence and labels saved", _convergence_blocks(result, shown, stamp)),
         Section("Pretraining", _pretraining_blocks(out, cells, stamp)),
         Section("Design", _design_blocks(out, config, folds, chosen)),
         Section("Data", tables.data_blocks(config, folds)),
-        Section("Cells", _cell_blocks(out, cells, failed, missing)),
+        Section("Runs", _run_blocks(out, cells, failed, missing)),
         Section("Environment and commands", _environment_blocks(out)),
     ]
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Figure):
                 write_text(out / "figures" / f"{block.name}.svg", block.svg)
-    write_text(out / "report.md", to_markdown(config.name, sections, stamp))
+    write_text(out / "report.md", render("md", config.name, sections, stamp))
     page = out / "report.html"
-    write_text(page, to_html(config.name, sections, stamp))
+    write_text(page, render("html", config.name, sections, stamp))
     return page
-
-
-def _statistics(config: StudyConfig) -> dict[str, Any]:
-    values = config.statistics
-    return {
-        "primary": values.primary,
-        "samples": values.samples,
-        "level": values.level,
-        "seed": values.seed,
-    }
 
 
 def _summary(
     result: dict[str, Any], config: StudyConfig, folds: Sequence[Fold], compared: Sequence[str]
-) -> list[Any]:
+) -> list[Block]:
     design = result["design"]
-    percent = f"{100 * design['level']:.0f}"
-    blocks: list[Any] = [
+    blocks: list[Block] = [
         f"{len(config.arms)} arms, {len(result['budgets'])} label budgets, {design['folds']} "
         f"fold(s), {design['seeds']} seed(s), {design['videos']} test videos with "
-        f"{sum(fold.test for fold in folds)} segments. Intervals are {percent} % intervals from a "
-        f"hierarchical bootstrap over test videos and seeds."
-    ]
-    primary = result["primary"]
-    for arm in compared:
-        blocks += tables.sentences(result, arm, primary)
-    blocks.append(
+        f"{sum(fold.test for fold in folds)} segments. Intervals are {100 * design['level']:.0f} % "
+        "intervals from a hierarchical bootstrap over test videos and seeds.",
+        *(tables.sentences(result, arm, result["primary"]) for arm in compared),
         "A score means little alone: on labels as sparse as these the all-zero predictor and the "
-        "train median are hard to beat in MAE and four-class accuracy, so they stand in every "
-        "table, as do ridge and SVR on pooled features with the same labels."
-    )
+        "train median are hard to beat in MAE and four-class accuracy, so they are in every "
+        "table, as are ridge and SVR on pooled features with the same labels.",
+    ]
     if design["seeds"] == 1:
         blocks.append("With one seed the intervals do not cover the randomness of training.")
     elif design["folds"] == 1 and design["seeds"] < 3:
@@ -127,35 +96,29 @@ def _summary(
     return blocks
 
 
-def _score_blocks(result: dict[str, Any], arms: Sequence[str], stamp: str) -> list[Any]:
-    main = [("mae", "overall"), ("accuracy", "overall")]
-    other = [(m, "overall") for m in METRICS if m not in ("mae", "accuracy")]
-    shown = [arm for arm in arms if arm in result["scores"]]
+def _score_blocks(result: dict[str, Any], shown: Sequence[str], stamp: str) -> list[Block]:
+    def drawn(name: str, panels: list[tuple[str, str]], columns: int, caption: str) -> Figure:
+        svg = figures.budget_figure(result, shown, panels, columns=columns, stamp=stamp)
+        return Figure(name, svg, caption)
+
+    usual = ("mae", "accuracy")
     return [
-        Figure(
+        drawn(
             "overall",
-            figures.budget_figure(result, shown, main, stamp=stamp),
+            [(metric, "overall") for metric in usual],
+            2,
             "Overall MAE (lower is better) and four-class accuracy (higher is better) against the "
             "number of labelled segments. Bands: intervals. Grey: predictors without deep "
             "learning.",
         ),
-        Figure(
-            "emotions_mae",
-            figures.budget_figure(
-                result, shown, figures.emotion_panels("mae"), columns=3, stamp=stamp
-            ),
-            "MAE of each emotion.",
+        *(
+            drawn(f"emotions_{metric}", [(metric, e) for e in EMOTIONS], 3, f"{name} per emotion.")
+            for metric, name in (("mae", "MAE"), ("accuracy", "Four-class accuracy"))
         ),
-        Figure(
-            "emotions_accuracy",
-            figures.budget_figure(
-                result, shown, figures.emotion_panels("accuracy"), columns=3, stamp=stamp
-            ),
-            "Four-class accuracy of each emotion.",
-        ),
-        Figure(
+        drawn(
             "imbalance",
-            figures.budget_figure(result, shown, other, columns=3, stamp=stamp),
+            [(metric, "overall") for metric in METRICS if metric not in usual],
+            3,
             "What MAE and accuracy hide when most labels are zero.",
         ),
         *tables.score_tables(result),
@@ -163,35 +126,32 @@ def _score_blocks(result: dict[str, Any], arms: Sequence[str], stamp: str) -> li
 
 
 def _shown(result: dict[str, Any]) -> list[str]:
-    """Metrics with figures of their own: the usual ones, and the primary one whichever it is."""
+    """Metrics with their own figures: the usual ones, and the primary one whichever it is."""
     return list(dict.fromkeys(("mae", "accuracy", "pearson_r", result["primary"])))
 
 
-def _difference_blocks(result: dict[str, Any], compared: Sequence[str], stamp: str) -> list[Any]:
+def _difference_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     if not result["differences"]:
-        return ["No arm to compare with the baseline has a complete budget."]
-    blocks: list[Any] = [
+        return ["No arm to compare with the baseline has a complete label budget."]
+    blocks: list[Block] = [
         f"Arm minus {result['baseline']}, paired by test video, fold and seed. p values of "
-        f"{METRIC_LABELS[result['primary']]} (primary) are as they are, those of the other metrics "
-        "adjusted over metrics by Holm's method, those of emotions over emotions.",
+        f"{METRIC_LABELS[result['primary']]} (primary) are not adjusted, those of the other "
+        "metrics are adjusted over metrics by Holm's method, those of emotions over emotions.",
         Figure(
             "differences",
             figures.difference_figure(result, _shown(result), stamp=stamp),
             "Differences with their intervals; the line is no difference.",
         ),
     ]
-    for arm in compared:
-        if arm in result["differences"]:
-            blocks += tables.difference_tables(result, arm)
+    for arm in result["differences"]:
+        blocks += tables.difference_tables(result, arm)
     return blocks
 
 
-def _convergence_blocks(
-    result: dict[str, Any], arms: Sequence[str], compared: Sequence[str], stamp: str
-) -> list[Any]:
+def _convergence_blocks(result: dict[str, Any], shown: Sequence[str], stamp: str) -> list[Block]:
     if not result["label_savings"]:
-        return ["At least two complete budgets are needed."]
-    blocks: list[Any] = [
+        return ["At least two complete label budgets are needed."]
+    blocks: list[Block] = [
         "Curves are power laws, score = limit + gain * labels ** -exponent. The budget of "
         "convergence is the smallest from which on, at it and all larger ones, the difference "
         "cannot be told from zero; its interval repeats that decision on every bootstrap sample, "
@@ -208,71 +168,62 @@ def _convergence_blocks(
         ),
         Figure(
             "curves",
-            figures.curve_figure(
-                result,
-                [arm for arm in arms if arm in result["scores"]],
-                _shown(result),
-                stamp=stamp,
-            ),
+            figures.curve_figure(result, shown, _shown(result), stamp=stamp),
             "Scores (markers) and the curves fitted to them; dashed beyond the study.",
         ),
         tables.curve_table(result),
     ]
-    for arm in compared:
-        if arm in result["convergence"]:
-            blocks += tables.convergence_tables(result, arm)
+    for arm in result["convergence"]:
+        blocks += tables.convergence_tables(result, arm)
     return blocks
 
 
-def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[Any]:
-    histories, example = {}, None
-    for cell in cells:
-        if cell.kind != "pretrain" or cell.finished(out) is None:
-            continue
+_MEASURES = {
+    "loss": "loss",
+    "val_loss": "validation loss",
+    "val_relative_error": "relative error",
+    "val_retrieval_accuracy": "retrieval accuracy",
+    "val_codes_in_use": "codes in use",
+}
+
+
+def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[Block]:
+    done = [cell for cell in cells if cell.kind == "pretrain" and cell.finished(out)]
+    if not done:
+        return ["No arm is pretrained."]
+    histories = {}
+    for cell in done:
         with open(out / cell.path / "run" / "history.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        keys = rows[0] if rows else {}
-        histories[cell.path] = {key: [float(row[key]) for row in rows if row[key]] for key in keys}
-        if example is None and (out / cell.path / "example.npz").exists():
-            example = out / cell.path / "example.npz"
-    if not histories:
-        return ["No arm is pretrained."]
-    measures = {
-        "loss": "loss",
-        "val_loss": "validation loss",
-        "val_relative_error": "relative error",
-        "val_retrieval_accuracy": "retrieval accuracy",
-        "val_codes_in_use": "codes in use",
-    }
-    measures = {
-        key: name for key, name in measures.items() if any(key in h for h in histories.values())
-    }
+        histories[cell.path.removeprefix("cells/pretrain/")] = {
+            key: [float(row[key]) for row in rows if row[key]] for key in rows[0]
+        }
+    known = {key for columns in histories.values() for key in columns}
+    measures = {key: name for key, name in _MEASURES.items() if key in known}
     ends = [
         [
-            path.removeprefix("cells/pretrain/"),
+            name,
             str(len(columns["epoch"])),
             *(f"{columns[key][-1]:.4f}" if columns.get(key) else "-" for key in measures),
         ]
-        for path, columns in histories.items()
+        for name, columns in histories.items()
     ]
-    header = ["pretraining", "epochs", *measures.values()]
     caption = "Last epoch."
     if "val_relative_error" in measures:
         caption += " A relative error of 1 is no better than the corpus mean."
-    blocks: list[Any] = [
+    blocks: list[Block] = [
         Figure(
             "pretraining",
             figures.pretraining_figure(histories, stamp),
             "Loss of the pretraining task, two lines of a colour for each pretraining; with many "
-            "pretrainings colours come again.",
+            "pretrainings colours repeat.",
         ),
-        Table(header, ends, caption),
+        Table(["pretraining", "epochs", *measures.values()], ends, caption),
     ]
-    if example is not None:
-        with np.load(example, allow_pickle=False) as file:
-            drawn = figures.reconstruction_figure(
-                file["target"], file["reconstruction"], file["hidden"], stamp
-            )
+    examples = [out / cell.path / "example.npz" for cell in done]
+    for path in [path for path in examples if path.exists()][:1]:
+        with np.load(path, allow_pickle=False) as file:
+            drawn = figures.reconstruction_figure(dict(file), stamp)
         caption = "A validation segment, what the encoder saw of it, and what it filled in."
         blocks.append(Figure("reconstruction", drawn, caption))
     return blocks
@@ -280,78 +231,82 @@ def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[An
 
 def _design_blocks(
     out: Path, config: StudyConfig, folds: Sequence[Fold], chosen: dict[str, int]
-) -> list[Any]:
+) -> list[Block]:
+    trials = config.search.trials
     rows = []
     for arm in config.arms:
-        trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
+        # How an arm would pretrain does not matter if it does not.
         stages = {"backbone": arm.backbone, "finetune": arm.finetune}
-        # What is not pretrained does not differ in how.
-        differs = dotted(stages | ({"pretrain": arm.pretrain} if arm.pretrained else {}))
+        stages |= {"pretrain": arm.pretrain} if arm.pretrained else {}
+        texts = (_dotted(stages), trials[chosen[arm.name]] if arm.name in chosen else {})
         rows.append(
             [
                 arm.name + (" (baseline)" if arm.name == config.baseline else ""),
-                "yes" if arm.pretrained else "no",
-                "yes" if arm.early_stopping else "no",
-                json.dumps(differs) if differs else "-",
-                json.dumps(trial) if trial else "-",
+                *("yes" if flag else "no" for flag in (arm.pretrained, arm.early_stopping)),
+                *(json.dumps(options) if options else "-" for options in texts),
             ]
         )
     header = ["arm", "pretrained", "early stopping", "differs in", "chosen by the search"]
-    validation = sum(fold.validation for fold in folds)
-    trials = len(config.search.trials)
     shared = "labelled subsets and data order"
     if not any(arm.backbone for arm in config.arms):
         shared = f"backbone, {shared}"
-    blocks: list[Any] = [
+    blocks: list[Block] = [
         Table(header, rows, f"Arms. All share {shared}, but for what they differ in."),
-        f"Validation labels: {validation} over {len(folds)} fold(s). "
+        f"Validation labels: {sum(fold.validation for fold in folds)} over {len(folds)} fold(s). "
         + _use_of_validation_labels(config, chosen)
         + _use_of_test_labels(folds, searched=bool(trials)),
-        f"Hyper-parameter search: {trials} trial(s) per arm on fold {folds[0].name}, seed "
+    ]
+    if not trials:
+        return [*blocks, "No hyper-parameter search: every arm has the options below."]
+    blocks.append(
+        f"Hyper-parameter search: {len(trials)} trial(s) per arm on fold {folds[0].name}, seed "
         f"{config.seeds[0]}, {config.search.labels} labels, chosen by validation "
         f"{METRIC_LABELS[config.search.metric]}, then frozen."
-        if trials
-        else "No hyper-parameter search: every arm has the options below.",
-    ]
-    if (out / "search.json").exists() and trials:
+    )
+    if (out / "search.json").exists():
         search = json.loads((out / "search.json").read_text(encoding="utf-8"))
         metric = search["metric"]
-        blocks.append(
-            Table(
-                ["arm", "trial", "options", f"validation {METRIC_LABELS[metric]}"],
-                [
-                    [
-                        t["arm"],
-                        str(t["trial"]) + (" *" if chosen.get(t["arm"]) == t["trial"] else ""),
-                        json.dumps(t["options"]),
-                        tables.number(t[metric]),
-                    ]
-                    for t in search["trials"]
-                ],
-                "Trials; * chosen.",
-            )
-        )
+        found = [
+            [
+                t["arm"],
+                str(t["trial"]) + (" *" if chosen.get(t["arm"]) == t["trial"] else ""),
+                json.dumps(t["options"]),
+                format_score(t[metric]),
+            ]
+            for t in search["trials"]
+        ]
+        columns = ["arm", "trial", "options", f"validation {METRIC_LABELS[metric]}"]
+        blocks.append(Table(columns, found, "Trials; * chosen."))
     return blocks
+
+
+def _dotted(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one of dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in mapping.items():
+        place = f"{prefix}{key}"
+        result |= _dotted(value, f"{place}.") if isinstance(value, dict) else {place: value}
+    return result
 
 
 def _use_of_validation_labels(config: StudyConfig, chosen: dict[str, int]) -> str:
     """Say which arms choose the epoch by validation labels."""
-    watched: dict[bool, list[str]] = {True: [], False: []}
-    for arm in config.arms:
-        if arm.early_stopping:
-            trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
-            monitor = finetune_options(config, arm, "", "all", 0, trial)["monitor"]
-            watched[monitor.startswith("val_")].append(arm.name)
+
+    def watches(arm: ArmConfig) -> bool:
+        trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
+        return finetune_options(config, arm, trial=trial)["monitor"].startswith("val_")
+
+    stopped = [arm for arm in config.arms if arm.early_stopping]
+    watching = [arm.name for arm in stopped if watches(arm)]
+    others = [arm.name for arm in stopped if arm.name not in watching]
     said = ""
-    if watched[True]:
+    if watching:
         who = "Arms with early stopping"
-        if watched[False]:
-            who = f"Of the arms with early stopping {', '.join(watched[True])}"
+        if others:
+            who = f"Of the arms with early stopping {', '.join(watching)}"
         said = f"{who} use those of their fold, on top of the label budget, to choose the epoch. "
-    if watched[False]:
-        said += (
-            f"By the training loss, without them, it is chosen for: {', '.join(watched[False])}. "
-        )
+    if others:
+        said += f"By the training loss, without them, it is chosen for: {', '.join(others)}. "
     return said or "No arm uses them to choose an epoch. "
 
 
@@ -369,38 +324,37 @@ def _use_of_test_labels(folds: Sequence[Fold], *, searched: bool) -> str:
     )
 
 
-def _cell_blocks(
+def _run_blocks(
     out: Path, cells: Sequence[Cell], failed: dict[str, str], missing: Sequence[str]
-) -> list[Any]:
+) -> list[Block]:
     rows = []
     for kind in ("features", "pretrain", "search", "train", "classical"):
         group = [cell for cell in cells if cell.kind == kind]
-        done = [cell for cell in group if cell.finished(out) is not None]
         if group:
+            done = sum(cell.finished(out) is not None for cell in group)
             bad = sum(cell.path in failed for cell in group)
-            rows.append([kind, str(len(group)), str(len(done)), str(bad)])
-    blocks: list[Any] = [Table(["kind", "cells", "finished", "failed"], rows)]
+            rows.append([kind, *map(str, (len(group), done, bad))])
+    blocks: list[Block] = [Table(["kind", "runs", "finished", "failed"], rows)]
     if missing:
         blocks.append(f"Incomplete and left out: {', '.join(missing)}.")
     if failed:
-        table = [[path, error.splitlines()[0]] for path, error in sorted(failed.items())]
-        blocks.append(Table(["cell", "error"], table, "Failed cells"))
+        errors = [[path, error.splitlines()[0]] for path, error in sorted(failed.items())]
+        blocks.append(Table(["run", "error"], errors, "Failed runs"))
     return blocks
 
 
-def _environment_blocks(out: Path) -> list[Any]:
+def _environment_blocks(out: Path) -> list[Block]:
     backend = keras_backend()
-    rows = [
-        ["python", platform.python_version()],
-        ["platform", platform.platform()],
-        ["backend of Keras", backend],
-    ]
-    packages = (*decisive_packages(backend), "tensorflow-datasets")
-    rows += [[name, version] for name, version in package_versions(packages).items()]
+    versions = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "backend of Keras": backend,
+        **package_versions((*decisive_packages(backend), "tensorflow-datasets")),
+    }
     study = json.loads((out / "study.json").read_text(encoding="utf-8"))
     config = yaml.safe_load((out / "study.yaml").read_text(encoding="utf-8"))
     return [
-        Table(["what", "version"], rows),
+        Table(["what", "version"], [list(row) for row in versions.items()]),
         "Command, and the whole configuration (study.yaml):",
         Code(study["command"]),
         Code(yaml.safe_dump(config, sort_keys=False).strip()),

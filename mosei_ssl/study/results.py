@@ -1,7 +1,5 @@
 """Collecting cells: the CSV of all scores, and the sums that statistics need."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mosei_ssl.metrics import EMOTIONS, METRICS
+from mosei_ssl.metrics import METRICS
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import PREDICTION_KEYS
 from mosei_ssl.study.video_sums import VideoSums, video_sums
@@ -19,40 +17,19 @@ HEADER = ("arm", "labels", "budget", "fold", "seed", "metric", "emotion", "value
 
 
 def write_results(out: Path, cells: Sequence[Cell]) -> Path:
-    """Write one row per finished cell and metric; no timings, so that repeats are identical.
-
-    Args:
-        out: The study's folder.
-        cells: The grid.
-
-    Returns:
-        Path of results.csv.
-
-    Example:
-        >>> write_results(Path("study"), cells)  # doctest: +SKIP
-        PosixPath('study/results.csv')
-    """
+    """Write results.csv: a row per finished cell and metric; no timings, which repeats change."""
     rows = []
     for cell in cells:
-        result = cell.finished(out)
-        if result is None or "metrics" not in result:
-            continue
-        for name, scores in result["metrics"].items():
-            arm = cell.arm or name
-            for emotion in ("overall", *EMOTIONS):
-                values = (
-                    scores["overall"] if emotion == "overall" else scores["per_emotion"][emotion]
-                )
+        result = cell.finished(out) or {}
+        for name, scores in result.get("metrics", {}).items():
+            place = (cell.arm or name, result["labels"], cell.budget, cell.fold, cell.seed)
+            for emotion, values in {"overall": scores["overall"], **scores["per_emotion"]}.items():
                 for metric in METRICS:
                     value = values[metric]
                     text = "" if value is None else f"{value:.6f}"
-                    place = (arm, result["labels"], cell.budget, cell.fold, cell.seed)
                     rows.append((*place, metric, emotion, text))
-    rows.sort()
     table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(rows)
+    csv.writer(table, lineterminator="\n").writerows([HEADER, *sorted(rows)])
     file = out / "results.csv"
     write_text(file, table.getvalue())
     return file
@@ -62,12 +39,8 @@ class CellSums(Mapping[tuple[str, int], VideoSums]):
     """Sums of one arm at one budget by (fold, number of the seed), computed when asked for.
 
     Args:
-        files: Predictions file of each cell.
-        name: Whose predictions to take from it: "model", or a classical predictor.
-
-    Example:
-        >>> CellSums({}, "model").keys()
-        KeysView({})
+        files: predictions file of each cell.
+        name: whose predictions to take from it: "model", or a classical predictor.
     """
 
     def __init__(self, files: dict[tuple[str, int], Path], name: str) -> None:
@@ -85,28 +58,14 @@ class CellSums(Mapping[tuple[str, int], VideoSums]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __repr__(self) -> str:
-        return repr(self.files)
-
 
 def collect_sums(
     out: Path, cells: Sequence[Cell], seeds: Sequence[int]
 ) -> tuple[dict[str, dict[str, CellSums]], list[str]]:
-    """Find every finished cell's test predictions.
+    """Find every finished cell's test predictions, keyed by arm, budget and number of the seed.
 
-    Budgets of an arm that lack a fold or seed are left out, so that comparisons stay paired.
-
-    Args:
-        out: The study's folder.
-        cells: The grid.
-        seeds: Seeds in order; sums are keyed by their numbers.
-
-    Returns:
-        Sums by arm, budget and (fold, number of the seed); and "arm at budget" of what was left
-        out.
-
-    Example:
-        >>> sums, missing = collect_sums(Path("study"), cells, [0, 1])  # doctest: +SKIP
+    Budgets of an arm that lack a fold or seed are left out, so that comparisons stay paired; their
+    names, such as "ssl at 100", come second.
     """
     sums: dict[str, dict[str, CellSums]] = {}
     complete: set[tuple[str, int]] = set()

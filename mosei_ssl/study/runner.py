@@ -1,37 +1,37 @@
 """Running a study from configuration to report, as often as it takes."""
 
-from __future__ import annotations
-
+import contextlib
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
-from mosei_ssl.study.cells import grid_cells, preparation_cells
-from mosei_ssl.study.config import StudyConfig, check
+from mosei_ssl.config import StudyConfig
+from mosei_ssl.metrics import LOWER_IS_BETTER, write_json
+from mosei_ssl.study.cells import Cell, grid_cells, preparation_cells, search_cells
+from mosei_ssl.study.config import check
+from mosei_ssl.study.engines import Engine, LocalEngine, RayEngine
 from mosei_ssl.study.estimate import estimate_table
 from mosei_ssl.study.folds import prepare_folds, resolve_budgets
-from mosei_ssl.study.identity import check_same, describe, exclusive, write_description
+from mosei_ssl.study.identity import LOCK_FILE, check_same, describe, write_description
 from mosei_ssl.study.projector import write_projector
 from mosei_ssl.study.report import write_report
 from mosei_ssl.study.results import write_results
-from mosei_ssl.study.scheduling import run_cells
-from mosei_ssl.study.search import best_trials, choose_trials, without_choice
-from mosei_ssl.study.workers import LocalPool, Pool, RayPool
+from mosei_ssl.study.waves import run_wave
 from mosei_ssl.utils.errors import UserError
-
-Engine = Literal["local", "ray"]
+from mosei_ssl.utils.files import lock
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyResult:
     """What a study left behind.
 
-    Args:
-        folder: The study's folder.
-        finished: Number of finished cells.
-        failed: Errors by path of the cell that failed.
+    Attributes:
+        folder: the study's folder.
+        finished: number of finished cells (trainings and sets of classical predictors).
+        failed: errors by path of the cell that failed.
         report: report.html; None after a dry run or without any result.
     """
 
@@ -47,71 +47,116 @@ def run_study(
     *,
     workers: int = 1,
     dry_run: bool = False,
-    engine: Engine = "local",
+    engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
-    console: Console | None = None,
 ) -> StudyResult:
     """Run a study, or what is missing of it, and write its report.
 
-    Every cell (a pretraining, a fine-tuning, a set of classical predictors) has a folder of its
-    own with a marker written when it is complete. A study that was killed is started again with
-    the same call and ends in the same numbers.
+    Every cell (a pretraining, a fine-tuning, a set of classical predictors) has its own folder
+    with a marker written when it is complete. A study that was killed is started again with the
+    same call and ends in the same numbers.
 
     Args:
-        config: The study.
-        out: Its folder.
-        workers: Cells at a time.
-        dry_run: List the cells and estimate time, memory and disk; write nothing into `out`.
+        config: the study.
+        out: its folder.
+        workers: cells at a time.
+        dry_run: list the cells and estimate time, memory and disk; write nothing into `out`.
         engine: "local" for processes on this machine, "ray" for a Ray cluster.
-        ray_address: Address of the cluster; None starts one here.
-        console: Where progress and messages go; None is standard error.
+        ray_address: address of the cluster; None starts one here.
 
     Returns:
         Where everything is, and what failed.
 
     Raises:
-        UserError: If the configuration is not possible, or `out` holds another study or is in
-            use.
-        tfds_mosei.CorpusError: If a dataset is missing or cannot be built.
+        UserError: the configuration is not possible, `out` holds another study or is in use, or a
+            dataset is missing or cannot be built.
 
     Example:
-        >>> config = load_study_config("study.yaml")  # doctest: +SKIP
-        >>> run_study(config, "studies/first", workers=2).report  # doctest: +SKIP
-        PosixPath('studies/first/report.html')
+        >>> config = load_study_config("configs/small_study.yaml")
+        >>> run_study(config, "studies/first", workers=2)  # doctest: +SKIP
     """
     check(config)
     if workers < 1:
         raise UserError("--workers must be at least 1")
-    console = console or Console(stderr=True)
     out = Path(out)
     folds = prepare_folds(config)
     budgets = resolve_budgets(config, folds)
     description = describe(config, folds, budgets)
     check_same(out, description)
-    preparation = preparation_cells(config, folds)
+    preparation, search = preparation_cells(config, folds), search_cells(config, folds)
     if dry_run:
-        chosen, _ = best_trials(config, preparation, out)
-        cells = [*preparation, *grid_cells(config, folds, budgets, chosen)]
-        console.print(estimate_table(config, folds, cells, out, workers))
+        chosen, _ = best_trials(config, search, out)
+        cells = [*preparation, *search, *grid_cells(config, folds, budgets, chosen)]
+        Console(stderr=True).print(estimate_table(config, folds, cells, out, workers))
         return StudyResult(out, 0, {}, None)
-    with exclusive(out):
-        write_description(out, config, description)
-        pool: Pool = (
-            LocalPool(out, workers, config.threads)
-            if engine == "local"
-            else RayPool(out, workers, config.threads, ray_address)
-        )
+    failed: dict[str, str] = {}
+    with contextlib.ExitStack() as held:
+        busy = f"{out} is being worked on by another process: wait for it"
         try:
-            failed = run_cells(preparation, out, pool, console, "preparing")
-            chosen = choose_trials(config, preparation, out)
+            out.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock(out / LOCK_FILE, busy))
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {error.strerror}") from None
+        write_description(out, config, description)
+        with _started(engine, workers, config.threads, out, ray_address) as started:
+            run_wave(preparation, out, started, "preparation", failed)
+            run_wave(search, out, started, "search", failed)
+            chosen = choose_trials(config, search, out)
             grid = grid_cells(config, folds, budgets, chosen)
             failed |= without_choice(config, chosen, grid)
-            failed |= run_cells(grid, out, pool, console, "grid", failed)
-        finally:
-            pool.close()
-        cells = [*preparation, *grid]
+            run_wave(grid, out, started, "grid", failed)
+        cells = [*preparation, *search, *grid]
         write_results(out, grid)
         report = write_report(out, config, folds, budgets, cells, chosen, failed)
         write_projector(out, grid)
     finished = sum(cell.finished(out) is not None for cell in cells)
     return StudyResult(out, finished, failed, report)
+
+
+@contextlib.contextmanager
+def _started(
+    engine: str, workers: int, threads: int, out: Path, address: str | None
+) -> Iterator[Engine]:
+    if engine == "local":
+        yield LocalEngine(workers, threads, out / "logs")
+        return
+    with contextlib.closing(RayEngine(workers, threads, address)) as cluster:
+        yield cluster
+
+
+def choose_trials(config: StudyConfig, search: Sequence[Cell], out: Path) -> dict[str, int]:
+    """Choose each arm's trial by its validation score, and write the choice to search.json."""
+    chosen, table = best_trials(config, search, out)
+    if table:
+        content = {"chosen": chosen, "metric": config.search.metric, "trials": table}
+        write_json(out / "search.json", content)
+    return chosen
+
+
+def best_trials(
+    config: StudyConfig, search: Sequence[Cell], out: Path
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Number of the best trial of each arm that has a score; and all trials with their scores."""
+    metric = config.search.metric
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+    scores: dict[str, list[tuple[float, int]]] = {}
+    table = []
+    for cell in search:
+        result = cell.finished(out)
+        value = None if result is None else result["metrics"]["model"]["overall"][metric]
+        options = config.search.trials[cell.trial]
+        table.append({"arm": cell.arm, "trial": cell.trial, "options": options, metric: value})
+        if value is not None:
+            scores.setdefault(cell.arm, []).append((sign * value, cell.trial))
+    return {arm: min(found)[1] for arm, found in scores.items()}, table
+
+
+def without_choice(
+    config: StudyConfig, chosen: dict[str, int], grid: Sequence[Cell]
+) -> dict[str, str]:
+    """Errors by path of the cells of arms whose search gave nothing to train them with."""
+    return {
+        cell.path: f"the search of arm {cell.arm!r} gave no score for {config.search.metric}"
+        for cell in grid
+        if config.search.trials and cell.kind == "train" and cell.arm not in chosen
+    }

@@ -1,10 +1,8 @@
 """Predictions reduced to sums per video, from which every score can be computed again.
 
-All scores of `mosei_ssl.metrics` are functions of sums over videos (AUROC: over pairs of
-videos). With these sums at hand, scoring a bootstrap sample is a matrix product.
+All scores of `mosei_ssl.metrics` are functions of sums over videos (AUROC: over pairs of videos).
+With these sums at hand, scoring a bootstrap sample is a matrix product.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,26 +14,7 @@ from mosei_ssl.metrics import METRICS, four_class
 _CLASSES = 4
 # Relative variance below which predictions count as constant, as in `metrics.pearson`.
 _CONSTANT = 1e-13
-
-
-@dataclass(frozen=True)
-class VideoSums:
-    """Sums of one cell's test predictions over the segments of each video.
-
-    Args:
-        videos: [V] ids, sorted.
-        linear: [V, E, K] sums that are added over videos (see `_LINEAR`).
-        wins: [E, V, V] pairs of a segment with the emotion in one video (row) and one without in
-            another (column) that are ranked rightly, ties counting one half.
-    """
-
-    videos: np.ndarray
-    linear: np.ndarray
-    wins: np.ndarray
-
-
-# Columns of VideoSums.linear: count, error, hits, then per class count and hits, then the moments
-# x, y, xx, yy, xy, then segments with and without the emotion.
+# Columns of VideoSums.linear.
 _COUNT, _ERROR, _HITS = 0, 1, 2
 _CLASS_COUNT = slice(3, 3 + _CLASSES)
 _CLASS_HITS = slice(3 + _CLASSES, 3 + 2 * _CLASSES)
@@ -44,27 +23,30 @@ _POSITIVE, _NEGATIVE = 16, 17
 _COLUMNS = 18
 
 
+@dataclass(frozen=True)
+class VideoSums:
+    """Sums of one run's test predictions over the segments of each video.
+
+    Attributes:
+        videos: [V] ids, sorted.
+        linear: [V, E, K] sums that add up over videos: number of segments, absolute error, hits,
+            segments and hits of each class, moments of label and prediction, segments with and
+            without the emotion.
+        wins: [E, V, V] pairs of a segment with the emotion in one video (row) and one without in
+            another (column) that are ranked correctly, ties counting one half.
+    """
+
+    videos: np.ndarray
+    linear: np.ndarray
+    wins: np.ndarray
+
+
 def video_sums(
     video_ids: Sequence[str] | np.ndarray,
     labels: np.ndarray,
     predictions: Mapping[str, np.ndarray],
 ) -> VideoSums:
-    """Sum up one cell's predictions by video.
-
-    Args:
-        video_ids: [N] video of each segment.
-        labels: [N, E] float intensities.
-        predictions: "intensity", "class", "present", "expected", each [N, E].
-
-    Returns:
-        The sums.
-
-    Example:
-        >>> from mosei_ssl.metrics import all_zero
-        >>> sums = video_sums(["a", "a", "b"], np.ones((3, 6)), all_zero(3))
-        >>> sums.linear[:, 0, 0].tolist()
-        [2.0, 1.0]
-    """
+    """Sum up predictions "intensity", "class", "present" and "expected", each [N, E], by video."""
     videos, code = np.unique(np.asarray(video_ids), return_inverse=True)
     labels = np.clip(np.asarray(labels, dtype=np.float64), 0.0, 3.0)
     found = {key: np.asarray(value, dtype=np.float64) for key, value in predictions.items()}
@@ -75,26 +57,22 @@ def video_sums(
     columns[..., _COUNT] = 1.0
     columns[..., _ERROR] = np.abs(found["intensity"] - labels)
     columns[..., _HITS] = classes == guess
-    for value in range(_CLASSES):
-        columns[..., 3 + value] = classes == value
-        columns[..., 3 + _CLASSES + value] = (classes == value) & (guess == value)
-    for place, value in zip((_X, _Y, _XX, _YY, _XY), (x, y, x * x, y * y, x * y), strict=True):
-        columns[..., place] = value
+    columns[..., _CLASS_COUNT] = classes[..., None] == np.arange(_CLASSES)
+    columns[..., _CLASS_HITS] = columns[..., _CLASS_COUNT] * columns[..., _HITS, None]
+    columns[..., _X : _XY + 1] = np.stack([x, y, x * x, y * y, x * y], axis=-1)
     columns[..., _POSITIVE] = labels > 0
     columns[..., _NEGATIVE] = labels <= 0
     linear = np.zeros((len(videos), *columns.shape[1:]))
     np.add.at(linear, code, columns)
-    wins = np.stack(
-        [
-            _wins(code, labels[:, emotion] > 0, found["present"][:, emotion], len(videos))
-            for emotion in range(labels.shape[1])
-        ]
-    )
-    return VideoSums(videos, linear, wins)
+    wins = [
+        _wins(code, labels[:, emotion] > 0, found["present"][:, emotion], len(videos))
+        for emotion in range(labels.shape[1])
+    ]
+    return VideoSums(videos, linear, np.stack(wins))
 
 
 def _wins(code: np.ndarray, present: np.ndarray, score: np.ndarray, videos: int) -> np.ndarray:
-    """Rightly ranked pairs by video of the positive (row) and of the negative (column)."""
+    """Correctly ranked pairs by video of the positive (row) and of the negative (column)."""
     result = np.zeros((videos, videos))
     for column in range(videos):
         negatives = np.sort(score[(code == column) & ~present])
@@ -107,38 +85,18 @@ def _wins(code: np.ndarray, present: np.ndarray, score: np.ndarray, videos: int)
 
 @dataclass
 class Sums:
-    """Sums of one or many samples, ready to be scored.
-
-    Args:
-        linear: [..., E, K].
-        wins: [..., E] rightly ranked pairs.
-        pairs: [..., E] pairs in all.
-    """
+    """Sums of many samples: linear [..., E, K], correctly ranked and all pairs [..., E]."""
 
     linear: np.ndarray
     wins: np.ndarray
     pairs: np.ndarray
 
-    def __add__(self, other: Sums) -> Sums:
+    def __add__(self, other: "Sums") -> "Sums":
         return Sums(self.linear + other.linear, self.wins + other.wins, self.pairs + other.pairs)
 
 
 def weighted(sums: VideoSums, weights: np.ndarray) -> Sums:
-    """Add up videos with weights, for many weightings at once.
-
-    Args:
-        sums: Sums of one cell.
-        weights: [B, V] how often each sample holds each video.
-
-    Returns:
-        Sums of the B samples.
-
-    Example:
-        >>> from mosei_ssl.metrics import all_zero
-        >>> sums = video_sums(["a", "b"], np.ones((2, 6)), all_zero(2))
-        >>> weighted(sums, np.array([[1.0, 3.0]])).linear[0, 0, 0]
-        np.float64(4.0)
-    """
+    """Add up videos; weights [B, V] say how often each of B samples holds each video."""
     videos, emotions, columns = sums.linear.shape
     linear = (weights @ sums.linear.reshape(videos, -1)).reshape(-1, emotions, columns)
     wins = np.stack([((weights @ matrix) * weights).sum(axis=1) for matrix in sums.wins], axis=1)
@@ -149,19 +107,8 @@ def scores(sums: Sums) -> dict[str, np.ndarray]:
     """Score samples as `mosei_ssl.metrics.evaluate_predictions` does.
 
     AUROC compares segments of the same test split only: scores of models trained on different
-    folds have no common scale. Undefined scores are NaN.
-
-    Args:
-        sums: Sums of any number of samples.
-
-    Returns:
-        For each metric an array [..., E + 1]: emotions first, the overall score last.
-
-    Example:
-        >>> from mosei_ssl.metrics import all_zero
-        >>> sums = weighted(video_sums(["a"], np.ones((1, 6)), all_zero(1)), np.ones((1, 1)))
-        >>> scores(sums)["mae"][0, -1]
-        np.float64(1.0)
+    folds have no common scale. Undefined scores are NaN. Each metric has an array [..., E + 1]:
+    emotions first, the overall score last.
     """
     s = sums.linear
     count = s[..., _COUNT]
@@ -192,7 +139,7 @@ def scores(sums: Sums) -> dict[str, np.ndarray]:
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN where nothing is left."""
+    """Mean over the last axis without NaN; NaN, and no warning, where nothing is left."""
     defined = np.isfinite(values)
     number = defined.sum(axis=-1)
     total = np.where(defined, values, 0.0).sum(axis=-1)

@@ -1,0 +1,144 @@
+"""Where cells run: worker processes of this machine, or those of a Ray cluster."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Protocol
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.threads import worker_environment
+from mosei_ssl.utils.versions import keras_backend
+
+Submit = Callable[..., Future]
+
+
+class Engine(Protocol):
+    """What runs functions in workers.
+
+    Attributes:
+        workers: functions at a time.
+        died: what a future raises whose worker died.
+    """
+
+    workers: int
+    died: type[Exception]
+
+    def pool(self, workers: int, *, compiles: bool) -> contextlib.AbstractContextManager[Submit]:
+        """Start workers; gives `submit` of `concurrent.futures.Executor`.
+
+        TensorFlow's determinism, which all other trainings ask for, rules out XLA and cannot be
+        undone, so a process is either for trainings that compile or for the rest.
+        """
+
+
+def _environment(threads: int) -> dict[str, str]:
+    # Another machine may have another backend in its keras.json.
+    return {**worker_environment(threads), "KERAS_BACKEND": keras_backend()}
+
+
+class LocalEngine:
+    """Processes of this machine, each with its own fixed number of threads.
+
+    Args:
+        workers: processes.
+        threads: threads of each, so that results do not depend on the number of processes.
+        logs: folder for what they print, one file per process.
+    """
+
+    died: type[Exception] = BrokenProcessPool
+
+    def __init__(self, workers: int, threads: int, logs: Path) -> None:
+        self.workers = workers
+        self._environment = _environment(threads)
+        self._logs = logs
+
+    @contextlib.contextmanager
+    def pool(self, workers: int, *, compiles: bool) -> Iterator[Submit]:
+        # Loky replaces processes that have grown by 300 MB: Keras and TensorFlow keep a little of
+        # every model they ever built.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        executor = ProcessPoolExecutor(
+            workers,
+            env=self._environment,
+            initializer=_begin_worker,
+            initargs=(os.getpid(), self._logs),
+        )
+        try:
+            yield executor.submit
+        finally:
+            executor.shutdown(kill_workers=True)
+
+
+def _begin_worker(study: int, logs: Path) -> None:
+    # A study killed with kill -9 must not leave workers behind that go on writing.
+    threading.Thread(target=_end_with, args=(study,), daemon=True).start()
+    logs.mkdir(parents=True, exist_ok=True)
+    with open(logs / f"worker-{os.getpid()}.log", "ab", buffering=0) as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+def _end_with(study: int) -> None:
+    while os.getppid() == study:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+class RayEngine:
+    """Workers of a Ray cluster, whose machines share the study's folder.
+
+    Args:
+        workers: cells at a time.
+        threads: threads of each.
+        address: address of the cluster; None starts one on this machine, whatever RAY_ADDRESS says.
+
+    Raises:
+        UserError: Ray is not installed or the cluster does not answer.
+    """
+
+    def __init__(self, workers: int, threads: int, address: str | None = None) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--engine ray needs Ray: pip install 'mosei_ssl[ray]'") from None
+        self.workers = workers
+        self.died: type[Exception] = ray.exceptions.RayError
+        self._ray, self._threads = ray, threads
+        self._environment = _environment(threads)
+        local: dict[str, Any] = {"num_cpus": workers * threads, "include_dashboard": False}
+        try:
+            # Without an address Ray would look for a cluster, and then refuse the number of CPUs.
+            ray.init(
+                address=address or "local",
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                **({} if address else local),
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(f"cannot reach the Ray cluster {address}: {error}") from None
+
+    @contextlib.contextmanager
+    def pool(self, workers: int, *, compiles: bool) -> Iterator[Submit]:
+        # Tasks of different environments never share a process.
+        environment = {**self._environment, "MOSEI_SSL_COMPILES": str(int(compiles))}
+
+        def submit(function: Callable[..., Any], *args: Any) -> Future:
+            task = self._ray.remote(function).options(
+                num_cpus=self._threads, max_retries=0, runtime_env={"env_vars": environment}
+            )
+            return task.remote(*args).future()
+
+        yield submit
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._ray.shutdown()
