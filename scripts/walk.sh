@@ -57,7 +57,7 @@ seeded=""
 pre="$place/runs/pre$seeded${epochs:+-epochs$epochs}"
 ssl="$place/runs/ssl$labels$seeded${epochs:+-epochs$epochs}"
 base="$place/runs/base$labels$seeded"
-common=(--seed "$seed" --data.data_dir "$place/data")
+common=(--seed "$seed" --data-dir "$place/data")
 pretraining=("${common[@]}")
 finetuning=("${common[@]}")
 if [ -n "$configs" ]; then
@@ -67,7 +67,7 @@ fi
 [ -z "$epochs" ] || pretraining+=(--epochs "$epochs")
 
 say "1/6 build the dataset ($name)"
-# A budget that is too large is told here, not after the pretraining.
+# A budget that is too large is reported here, not after the pretraining.
 mosei-ssl build "${source_options[@]}" --data-dir "$place/data" --labels "$labels"
 
 say "2/6 pretrain, without labels"
@@ -110,4 +110,4 @@ Go on with (after ". .venv/bin/activate" in a checkout):
   mosei-ssl predict INPUT --model $exported --format json
 where INPUT is a .csd, a .npy, a dataset's folder or, with the extra audio, a recording.
 TEXT
-[ -n "$manual_dir" ] || echo "These numbers come from SYNTHETIC data: they show that the way works, nothing more."
+[ -n "$manual_dir" ] || echo "These numbers come from SYNTHETIC data: they show that every stage works, nothing more."
