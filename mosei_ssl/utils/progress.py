@@ -1,0 +1,72 @@
+"""How far long work has come: a bar on a terminal, and a line in the log every 15 seconds."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 15.0
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+    """Report the progress of a loop while it runs.
+
+    Args:
+        title: what is being done.
+        total: how many items there are.
+        done: how many of them were finished before.
+
+    Yields:
+        To be called after each item.
+
+    Example:
+        >>> with progress("extracting", 3) as advance:
+        ...     for _ in range(3):
+        ...         advance()
+    """
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    start, first, finished = time.monotonic(), done, threading.Event()
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        drawn.advance(task)
+
+    def report() -> None:
+        while not finished.wait(LOG_SECONDS):
+            rate, share = (done - first) / (time.monotonic() - start), 100 * done / total
+            left = f"about {_duration((total - done) / rate)} left" if rate else "time left unknown"
+            logger.info("%s: %d of %d done (%.0f %%), %s", title, done, total, share, left)
+
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=24 * 3600.0,  # items may be minutes apart
+    ) as drawn:
+        task = drawn.add_task("", total=total, completed=done)
+        thread = threading.Thread(target=report, name=f"progress of {title}", daemon=True)
+        thread.start()
+        try:
+            yield advance
+        finally:
+            finished.set()
+            thread.join()
+
+
+def _duration(seconds: float) -> str:
+    """A duration in words.
+
+    >>> _duration(42), _duration(4000)
+    ('42 s', '67 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
