@@ -1,26 +1,23 @@
-"""Scores of emotion predictions and the simple predictors they are printed beside."""
+"""Scores of emotion predictions and the simple predictors they are printed next to."""
 
 from mosei_ssl.metrics.classical import (
-    PooledRegressor,
     all_zero,
     classical_predictions,
     pooled_features,
     prediction_dict,
+    regression,
     standardise_per_group,
     train_median,
 )
 from mosei_ssl.metrics.scores import (
-    EMOTIONS,
     LOWER_IS_BETTER,
     METRICS,
     auroc,
     balanced_accuracy,
     evaluate_predictions,
-    four_class,
     pearson,
 )
 from mosei_ssl.metrics.table import (
-    CONSTANT_PREDICTORS,
     METRIC_LABELS,
     PREDICTOR_LABELS,
     format_score,
@@ -29,15 +26,14 @@ from mosei_ssl.metrics.table import (
     verdicts,
     write_json,
 )
+from tfds_mosei.schema import EMOTIONS, four_class
 
 __all__ = [
-    "CONSTANT_PREDICTORS",
     "EMOTIONS",
     "LOWER_IS_BETTER",
     "METRICS",
     "METRIC_LABELS",
     "PREDICTOR_LABELS",
-    "PooledRegressor",
     "all_zero",
     "auroc",
     "balanced_accuracy",
@@ -50,6 +46,7 @@ __all__ = [
     "pearson",
     "pooled_features",
     "prediction_dict",
+    "regression",
     "standardise_per_group",
     "train_median",
     "verdicts",

@@ -1,19 +1,17 @@
-"""Predictors without deep learning, printed beside every model: trivial ones, ridge, SVR."""
-
-from __future__ import annotations
+"""Predictors without deep learning, printed next to every model: trivial ones, ridge, SVR."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from mosei_ssl.metrics.scores import four_class
+from tfds_mosei.schema import EMOTIONS, four_class
 
 RIDGE_ALPHAS = (10.0, 30.0, 100.0, 300.0, 1000.0)
-SVR_C = 1.0
 
 
 def pooled_features(
@@ -37,23 +35,18 @@ def pooled_features(
     for rows in segments:
         rows = np.where(np.isfinite(rows), rows, mean)
         low, high = _percentiles(rows, (0.1, 0.9))
-        pooled.append(
-            np.concatenate(
-                [rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64), low, high]
-            )
-        )
+        moments = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+        pooled.append(np.concatenate([*moments, low, high]))
     return np.asarray(pooled, dtype=np.float32).reshape(len(pooled), -1)
 
 
 def _percentiles(rows: np.ndarray, quantiles: Sequence[float]) -> list[np.ndarray]:
-    """Linearly interpolated quantiles per column; several times faster than numpy's."""
+    """Linearly interpolated quantiles per column; several times faster than NumPy's."""
     ordered = np.sort(rows, axis=0)
     found = []
-    for quantile in quantiles:
-        position = quantile * (len(ordered) - 1)
+    for position in (quantile * (len(ordered) - 1) for quantile in quantiles):
         below = int(position)
-        above = min(below + 1, len(ordered) - 1)
-        weight = position - below
+        above, weight = min(below + 1, len(ordered) - 1), position - below
         found.append((1 - weight) * ordered[below] + weight * ordered[above])
     return found
 
@@ -61,8 +54,7 @@ def _percentiles(rows: np.ndarray, quantiles: Sequence[float]) -> list[np.ndarra
 def standardise_per_group(features: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
     """Standardise each column within each group, such as a speaker.
 
-    Using it on test data means looking at the test speaker's other clips, so a predictor
-    built on it is a labelled comparison, not a competitor.
+    On test data that looks at the test speaker's other clips: a comparison, not a competitor.
 
     Args:
         features: [N, D] float.
@@ -93,24 +85,20 @@ def prediction_dict(values: np.ndarray) -> dict[str, np.ndarray]:
         values: [N, 6] float, unclipped.
 
     Returns:
-        "intensity" and "expected" (both clipped to [0, 3], where labels lie), "class" (rounded
-        half up, int32) and "present" (unclipped, since clipping would only throw away ranks).
+        "intensity" and "expected" (both clipped to [0, 3]), "class" (rounded half up, int32) and
+        "present" (unclipped, since clipping would throw away ranks), [N, 6] each.
 
     Example:
         >>> prediction_dict(np.array([[-0.2, 1.6]]))["class"].tolist()
         [[0, 2]]
     """
     values = np.asarray(values, dtype=np.float64)
-    intensity = np.clip(values, 0.0, 3.0)
-    return {
-        "intensity": intensity,
-        "class": four_class(intensity),
-        "present": values,
-        "expected": intensity,
-    }
+    clipped = np.clip(values, 0.0, 3.0)
+    classes = four_class(clipped)
+    return {"intensity": clipped, "class": classes, "present": values, "expected": clipped}
 
 
-def all_zero(count: int, emotions: int = 6) -> dict[str, np.ndarray]:
+def all_zero(count: int, emotions: int = len(EMOTIONS)) -> dict[str, np.ndarray]:
     """Predict no emotion anywhere.
 
     Args:
@@ -118,7 +106,7 @@ def all_zero(count: int, emotions: int = 6) -> dict[str, np.ndarray]:
         emotions: Number of columns.
 
     Returns:
-        Prediction dictionary of zeros.
+        Prediction dictionary of zeros [count, emotions].
 
     Example:
         >>> all_zero(2)["intensity"].shape
@@ -145,76 +133,44 @@ def train_median(labels: np.ndarray, count: int) -> dict[str, np.ndarray]:
     return prediction_dict(np.tile(median, (count, 1)))
 
 
-class PooledRegressor:
-    """One regression per emotion on standardised pooled features.
+def regression(
+    kind: Literal["ridge", "svr"],
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    features: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Predict with one regression per emotion on standardised pooled features.
 
     Regularisation never sees anything but the labelled subset: ridge chooses among
     `RIDGE_ALPHAS` by leave-one-out error, SVR uses scikit-learn's defaults (RBF kernel, C=1).
 
     Args:
         kind: "ridge" or "svr".
+        train_features: [M, D] float pooled features of the labelled subset.
+        train_labels: [M, 6] float labels.
+        features: [N, D] float pooled features to predict from.
 
-    Raises:
-        ValueError: For another kind.
+    Returns:
+        Prediction dictionary of [N, 6] arrays.
 
     Example:
-        >>> model = PooledRegressor("ridge")
-        >>> features = np.linspace(0.0, 3.0, 100)[:, None]
-        >>> model.fit(features, features).predict(features[[0, 50, 99]])["class"].ravel().tolist()
+        >>> x = np.linspace(0.0, 3.0, 100)[:, None]
+        >>> regression("ridge", x, x, x[[0, 50, 99]])["class"].ravel().tolist()
         [0, 2, 3]
     """
-
-    def __init__(self, kind: str) -> None:
-        if kind not in ("ridge", "svr"):
-            raise ValueError(f"kind must be 'ridge' or 'svr', not {kind!r}")
-        self.kind = kind
-        self._models: list[Pipeline | float] = []
-
-    def _new(self) -> Pipeline:
-        regressor = RidgeCV(alphas=RIDGE_ALPHAS) if self.kind == "ridge" else SVR(C=SVR_C)
-        return make_pipeline(StandardScaler(), regressor)
-
-    def fit(self, features: np.ndarray, labels: np.ndarray) -> PooledRegressor:
-        """Fit one regressor per emotion.
-
-        Args:
-            features: [M, D] float pooled features of the labelled subset.
-            labels: [M, 6] float labels.
-
-        Returns:
-            The fitted object itself.
-        """
-        features = np.asarray(features, dtype=np.float64)
-        labels = np.asarray(labels, dtype=np.float64)
-        self._models = []
-        for column in labels.T:
-            if np.ptp(column) == 0:
-                # Nothing to regress on; a fit would only add numerical noise to a constant.
-                self._models.append(float(column[0]))
-            else:
-                self._models.append(self._new().fit(features, column))
-        return self
-
-    def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Predict all emotions.
-
-        Args:
-            features: [N, D] float pooled features.
-
-        Returns:
-            Prediction dictionary of [N, 6] arrays.
-
-        Raises:
-            ValueError: Before `fit`.
-        """
-        if not self._models:
-            raise ValueError("fit the regressor before predicting")
-        features = np.asarray(features, dtype=np.float64)
-        columns = [
-            np.full(len(features), model) if isinstance(model, float) else model.predict(features)
-            for model in self._models
-        ]
-        return prediction_dict(np.stack(columns, axis=1))
+    train_features, train_labels, features = (
+        np.asarray(values, dtype=np.float64) for values in (train_features, train_labels, features)
+    )
+    columns = []
+    for labels in train_labels.T:
+        if np.ptp(labels) == 0:
+            # Nothing to regress on; a fit would only add numerical noise to a constant.
+            columns.append(np.full(len(features), labels[0]))
+            continue
+        regressor = RidgeCV(alphas=RIDGE_ALPHAS) if kind == "ridge" else SVR()
+        model = make_pipeline(StandardScaler(), regressor).fit(train_features, labels)
+        columns.append(model.predict(features))
+    return prediction_dict(np.stack(columns, axis=1))
 
 
 def classical_predictions(
@@ -225,18 +181,16 @@ def classical_predictions(
     train_per_speaker: np.ndarray | None = None,
     test_per_speaker: np.ndarray | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """All predictors that a model's numbers are printed beside.
+    """All predictors that a model's numbers are printed next to.
 
     Args:
         train_features: [M, D] pooled features of the labelled subset.
         train_labels: [M, 6] its labels.
         test_features: [N, D] pooled features to predict from.
-        train_per_speaker: [M, D] features of the labelled subset after `standardise_per_group`,
-            which is to see all train clips of each speaker: it needs no labels, and among the
-            labelled ones alone a speaker may have just one, which would become zeros. With
-            `test_per_speaker` adds "svr_per_speaker".
-        test_per_speaker: [N, D] features to predict from, likewise; they know the test speaker's
-            other clips.
+        train_per_speaker: [M, D] features of the labelled subset after `standardise_per_group`
+            over all train clips of each speaker, which needs no labels. With `test_per_speaker`
+            adds "svr_per_speaker".
+        test_per_speaker: [N, D] features to predict from, likewise.
 
     Returns:
         Prediction dictionaries by name: "all_zero", "train_median", "ridge", "svr" and perhaps
@@ -251,10 +205,10 @@ def classical_predictions(
     results = {
         "all_zero": all_zero(count, emotions),
         "train_median": train_median(train_labels, count),
-        "ridge": PooledRegressor("ridge").fit(train_features, train_labels).predict(test_features),
-        "svr": PooledRegressor("svr").fit(train_features, train_labels).predict(test_features),
+        "ridge": regression("ridge", train_features, train_labels, test_features),
+        "svr": regression("svr", train_features, train_labels, test_features),
     }
     if train_per_speaker is not None and test_per_speaker is not None:
-        model = PooledRegressor("svr").fit(train_per_speaker, train_labels)
-        results["svr_per_speaker"] = model.predict(test_per_speaker)
+        values = (train_per_speaker, train_labels, test_per_speaker)
+        results["svr_per_speaker"] = regression("svr", *values)
     return results

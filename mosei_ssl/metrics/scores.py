@@ -1,15 +1,12 @@
 """Scores of emotion predictions against labels, overall and per emotion."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
-"""Emotion order of MOSEI's label file, the column order of every label and prediction array."""
+from tfds_mosei.schema import EMOTIONS, four_class
 
 METRICS = ("mae", "accuracy", "pearson_r", "balanced_accuracy", "auroc")
 """Names of the scores, in the order in which tables show them."""
@@ -18,30 +15,6 @@ LOWER_IS_BETTER = frozenset({"mae"})
 """Scores of which a smaller value is better; of all others a larger one is."""
 
 PREDICTION_KEYS = ("intensity", "class", "present", "expected")
-
-# Labels are multiples of 1/6 stored as float32; a half must round up however it was stored.
-_HALF_TOLERANCE = 1e-6
-
-
-def four_class(intensity: np.ndarray) -> np.ndarray:
-    """Round intensities half up to the four classes 0, 1, 2, 3 of the dataset's authors.
-
-    Args:
-        intensity: Any shape, float; values outside [0, 3] count as 0 or 3.
-
-    Returns:
-        int32 array of the same shape.
-
-    Example:
-        >>> four_class(np.array([0.5, 1.4999, 7.0])).tolist()
-        [1, 1, 3]
-
-    References:
-        Zadeh et al., "Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and
-        Interpretable Dynamic Fusion Graph", ACL 2018.
-    """
-    clipped = np.clip(np.asarray(intensity, dtype=np.float64), 0.0, 3.0)
-    return np.floor(clipped + 0.5 + _HALF_TOLERANCE).astype(np.int32)
 
 
 def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
@@ -52,22 +25,16 @@ def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
         values: [N] float.
 
     Returns:
-        Correlation in [-1, 1]; None if either side is constant or N < 2.
+        Correlation; None if either side is constant or N < 2.
 
     Example:
         >>> pearson(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0])) is None
         True
     """
-    x = np.asarray(labels, dtype=np.float64)
-    y = np.asarray(values, dtype=np.float64)
-    if x.size < 2:
+    x, y = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if x.size < 2 or any(np.ptp(v) <= 1e-7 * max(1.0, np.abs(v).max()) for v in (x, y)):
         return None
-    if np.ptp(x) <= 1e-7 * max(1.0, np.abs(x).max()):
-        return None
-    if np.ptp(y) <= 1e-7 * max(1.0, np.abs(y).max()):
-        return None
-    x = x - x.mean()
-    y = y - y.mean()
+    x, y = x - x.mean(), y - y.mean()
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
 
 
@@ -86,8 +53,7 @@ def auroc(present: np.ndarray, score: np.ndarray) -> float | None:
         1.0
 
     References:
-        Hanley and McNeil, "The meaning and use of the area under a receiver operating
-        characteristic (ROC) curve", Radiology 143, 1982.
+        Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982.
     """
     present = np.asarray(present, dtype=bool)
     positives = int(present.sum())
@@ -113,8 +79,8 @@ def balanced_accuracy(classes: np.ndarray, predicted: np.ndarray) -> float | Non
         >>> balanced_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 0]))
         0.5
     """
-    classes = np.asarray(classes)
-    recalls = [float(np.mean(np.asarray(predicted)[classes == c] == c)) for c in np.unique(classes)]
+    classes, predicted = np.asarray(classes), np.asarray(predicted)
+    recalls = [float(np.mean(predicted[classes == c] == c)) for c in np.unique(classes)]
     return float(np.mean(recalls)) if recalls else None
 
 
@@ -133,21 +99,6 @@ def _check(labels: np.ndarray, predictions: Mapping[str, np.ndarray], columns: i
             raise ValueError(f"predictions[{key!r}] hold non-finite values")
 
 
-def _mean_of_defined(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return float(np.mean(defined)) if defined else None
-
-
-def _mean_pearson(values: Sequence[float | None], varies: Sequence[bool]) -> float | None:
-    """Mean correlation; a constant prediction of a varying emotion counts as 0.
-
-    Leaving it out instead would reward a model for giving up on its hardest emotion.
-    """
-    if all(value is None for value in values):
-        return None
-    return float(np.mean([value or 0.0 for value, v in zip(values, varies, strict=True) if v]))
-
-
 def evaluate_predictions(
     labels: np.ndarray,
     predictions: Mapping[str, np.ndarray],
@@ -156,15 +107,11 @@ def evaluate_predictions(
     """Score predictions, overall and per emotion.
 
     Scores are `mae` (of ``intensity``), `accuracy` and `balanced_accuracy` (four classes, of
-    ``class``), `pearson_r` (of ``expected``) and `auroc` (present against absent, of
-    ``present``). Overall scores are means over emotions, which for MAE and accuracy equals
-    the mean over all N x 6 values.
-
-    An undefined score is None, which JSON writes as null: Pearson's r if labels or predictions
-    of an emotion are constant, AUROC if an emotion never or always occurs. The overall AUROC
-    is the mean over the emotions that define it. In the overall Pearson r an emotion whose
-    labels vary but whose predictions are constant counts as 0; with all predictions
-    constant the overall r is None.
+    ``class``), `pearson_r` (of ``expected``) and `auroc` (present against absent, of ``present``).
+    Overall scores are means over emotions. An undefined score is None, which JSON writes as null:
+    Pearson's r if labels or predictions of an emotion are constant, AUROC if an emotion never or
+    always occurs. In the overall r an emotion whose labels vary but whose predictions are constant
+    counts as 0; the overall AUROC is the mean over the emotions that define it.
 
     Args:
         labels: [N, 6] float intensities in [0, 3]; larger values are clipped.
@@ -185,8 +132,7 @@ def evaluate_predictions(
         1.0
 
     References:
-        Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018 (MAE, four-class
-        accuracy).
+        Zadeh et al., "Multimodal Language Analysis in the Wild", ACL 2018.
     """
     labels = np.asarray(labels, dtype=np.float64)
     _check(labels, predictions, len(emotions))
@@ -195,20 +141,22 @@ def evaluate_predictions(
     predicted = {key: np.asarray(predictions[key], dtype=np.float64) for key in PREDICTION_KEYS}
     per_emotion: dict[str, dict[str, float | None]] = {}
     for column, name in enumerate(emotions):
-        truth, found = classes[:, column], predicted["class"][:, column]
+        label, truth = labels[:, column], classes[:, column]
+        found = {key: values[:, column] for key, values in predicted.items()}
         per_emotion[name] = {
-            "mae": float(np.mean(np.abs(predicted["intensity"][:, column] - labels[:, column]))),
-            "accuracy": float(np.mean(truth == found)),
-            "pearson_r": pearson(labels[:, column], predicted["expected"][:, column]),
-            "balanced_accuracy": balanced_accuracy(truth, found),
-            "auroc": auroc(labels[:, column] > 0, predicted["present"][:, column]),
+            "mae": float(np.mean(np.abs(found["intensity"] - label))),
+            "accuracy": float(np.mean(truth == found["class"])),
+            "pearson_r": pearson(label, found["expected"]),
+            "balanced_accuracy": balanced_accuracy(truth, found["class"]),
+            "auroc": auroc(label > 0, found["present"]),
         }
-    overall = {
-        metric: _mean_of_defined([scores[metric] for scores in per_emotion.values()])
-        for metric in METRICS
-    }
-    overall["pearson_r"] = _mean_pearson(
-        [scores["pearson_r"] for scores in per_emotion.values()],
-        [bool(np.ptp(labels[:, column]) > 0) for column in range(len(emotions))],
-    )
+    overall: dict[str, float | None] = {}
+    for metric in METRICS:
+        values = [scores[metric] for scores in per_emotion.values()]
+        defined = [value for value in values if value is not None]
+        if metric == "pearson_r" and defined:
+            # Leaving out what is undefined would reward giving up on the hardest emotion.
+            varies = np.ptp(labels, axis=0) > 0
+            defined = [value or 0.0 for value, v in zip(values, varies, strict=True) if v]
+        overall[metric] = float(np.mean(defined)) if defined else None
     return {"overall": overall, "per_emotion": per_emotion, "segments": int(labels.shape[0])}

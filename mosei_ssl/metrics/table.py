@@ -1,7 +1,5 @@
 """Scores for people (a table in the terminal) and for programs (JSON)."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -16,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mosei_ssl.metrics.scores import LOWER_IS_BETTER, METRICS
+from mosei_ssl.utils.files import write_text
 
 METRIC_LABELS = {
     "mae": "MAE",
@@ -34,74 +33,55 @@ PREDICTOR_LABELS = {
     "svr_per_speaker": "SVR, per-speaker standardised (sees the speaker's other clips)",
 }
 
-CONSTANT_PREDICTORS = ("all_zero", "train_median")
-"""Predictors that say the same of every segment."""
+# They say the same of every segment.
+_CONSTANT = ("all_zero", "train_median")
 
+# The train median is all zero wherever emotions are rare.
 _COMPARED_WITH = ("all_zero", "ridge", "svr")
-"""What a model should beat; the train median is all zero wherever emotions are rare."""
 
 
 def format_score(value: float | None, digits: int = 3) -> str:
-    """Write one score, an undefined one as a dash.
-
-    Args:
-        value: Score or None.
-        digits: Digits after the point.
-
-    Returns:
-        Text such as "0.163" or "-".
+    """Write one score with so many digits after the point, an undefined one as a dash.
 
     Example:
-        >>> format_score(None)
-        '-'
+        >>> format_score(0.16349), format_score(None)
+        ('0.163', '-')
     """
-    if value is None or not math.isfinite(value):
-        return "-"
-    return f"{value:.{digits}f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _arrow(metric: str) -> str:
-    return f"{METRIC_LABELS[metric]} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
-
-
-def metrics_table(
-    results: Mapping[str, Mapping[str, Any]],
-    *,
-    title: str = "Scores",
-    per_emotion: Sequence[str] = METRICS,
-) -> Group:
+def metrics_table(results: Mapping[str, Mapping[str, Any]], *, title: str = "Scores") -> Group:
     """Put predictors side by side: one table per metric over emotions, then the overall one.
 
-    The overall table comes last, where a reader's eyes are when it has been printed, and under it
-    what each model is not better than.
+    The overall table comes last, where it is seen once all has been printed, and below it what
+    each model is not better than.
 
     Args:
         results: Outcomes of `evaluate_predictions` by name; known names such as "model" and
             "ridge" are written out.
         title: Heading, for instance "test split, 4662 segments".
-        per_emotion: Metrics that get a table of their own, without the constant predictors; empty
-            for none.
 
     Returns:
         A rich renderable.
 
     Example:
-        >>> from rich.console import Console
         >>> from mosei_ssl.metrics import all_zero, evaluate_predictions
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
-        >>> Console().print(metrics_table({"all_zero": scores}))  # doctest: +SKIP
+        >>> metrics_table({"all_zero": scores}, title="test split").renderables[0].row_count
+        1
     """
+    arrows = {m: f"{METRIC_LABELS[m]} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in METRICS}
     parts: list[Table | Text] = []  # names and titles may hold brackets, which are no markup
-    varying = {name: s for name, s in results.items() if name not in CONSTANT_PREDICTORS}
+    varying = {name: s for name, s in results.items() if name not in _CONSTANT}
     emotions = list(next(iter(results.values()))["per_emotion"]) if results else []
-    for metric in per_emotion if varying else ():
-        table = _table(f"{_arrow(metric)} per emotion", emotions)
+    for metric in METRICS if varying else ():
+        table = _table(f"{arrows[metric]} per emotion", emotions)
         for name, scores in varying.items():
             cells = [format_score(scores["per_emotion"][e][metric]) for e in emotions]
             table.add_row(Text(_label(name)), *cells)
         parts.append(table)
     # Headings broken at words leave the room of a narrow terminal to the names.
-    overall = _table(Text(title), [_arrow(metric).replace(" ", "\n", 1) for metric in METRICS])
+    overall = _table(Text(title), [text.replace(" ", "\n", 1) for text in arrows.values()])
     for name, scores in results.items():
         cells = [format_score(scores["overall"][metric]) for metric in METRICS]
         overall.add_row(Text(_label(name)), *cells)
@@ -126,8 +106,8 @@ def verdicts(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say of every model what it is not better than, in the digits that the table shows.
 
     Args:
-        results: Outcomes of `evaluate_predictions` by name; names that are not those of a
-            reference such as "all_zero" or "ridge" are models.
+        results: Outcomes of `evaluate_predictions` by name; names other than those of references
+            such as "all_zero" are models.
 
     Returns:
         A sentence per model; none where there is nothing to compare with.
@@ -157,12 +137,10 @@ def verdicts(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if failures:
             lines.append(f"{_label(name)} is not better {'; nor '.join(failures)}")
         else:
-            lines.append(f"{_label(name)} is better than {_listed(list(worse))} in every score")
+            others = ", ".join(list(worse)[:-1])
+            others = f"{others} and {list(worse)[-1]}".removeprefix(" and ")
+            lines.append(f"{_label(name)} is better than {others} in every score")
     return lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _better(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> bool:
@@ -175,13 +153,7 @@ def _better(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> bo
 
 
 def json_safe(value: Any) -> Any:
-    """Replace numpy numbers and arrays by plain ones, and NaN and infinities by None.
-
-    Args:
-        value: Nested mappings, sequences, arrays and scalars.
-
-    Returns:
-        The same made of dict, list, str, int, float, bool and None only.
+    """Nested mappings, sequences, arrays and scalars as JSON can hold them: NaN becomes None.
 
     Example:
         >>> json_safe({"a": np.float32(0.5), "b": float("nan")})
@@ -189,34 +161,29 @@ def json_safe(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {str(key): json_safe(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return json_safe(value.tolist())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [json_safe(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
-    """Write JSON that any parser reads (no NaN), whole or not at all.
+    """Write anything that `json_safe` takes as JSON that any parser reads, whole or not at all.
 
     Args:
         path: File to write; its folder is made.
-        value: Anything that `json_safe` takes.
+        value: What to write.
 
     Returns:
         The path.
 
     Example:
-        >>> write_json("/tmp/metrics.json", {"mae": 0.5}).read_text()  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(f"{folder}/metrics.json", {"mae": np.float32(0.5)}).read_text()
+        '{\\n  "mae": 0.5\\n}\\n'
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = json.dumps(json_safe(value), indent=2, sort_keys=True, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    write_text(Path(path), text + "\n")
+    return Path(path)
