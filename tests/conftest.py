@@ -25,6 +25,14 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def voice():
+    """1.5 s of a synthetic voice at 125 Hz (period 128 samples)."""
+    from voices import pulse_train
+
+    return pulse_train(125.0, 1.5)
+
+
+@pytest.fixture(scope="session")
 def shared_data(shared: Path) -> Path:
     """The corpora in MOSEI's layout: ravdess_covarep, emodb_covarep and others."""
     return shared / "data"

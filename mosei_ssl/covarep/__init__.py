@@ -1,12 +1,12 @@
-"""The 74 COVAREP features of a recording, in NumPy, free of MATLAB."""
+"""The 74 COVAREP features of a recording, computed with NumPy and SciPy.
 
-from mosei_ssl.covarep.columns import APPROXIMATE_COLUMNS, FEATURE_NAMES
-from mosei_ssl.covarep.extraction import extract
-from mosei_ssl.covarep.stages import Stages
+The names of the columns are :data:`tfds_mosei.FEATURE_NAMES`; audio files are read by
+:mod:`mosei_ssl.corpus`.
+"""
 
-__all__ = [
-    "APPROXIMATE_COLUMNS",
-    "FEATURE_NAMES",
-    "Stages",
-    "extract",
-]
+from mosei_ssl.covarep.analysis import Analysis
+from mosei_ssl.covarep.extraction import analyse, extract, row_times
+from mosei_ssl.covarep.options import ExtractionOptions
+from mosei_ssl.covarep.signal import SAMPLE_RATE
+
+__all__ = ["SAMPLE_RATE", "Analysis", "ExtractionOptions", "analyse", "extract", "row_times"]

@@ -1,14 +1,9 @@
-"""Audio files and arrays to what the stages work on: one channel, 16 kHz, float."""
-
-import logging
-import math
+"""Arrays of audio to what the stages work on: one channel, 16 kHz, float64."""
 
 import numpy as np
 
 from mosei_ssl.covarep.signal import SAMPLE_RATE
 from mosei_ssl.utils.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 MIN_SECONDS = 0.1
 _LOUDEST = 64.0
@@ -17,44 +12,21 @@ _MAX_BYTES = 4
 """Of a PCM integer: NumPy makes int64 of Python's integers, whatever range they had."""
 
 
-def check_options(dither: float, chunk_seconds: float | None, seed: int) -> None:
-    """Refuses options of an extraction that would be ignored or end in a traceback later.
-
-    Args:
-        dither: Deviation of the noise to add.
-        chunk_seconds: Length of the chunks of long recordings; None for no chunks.
-        seed: Of the random phases and the dither.
-
-    Raises:
-        UserError: One of them makes no sense.
-    """
-    if not 0 <= dither < math.inf:
-        raise UserError(f"dither {dither:g} makes no sense: give 0 (none) or more, 1e-5 say")
-    if chunk_seconds is not None and not 0 < chunk_seconds < math.inf:
-        raise UserError(
-            f"chunk_seconds {chunk_seconds:g} makes no sense: give a positive number, or None to "
-            "keep any recording whole"
-        )
-    if seed < 0:
-        raise UserError(f"seed {seed} is negative: give 0 or more")
-
-
-def printable(name: object) -> str:
-    """A file's name as text; bytes that are not UTF-8, which no terminal takes, spelled out."""
-    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def prefix(name: str) -> str:
-    """What a warning about a recording begins with: its name, where it has one."""
-    return f"{printable(name)}: " if name else ""
+def check_rate(sample_rate: float) -> tuple[str, ...]:
+    """Refuses rates outside 1 to 768 kHz; gives a remark on those that are too low to compare."""
+    if not 1000 <= sample_rate <= 768_000:
+        raise UserError(f"sampling rate {sample_rate} Hz is not supported: 1 to 768 kHz are")
+    if sample_rate >= SAMPLE_RATE:
+        return ()
+    return (
+        f"audio sampled at {sample_rate:g} Hz holds nothing above {sample_rate / 2:g} Hz: features "
+        "of the upper spectrum (MCEP, HMPD, peakSlope) do not compare with those of 16 kHz "
+        "recordings",
+    )
 
 
 def as_float(audio: np.ndarray) -> np.ndarray:
-    """Scales PCM integers to [-1, 1); floats stay as they are.
-
-    Raises:
-        UserError: Not numbers, or integers of a type no recording has.
-    """
+    """Scales PCM integers to [-1, 1); floats stay as they are."""
     if audio.dtype == np.uint8:
         return (audio.astype(np.float64) - 128) / 128
     if np.issubdtype(audio.dtype, np.signedinteger) and audio.dtype.itemsize <= _MAX_BYTES:
@@ -67,28 +39,8 @@ def as_float(audio: np.ndarray) -> np.ndarray:
     )
 
 
-def to_mono(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
-    """One channel of [N] or [N, channels]: the one asked for, or the mean of all.
-
-    Raises:
-        UserError: Wrong shape or no such channel.
-    """
-    if audio.ndim == 1:
-        audio = audio[:, None]
-    if audio.ndim != 2 or 0 < len(audio) < audio.shape[1]:
-        raise UserError(
-            f"audio of shape {audio.shape} is not supported: give [samples] or "
-            "[samples, channels] (transpose it if channels come first)"
-        )
-    return mix(audio, channel)
-
-
 def mix(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
-    """One channel of [N, channels], however few samples there are.
-
-    Raises:
-        UserError: Too many channels, or none of that number.
-    """
+    """One channel of [N, channels]: the one asked for, or the mean of all."""
     if audio.shape[1] > _MAX_CHANNELS:
         raise UserError(
             f"audio of {audio.shape[1]} channels is not supported: {_MAX_CHANNELS} at most are"
@@ -100,15 +52,8 @@ def mix(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
     return audio[:, channel]
 
 
-def check(samples: np.ndarray) -> None:
-    """Refuses samples that no feature can be computed from.
-
-    Args:
-        samples: One channel, float [N].
-
-    Raises:
-        UserError: Not finite, or integers in disguise.
-    """
+def check_samples(samples: np.ndarray) -> None:
+    """Refuses samples [N] that no feature can be computed from."""
     wrong = int(len(samples) - np.isfinite(samples).sum())
     if wrong:
         raise UserError(
@@ -124,11 +69,7 @@ def check(samples: np.ndarray) -> None:
 
 
 def check_length(samples: int, sample_rate: float) -> None:
-    """Refuses recordings too short for any frame.
-
-    Raises:
-        UserError: Empty or shorter than 0.1 s.
-    """
+    """Refuses recordings that are too short for any frame."""
     if samples == 0:
         raise UserError("the recording is empty: it holds no samples")
     if samples < MIN_SECONDS * sample_rate:
@@ -139,11 +80,7 @@ def check_length(samples: int, sample_rate: float) -> None:
 
 
 def import_soxr():
-    """The resampler, an optional dependency.
-
-    Raises:
-        UserError: It is not installed.
-    """
+    """The resampler, an optional dependency: audio at 16 kHz needs none."""
     try:
         import soxr
     except ImportError as error:
@@ -153,49 +90,27 @@ def import_soxr():
     return soxr
 
 
-def check_rate(sample_rate: float, name: str = "") -> None:
-    """Refuses sampling rates that cannot be meant.
-
-    Args:
-        sample_rate: Hz.
-        name: Of the recording, for the warning about low rates.
-
-    Raises:
-        UserError: Not between 1 and 768 kHz.
-    """
-    if not 1000 <= sample_rate <= 768_000:
-        raise UserError(f"sampling rate {sample_rate} Hz is not supported: 1 to 768 kHz are")
-    if sample_rate < SAMPLE_RATE:
-        logger.warning(
-            "%saudio sampled at %g Hz holds nothing above %g Hz: features of the upper spectrum "
-            "(MCEP, HMPD, peakSlope) will not compare with those of 16 kHz recordings",
-            prefix(name),
-            sample_rate,
-            sample_rate / 2,
+def prepare(audio: np.ndarray, sample_rate: float, channel: int | None = None) -> np.ndarray:
+    """Brings [N] or [N, channels], float or PCM integers, to one finite channel at 16 kHz."""
+    check_rate(sample_rate)
+    audio = as_float(np.asarray(audio))
+    if audio.ndim == 1:
+        audio = audio[:, None]
+    if audio.ndim != 2 or 0 < len(audio) < audio.shape[1]:
+        raise UserError(
+            f"audio of shape {audio.shape} is not supported: give [samples] or "
+            "[samples, channels] (transpose it if channels come first)"
         )
-
-
-def prepare(
-    audio: np.ndarray, sample_rate: float, channel: int | None = None, name: str = ""
-) -> np.ndarray:
-    """Brings an array to one finite channel at 16 kHz.
-
-    Args:
-        audio: Samples [N] or [N, channels], float or PCM integers.
-        sample_rate: Hz.
-        channel: Channel to use; None averages all.
-        name: Of the recording, for warnings.
-
-    Returns:
-        float64 [M].
-
-    Raises:
-        UserError: See :func:`~mosei_ssl.covarep.extract`.
-    """
-    check_rate(sample_rate, name)
-    samples = to_mono(as_float(np.asarray(audio)), channel)
+    samples = mix(audio, channel)
     check_length(len(samples), sample_rate)
-    check(samples)
+    check_samples(samples)
     if sample_rate != SAMPLE_RATE:
         samples = import_soxr().resample(samples, sample_rate, SAMPLE_RATE, quality="VHQ")
     return samples
+
+
+def dithered(samples: np.ndarray, level: float, seed: int) -> np.ndarray:
+    """Adds Gaussian noise of a deviation; none at 0."""
+    if level == 0:
+        return samples
+    return samples + level * np.random.default_rng(seed).standard_normal(len(samples))

@@ -16,21 +16,10 @@ def minimise(
     tolerance: float,
     max_evaluations: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Golden section and parabolic steps inside an interval, for ``count`` functions.
+    """Places and values of the minima of ``count`` functions inside an interval.
 
-    Every function goes the way the scalar method would take it alone; finished ones keep their
-    result while the others go on.
-
-    Args:
-        function: Maps one trial point per function, [count], to their values, [count].
-        count: How many functions there are.
-        low: Lower end of the interval.
-        high: Upper end.
-        tolerance: Absolute tolerance of the minimum's place.
-        max_evaluations: Limit on evaluations per function.
-
-    Returns:
-        Place and value of each minimum, [count] each.
+    Each function takes the steps of the scalar method (``scipy.optimize.minimize_scalar``,
+    bounded); those that are done keep their result. SciPy offers this for one function at a time.
 
     References:
         Brent, R. P. (1973). Algorithms for Minimization without Derivatives, chapter 5.

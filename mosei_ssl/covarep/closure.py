@@ -17,15 +17,7 @@ from mosei_ssl.covarep.signal import (
 
 
 def mean_based_signal(x: np.ndarray, f0_median: float) -> np.ndarray:
-    """Smooths speech over about two periods, leaving one swing per glottal cycle.
-
-    Args:
-        x: Speech at 16 kHz, float64 [N].
-        f0_median: Typical F0 of the speaker, Hz.
-
-    Returns:
-        float64 [N], largest magnitude 1; all NaN or zero where the signal is.
-    """
+    """Smooths speech over about two periods: one swing per cycle, largest magnitude 1."""
     period = round_half_away(SAMPLE_RATE / f0_median)
     half = int(round_half_away(1.7 * period / 2))
     window = blackman(2 * half + 1) / (2 * half + 1)
@@ -57,16 +49,9 @@ def swings(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def peak_places(
     residual: np.ndarray, peak: float, minima: np.ndarray, maxima: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the strong residual peaks lie between a minimum (0) and its maximum (1).
+    """Positions of residual samples above 0.4 of the recording's peak, and where they lie.
 
-    Args:
-        residual: LP residual of order 18, [N]; NaN counts as zero.
-        peak: Its largest magnitude over the whole recording.
-        minima: From :func:`swings`, at least one.
-        maxima: From :func:`swings`.
-
-    Returns:
-        Positions of the samples above 0.4 of the peak, and their places.
+    The latter is 0 at the nearest minimum of :func:`swings` and 1 at its maximum.
     """
     peaks = np.flatnonzero(np.nan_to_num(residual) > 0.4 * peak)
     after = np.clip(np.searchsorted(minima, peaks), 1, max(len(minima) - 1, 1))
@@ -97,19 +82,12 @@ def closure_instants(
     place: float,
     voiced: np.ndarray,
 ) -> np.ndarray:
-    """Samples at which the vocal folds close, in voiced speech.
+    """Samples G at which the vocal folds close, in voiced speech, int64, increasing.
 
-    Args:
-        residual: LP residual of order 18, [N]; NaN counts as zero.
-        minima: From :func:`swings`, one per cycle.
-        maxima: From :func:`swings`.
-        place: Median of :func:`peak_places` over the whole recording, 0 if there are none.
-        voiced: Voicing of the pitch frames, [F].
-
-    Returns:
-        Increasing int64 positions G. They are the reference's numbers: the residual peak lies
-        at *array index* G, while the reference reads G as a position counted from one, that is
-        one sample early; later stages choose between the two as it does.
+    They are the reference's numbers: the residual peak lies at *array index* G, while the
+    reference reads G as a position counted from one, that is one sample early; later stages
+    choose between the two as it does. ``place`` is the median of :func:`peak_places` over the
+    whole recording, ``voiced`` the voicing of its pitch frames.
 
     References:
         Drugman, T. and Dutoit, T. (2009). Glottal closure and opening instant detection from

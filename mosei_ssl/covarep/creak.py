@@ -1,7 +1,7 @@
-"""Creaky voice: a small estimator of our own on published measures.
+"""Creaky voice: a small estimator on published measures.
 
-The original runs a trained network whose weights are not ours to ship. This one was fitted to
-its outputs (``benchmarks/fit_creak.py``), so the column is an approximation.
+The original runs a trained network whose weights may not be shipped here. This one was fitted
+to its outputs (``benchmarks/fit_creak.py``), so the column is an approximation.
 """
 
 import functools
@@ -21,31 +21,16 @@ def _weights() -> dict[str, np.ndarray]:
 
 
 def standardise(inputs: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Brings measures to zero mean and unit deviation, clipped; missing ones to the mean.
-
-    Args:
-        inputs: [J, 36], may hold NaN.
-        mean: [36].
-        std: [36], positive.
-
-    Returns:
-        [J, 36] within [-5, 5].
-    """
+    """Brings measures to zero mean and unit deviation, within [-5, 5]; missing ones to 0."""
     scaled = np.clip((inputs - mean) / std, -_CLIP, _CLIP)
     return np.where(np.isnan(scaled), 0.0, scaled)
 
 
 def creak_posterior(inputs: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
-    """Probability of creaky voice.
+    """Probability of creaky voice [J] from its measures [J, 36].
 
-    Args:
-        inputs: From :func:`~mosei_ssl.covarep.creak_inputs.creak_inputs`, [J, 36].
-        weights: Members of the average: ``mean`` [36], ``std`` [36], ``hidden`` [S, 36, H],
-            ``hidden_bias`` [S, H], ``output`` [S, H], ``output_bias`` [S]; the shipped ones
-            by default.
-
-    Returns:
-        float64 [J] in [0, 1].
+    Members of the average are stacked: ``hidden`` [S, 36, H], ``hidden_bias`` and ``output``
+    [S, H], ``output_bias`` [S], beside ``mean`` and ``std`` [36]; by default the shipped ones.
 
     References:
         Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the

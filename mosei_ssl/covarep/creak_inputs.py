@@ -91,14 +91,9 @@ def _peak_prominence(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far each residual peak stands out of its surroundings; values and positions."""
     n = len(wide)
-    if typical_f0 > 100:
-        lowest = 90
-    elif 85 <= typical_f0 < 100:
-        lowest = 65
-    elif typical_f0 < 85:
-        lowest = 55
-    else:
-        lowest = 80
+    # Exactly 100 Hz, or nothing voiced, has a limit apart.
+    limits = ((typical_f0 > 100, 90), (85 <= typical_f0 < 100, 65), (typical_f0 < 85, 55))
+    lowest = next((limit for holds, limit in limits if holds), 80)
     width = 2 * int(round_half_away(SAMPLE_RATE / lowest))
     half = width // 2
     frames = frames_of(wide, width, 320)
@@ -233,49 +228,28 @@ def _power_deviation(x: np.ndarray) -> np.ndarray:
 
 
 def loudest(x: np.ndarray) -> tuple[float, float]:
-    """Highest energy and highest power of the band-passed signal, the references of a file.
-
-    Args:
-        x: Speech at 16 kHz, float64 [N].
-
-    Returns:
-        ln energy and power level in dB, to hand to :func:`creak_inputs`; of parts of a
-        recording the larger ones count.
-    """
+    """Highest ln energy, and highest power of the band-passed signal in dB."""
     power = _power(zero_phase(*_band(), x))
-    return (
-        float(_log_energy(x).max(initial=-np.inf)),
-        float(power.max(initial=-np.inf)),
-    )
+    return float(_log_energy(x).max(initial=-np.inf)), float(power.max(initial=-np.inf))
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the measures need to know of the whole recording.
-
-    Attributes:
-        length: Samples.
-        f0: F0 of all pitch frames, limits 20 and 500 Hz, [F].
-        typical: Median F0 of the voiced ones, Hz; NaN if nothing is voiced.
-        references: Largest values of :func:`loudest`.
-    """
+    """What the measures need to know of the whole recording."""
 
     length: int
     f0: np.ndarray
+    """F0 of all pitch frames, limits 20 and 500 Hz, [F]."""
     typical: float
+    """Median F0 of the voiced ones, Hz; NaN if nothing is voiced."""
     references: tuple[float, float]
+    """Largest values of :func:`loudest`."""
 
 
 def _spread(values, step: int, size: int, query, offset: int, length: int) -> np.ndarray:
-    """Reads values of frames that the reference spreads evenly over the whole recording.
+    """Reads values of frames, every ``step``, that are spread evenly over the whole recording.
 
-    Args:
-        values: Per frame of ``size`` samples every ``step``, of a stretch.
-        step: Hop of these frames.
-        size: Their length plus what keeps them from the end.
-        query: Positions in the stretch.
-        offset: Where the stretch begins in the recording.
-        length: Samples of the recording.
+    The values are those of a stretch that begins at ``offset``, as positions in ``query`` do.
     """
     if len(values) == 0:
         return np.full(len(query), np.nan)
@@ -292,19 +266,12 @@ def _placed(values: np.ndarray, positions: np.ndarray, query: np.ndarray) -> np.
 
 
 def creak_inputs(x: np.ndarray, residual: np.ndarray, facts: Facts, offset: int = 0) -> np.ndarray:
-    """Measures the acoustic correlates of creaky voice.
+    """Measures the acoustic correlates of creaky voice in a stretch of a recording.
 
-    Args:
-        x: Speech at 16 kHz, float64 [N], a recording or a stretch of it.
-        residual: LP residual of order 18, [N]; NaN counts as zero here, so that a stretch of
-            digital silence does not silence the recursive resonators for good.
-        facts: About the whole recording.
-        offset: Where the stretch begins in the recording, a multiple of 320.
-
-    Returns:
-        float64 [J, 36], J = N // 160, row j at array index ``160 (j + 1) - 1``: the twelve
-        measures of :data:`CREAK_INPUTS`, their first and their second differences. Values that
-        cannot be had are NaN.
+    Row j of [J, 36], J = N // 160, stands at array index ``160 (j + 1) - 1``: the twelve measures
+    of :data:`CREAK_INPUTS`, their first and their second differences; missing ones are NaN. The
+    stretch begins at ``offset``, a multiple of 320. NaN in the residual counts as zero, so that
+    digital silence does not silence the recursive resonators for good.
 
     References:
         Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the

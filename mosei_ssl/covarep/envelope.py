@@ -21,9 +21,8 @@ _MANY = 256
 class _CosineTransform:
     """Real cepstrum of log spectra and back, for the first few coefficients only.
 
-    A spectrum of real-valued frames is even, so the transforms are cosine sums; folding at a
-    quarter of the period halves them once more. With few coefficients the two small matrix
-    products are cheaper than FFTs.
+    The spectrum of real frames is even, so the transforms are cosine sums; folding at a quarter
+    of the period halves them again. For few coefficients two small products beat FFTs.
     """
 
     def __init__(self, size: int):
@@ -89,13 +88,8 @@ def _transform_for(size: int) -> _CosineTransform | _FourierTransform:
     return _transform(-(-size // 16) * 16)
 
 
-def _final_order(requested: np.ndarray) -> np.ndarray:
-    return np.minimum(round_half_away(1.2 * requested), _MAX_ORDER).astype(int)
-
-
-def envelope_orders(f0: np.ndarray) -> np.ndarray:
-    """Cepstral order that resolves the formants but not the harmonics, per frame."""
-    return np.minimum(round_half_away(SAMPLE_RATE / 2 / f0), _MAX_ORDER).astype(int)
+def _order(number: np.ndarray) -> np.ndarray:
+    return np.minimum(round_half_away(number), _MAX_ORDER).astype(int)
 
 
 def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -143,26 +137,20 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def true_envelope(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
-    """Smooth log spectrum through the peaks of the harmonics.
-
-    Args:
-        level: ln magnitude spectra, float64 [M, 2049] (0 to 8 kHz).
-        f0: F0 of the frames, Hz, [M].
-
-    Returns:
-        ln envelope, [M, 2049].
+    """Smooth ln spectra through the peaks of the harmonics, of ln magnitudes [M, 2049].
 
     References:
         Röbel, A. and Rodet, X. (2005). Efficient spectral envelope estimation and its
         application to pitch shifting and envelope preservation. DAFx.
     """
-    order = _final_order(envelope_orders(f0))
+    # It resolves the formants but not the harmonics.
+    order = _order(1.2 * _order(SAMPLE_RATE / 2 / f0))
     result = np.empty_like(level)
     by_order = np.argsort(order, kind="stable")
     for block in blocks(len(by_order), _BLOCK):
         rows = by_order[block]
         part = level[rows]
-        rough = _iterate(part, _final_order(round_half_away(order[rows] / 2)))
+        rough = _iterate(part, _order(1.2 * round_half_away(order[rows] / 2)))
         # Below the first harmonic (and at the mirror end) peaks say nothing: start from the
         # rougher envelope there.
         reach = round_half_away(1024 / order[rows]).astype(int)[:, None]
@@ -194,14 +182,9 @@ def _cepstrum_matrix(size: int, count: int) -> np.ndarray:
 
 
 def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
-    """Cepstrum of amplitude spectra on a mel axis.
+    """Cepstra [M, count] of linear amplitudes from 0 to 8 kHz [M, bins], on a mel axis.
 
-    Args:
-        amplitude: Linear amplitudes at equally spaced frequencies from 0 to 8 kHz, [M, bins].
-        count: Coefficients wanted.
-
-    Returns:
-        [M, count], the first the mean ln amplitude, the others doubled.
+    The first coefficient is the mean ln amplitude, the others are doubled.
     """
     left, weight = mel_warp(amplitude.shape[1])
     warped = amplitude[:, left]
@@ -211,14 +194,7 @@ def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
 
 
 def mcep(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
-    """Mel-cepstral coefficients of the true envelope.
-
-    Args:
-        level: ln magnitude spectra of the kept frames, float64 [M, 2049].
-        f0: F0 of these frames, Hz, [M].
-
-    Returns:
-        float64 [M, 25].
+    """Mel-cepstral coefficients [M, 25] of the true envelope of ln magnitudes [M, 2049].
 
     References:
         Röbel, A. and Rodet, X. (2005), as above.

@@ -1,206 +1,32 @@
-"""From a recording to its 74 features."""
+"""From samples to the 74 features."""
 
 import logging
-from typing import Literal, overload
 
 import numpy as np
 
 from mosei_ssl.covarep import envelope, harmonics, phase
-from mosei_ssl.covarep.audio import check_options, prefix, prepare
-from mosei_ssl.covarep.columns import COLUMN, FEATURE_NAMES, HMPDD, HMPDM, MCEP
+from mosei_ssl.covarep.analysis import Analysis
+from mosei_ssl.covarep.audio import check_rate, dithered, prepare
 from mosei_ssl.covarep.creak import creak_posterior
 from mosei_ssl.covarep.creak_inputs import creak_inputs
 from mosei_ssl.covarep.glottal import glottal_parameters
 from mosei_ssl.covarep.iaif import glottal_flow
+from mosei_ssl.covarep.options import ExtractionOptions
 from mosei_ssl.covarep.pitch import FIRST_CENTRE
 from mosei_ssl.covarep.rd import RD_START, glottal_shape
 from mosei_ssl.covarep.recording import Chunk, Recording, Samples, Survey, survey
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, interpolate, ragged_batches
-from mosei_ssl.covarep.stages import Stages, Stopwatch
 from mosei_ssl.covarep.wavelets import SLOPE_FRAME, dispersion_quotient, peak_slope
 
 logger = logging.getLogger(__name__)
 
 _FIRST_ROW = 79
+_VUV = 1
 _BATCH = 250_000
 """Padded harmonics per batch of the harmonic analysis."""
 
 _MAX_BATCH = 256
-
-
-def _frame_batches(f0: np.ndarray) -> list[np.ndarray]:
-    """Frames with similar numbers of harmonics, few enough for one batch."""
-    count = (SAMPLE_RATE / 2 / f0).astype(int)
-    batches = []
-    for batch in ragged_batches(count, budget=_BATCH):
-        batches += np.array_split(batch, -(-len(batch) // _MAX_BATCH))
-    return batches
-
-
-def _harmonic_stages(
-    x: np.ndarray,
-    f0: np.ndarray,
-    wanted: np.ndarray,
-    own: np.ndarray,
-    watch: Stopwatch,
-    generator: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """Rd, MCEP and phase distortion of pitch frames (the first two only where ``own``)."""
-    result = {
-        "rd": np.full(len(wanted), np.nan),
-        "rd_confidence": np.full(len(wanted), np.nan),
-        "mcep": np.full((len(wanted), envelope.MCEP_SIZE), np.nan),
-    }
-    distortion = np.zeros((len(wanted), phase.BINS))
-    for batch in _frame_batches(f0[wanted]):
-        with watch("harmonics"):
-            partials, level = harmonics.analyse(x, wanted[batch], f0[wanted[batch]])
-        with watch("HMPD"):
-            distortion[batch] = phase.phase_distortion(partials, generator)
-        # Frames of digital silence have no harmonics to fit or to envelop; the search for Rd
-        # ends where it began.
-        result["rd"][batch] = RD_START
-        keep = np.flatnonzero(own[batch] & np.isfinite(level).any(axis=1))
-        chosen = batch[keep]
-        with watch("Rd"):
-            rd, confidence = glottal_shape(partials.take(keep))
-            result["rd"][chosen], result["rd_confidence"][chosen] = rd, confidence
-        with watch("MCEP"):
-            result["mcep"][chosen] = envelope.mcep(level[keep], f0[wanted[chosen]])
-    if len(wanted) >= phase.MIN_FRAMES:
-        with watch("HMPD"):
-            result["hmpdm"], result["hmpdd"] = phase.code_phase(distortion)
-    else:
-        result["hmpdm"] = np.zeros((len(wanted), phase.HMPDM_SIZE))
-        result["hmpdd"] = np.zeros((len(wanted), phase.HMPDD_SIZE))
-    return {name: values[own] for name, values in result.items()}
-
-
-def _chunk_stages(
-    chunk: Chunk, facts: Survey, watch: Stopwatch, generator: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """All per-frame and per-cycle values a chunk answers for."""
-    x, residual = chunk.signal * facts.polarity, chunk.residual * facts.polarity
-    found: dict[str, np.ndarray] = {}
-
-    def mine(positions: np.ndarray) -> np.ndarray:
-        place = positions + chunk.start
-        return (place >= chunk.core[0]) & (place < chunk.core[1])
-
-    instants = facts.instants - chunk.start
-    instants = instants[(instants >= 0) & (instants < len(x))]
-    own = mine(instants)
-    with watch("glottal flow"):
-        flow, derivative = glottal_flow(x, instants)
-    with watch("glottal parameters"):
-        for name, values in glottal_parameters(flow, derivative, instants).items():
-            found[name] = values[own]
-    with watch("wavelets"):
-        found["MDQ"] = dispersion_quotient(residual, instants)[own]
-        slope = peak_slope(x)
-        centres = SLOPE_FRAME // 2 - 1 + HOP * np.arange(len(slope))
-        found["peakSlope"] = slope[mine(centres)]
-
-    count = max((len(x) - 1599) // HOP + 1, 0)
-    local = slice(chunk.first_frame, chunk.first_frame + count)
-    f0 = facts.pitch.f0[local]
-    kept = harmonics.kept_frames(len(x), f0)
-    own = mine(FIRST_CENTRE + HOP * kept)
-    if own.any():
-        edges = np.flatnonzero(own)[[0, -1]] + [-phase.FRAME_HALO, phase.FRAME_HALO + 1]
-        wide = slice(max(edges[0], 0), edges[1])
-        kept, own = kept[wide], own[wide]
-    else:
-        kept, own = kept[:0], own[:0]
-    found.update(_harmonic_stages(x, f0, kept, own, watch, generator))
-    found["frames"] = kept[own] + chunk.first_frame
-
-    with watch("creak"):
-        measures = creak_inputs(x, residual, facts.creak, chunk.start)
-        positions = HOP * np.arange(1, len(measures) + 1) - 1
-        found["creak_inputs"] = measures[mine(positions)]
-        found["creak"] = creak_posterior(found["creak_inputs"])
-    found.update(residual=residual, flow=flow, derivative=derivative)
-    return found
-
-
-def _remarks(facts: Survey, found: dict[str, np.ndarray]) -> tuple[str, ...]:
-    remarks = []
-    if facts.polarity == 0:
-        remarks.append("silence: nothing to measure")
-    if not facts.pitch.voiced.any():
-        remarks.append("no voiced frame: NAQ, QOQ, H1H2, PSP and MDQ are 0")
-    elif len(facts.instants) < 2:
-        remarks.append("fewer than two glottal closures: NAQ, QOQ, H1H2, PSP and MDQ are 0")
-    frames = len(found["frames"])
-    if frames == 0:
-        remarks.append("no frame for harmonic analysis: Rd, MCEP, HMPDM and HMPDD are 0")
-    elif frames < phase.MIN_FRAMES:
-        remarks.append(
-            f"{frames} frames for harmonic analysis, fewer than {phase.MIN_FRAMES} "
-            "(about 0.83 s): HMPDM and HMPDD are 0"
-        )
-    return tuple(remarks)
-
-
-def _assemble(length: int, facts: Survey, found: dict[str, np.ndarray]) -> np.ndarray:
-    """Interpolates every track onto the rows and turns NaN into 0."""
-    rows = (length - 80) // HOP + 1
-    query = _FIRST_ROW + HOP * np.arange(rows)
-    features = np.zeros((rows, len(FEATURE_NAMES)))
-
-    def place(name: str, knots: np.ndarray, values: np.ndarray) -> None:
-        with np.errstate(invalid="ignore"):
-            features[:, COLUMN[name]] = interpolate(knots, values, query)
-
-    frames = FIRST_CENTRE + HOP * np.arange(len(facts.pitch.f0))
-    place("F0", frames, facts.pitch.f0)
-    place("VUV", frames, facts.pitch.voiced)
-    for name in ("NAQ", "QOQ", "H1H2", "PSP"):
-        place(name, facts.instants, found[name])
-    place("MDQ", facts.instants - 1, found["MDQ"])
-    slope = found["peakSlope"]
-    place("peakSlope", SLOPE_FRAME // 2 - 1 + HOP * np.arange(len(slope)), slope)
-    kept = found["frames"]
-    place("Rd", frames[kept], found["rd"])
-    place("Rd_conf", frames[kept], found["rd_confidence"])
-    place("creak", HOP * np.arange(1, len(found["creak"]) + 1) - 1, found["creak"])
-    if len(kept):
-        knots = envelope.mcep_positions(len(kept), length)
-        features[:, MCEP] = interpolate(knots, found["mcep"], query)
-    if len(kept) >= phase.MIN_FRAMES:
-        mean, deviation = phase.to_rows(kept, found["hmpdm"], found["hmpdd"], query)
-        features[:, HMPDM], features[:, HMPDD] = mean, deviation
-    features[np.isnan(features)] = 0.0
-    voicing = features[:, COLUMN["VUV"]]
-    voicing[:] = voicing >= 0.5
-    return features
-
-
-@overload
-def extract(
-    audio: np.ndarray,
-    sample_rate: int,
-    *,
-    channel: int | None = None,
-    dither: float = 0.0,
-    chunk_seconds: float | None = 300.0,
-    seed: int = 0,
-    return_stages: Literal[False] = False,
-) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-@overload
-def extract(
-    audio: np.ndarray,
-    sample_rate: int,
-    *,
-    channel: int | None = None,
-    dither: float = 0.0,
-    chunk_seconds: float | None = 300.0,
-    seed: int = 0,
-    return_stages: Literal[True],
-) -> tuple[np.ndarray, np.ndarray, Stages]: ...
+_SIGNALS = ("residual", "flow", "derivative")
 
 
 def extract(
@@ -211,8 +37,7 @@ def extract(
     dither: float = 0.0,
     chunk_seconds: float | None = 300.0,
     seed: int = 0,
-    return_stages: bool = False,
-) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, Stages]:
+) -> np.ndarray:
     """Computes the 74 COVAREP features of a recording, a row every 10 ms.
 
     Give it a whole recording and cut segments afterwards: polarity, F0 range and other
@@ -228,90 +53,114 @@ def extract(
             seconds of context (see ``docs/covarep.md`` for what that changes); None keeps any
             recording whole, whatever memory it takes.
         seed: Of the random phases above the top harmonic and of the dither.
-        return_stages: Whether to return the intermediate results too (keeps it whole).
 
     Returns:
-        Features float64 [T, 74] in the order of
-        :data:`~mosei_ssl.covarep.columns.FEATURE_NAMES` (no NaN; -inf can occur in peakSlope
-        beside digital silence) and times float64 [T] in seconds; then :class:`Stages` if asked.
-        Columns that cannot be had (too short, nothing voiced) are 0, with a warning in the log
-        and a remark in ``Stages.status``.
+        float32 [T, 74] in the order of :data:`tfds_mosei.FEATURE_NAMES`, at the times that
+        :func:`row_times` gives. No NaN; -inf can occur in peakSlope beside digital silence.
+        Columns that cannot be computed (too short, nothing voiced) are 0, with a warning in the
+        log.
 
     Raises:
-        UserError: Samples that are no usable audio: empty, shorter than 0.1 s, not finite, or
+        UserError: Samples that are not usable audio: empty, shorter than 0.1 s, not finite, or
             of the wrong shape or type; or an option out of range.
 
     Example:
         >>> import numpy as np
         >>> buzz = np.sign(np.sin(2 * np.pi * 120 * np.arange(16000) / 16000)) * 0.1
-        >>> features, times = extract(buzz, 16000)
-        >>> features.shape
+        >>> extract(buzz, 16000).shape
         (100, 74)
 
     References:
         Degottex, G., Kane, J., Drugman, T., Raitio, T. and Scherer, S. (2014). COVAREP: a
         collaborative voice analysis repository for speech technologies. ICASSP.
     """
-    check_options(dither, chunk_seconds, seed)
-    samples = prepare(audio, sample_rate, channel)
-    if dither > 0:
-        samples = samples + dither * np.random.default_rng(seed).standard_normal(len(samples))
-    if not return_stages:
-        return extract_prepared(samples, chunk_seconds, seed)
-    features, times, stages = _extract(samples, None, seed, keep_signals=True)
-    _warn(stages.status)
-    return features, times, stages
+    ExtractionOptions(dither=dither, chunk_seconds=chunk_seconds, seed=seed)
+    samples = dithered(prepare(audio, sample_rate, channel), dither, seed)
+    found = analyse_samples(samples, chunk_seconds, seed)
+    for remark in check_rate(sample_rate) + found.remarks:
+        logger.warning("%s", remark)
+    return found.features.astype(np.float32)
 
 
-def extract_prepared(
-    samples: Samples, chunk_seconds: float | None = 300.0, seed: int = 0, name: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`extract` for samples that are one finite channel at 16 kHz, such as a memory map.
+def analyse(
+    audio: np.ndarray,
+    sample_rate: int,
+    *,
+    channel: int | None = None,
+    dither: float = 0.0,
+    seed: int = 0,
+) -> Analysis:
+    """Computes the features and keeps the intermediate results, of a recording as a whole.
 
     Args:
-        samples: Float [N], at least 0.1 s.
-        chunk_seconds: As in :func:`extract`.
+        audio: As in :func:`extract`.
+        sample_rate: As in :func:`extract`.
+        channel: As in :func:`extract`.
+        dither: As in :func:`extract`.
         seed: As in :func:`extract`.
-        name: Of the recording, for warnings.
 
     Returns:
-        Features float64 [T, 74] and times float64 [T] in seconds.
+        Features in double precision, signals, tracks and remarks.
+
+    Raises:
+        UserError: As in :func:`extract`.
+
+    Example:
+        >>> import numpy as np
+        >>> buzz = np.sign(np.sin(2 * np.pi * 120 * np.arange(16000) / 16000)) * 0.1
+        >>> analyse(buzz, 16000).f0_median
+        119.0
     """
-    features, times, stages = _extract(samples, chunk_seconds, seed, keep_signals=False)
-    _warn(stages.status, name)
-    return features, times
+    ExtractionOptions(dither=dither, seed=seed)
+    samples = dithered(prepare(audio, sample_rate, channel), dither, seed)
+    found = analyse_samples(samples, None, seed, keep_signals=True)
+    found.remarks = check_rate(sample_rate) + found.remarks
+    return found
 
 
-def _warn(remarks: tuple[str, ...], name: str = "") -> None:
-    for remark in remarks:
-        logger.warning("%s%s", prefix(name), remark)
+def row_times(count: int) -> np.ndarray:
+    """Times of the first rows of a feature matrix.
+
+    Args:
+        count: How many rows there are.
+
+    Returns:
+        Seconds, float64 [count].
+
+    Example:
+        >>> row_times(3)
+        array([0.0049375, 0.0149375, 0.0249375])
+    """
+    return (_FIRST_ROW + HOP * np.arange(count)) / SAMPLE_RATE
 
 
-# Digital silence goes through the stages as NaN and infinities, on purpose; they become zeros in
-# the end.
+# Digital silence passes through the stages as NaN and infinities, on purpose; they become zeros
+# in the end.
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
-def _extract(
-    samples: Samples, chunk_seconds: float | None, seed: int, keep_signals: bool
-) -> tuple[np.ndarray, np.ndarray, Stages]:
-    """Features, times and stages; the latter's signals are empty unless they are to be kept."""
-    watch = Stopwatch()
+def analyse_samples(
+    samples: Samples,
+    chunk_seconds: float | None = 300.0,
+    seed: int = 0,
+    *,
+    keep_signals: bool = False,
+) -> Analysis:
+    """:func:`analyse` for prepared samples; its signals are empty unless they are to be kept."""
     recording = Recording(samples, chunk_seconds)
-    facts = survey(recording, watch)
+    facts = survey(recording)
     parts: dict[str, list[np.ndarray]] = {}
-    signals = ("residual", "flow", "derivative")
     for number, chunk in enumerate(recording.chunks()):
         generator = np.random.default_rng([seed, number])
-        for name, values in _chunk_stages(chunk, facts, watch, generator).items():
-            if keep_signals or name not in signals:
+        for name, values in _chunk_stages(chunk, facts, generator).items():
+            if keep_signals or name not in _SIGNALS:
                 parts.setdefault(name, []).append(values)
     found = {name: np.concatenate(values) for name, values in parts.items()}
-    with watch("rows"):
-        features = _assemble(len(samples), facts, found)
-    times = (_FIRST_ROW + HOP * np.arange(len(features))) / SAMPLE_RATE
-    status = _remarks(facts, found)
-    residual, flow, derivative = (found.get(name, np.empty(0)) for name in signals)
+    features = _assemble(len(samples), facts, found)
+    residual, flow, derivative = (found.get(name, np.empty(0)) for name in _SIGNALS)
     peak = np.abs(np.nan_to_num(residual)).max(initial=0.0)
-    stages = Stages(
+    return Analysis(
+        features=features,
+        times=row_times(len(features)),
+        remarks=_remarks(facts, len(found["frames"])),
         polarity=facts.polarity,
         residual=residual / peak if peak else residual,
         pitch=facts.pitch,
@@ -329,7 +178,129 @@ def _extract(
         hmpdd=found["hmpdd"],
         creak_inputs=found["creak_inputs"],
         creak=found["creak"],
-        seconds=watch.seconds,
-        status=status,
     )
-    return features, times, stages
+
+
+def _chunk_stages(
+    chunk: Chunk, facts: Survey, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """All per-frame and per-cycle values a chunk answers for, and its signals."""
+    x, residual = chunk.signal * facts.polarity, chunk.residual * facts.polarity
+    instants = facts.instants - chunk.start
+    instants = instants[(instants >= 0) & (instants < len(x))]
+    own = chunk.holds(instants + chunk.start)
+    flow, derivative = glottal_flow(x, instants)
+    cycles = glottal_parameters(flow, derivative, instants)
+    cycles["MDQ"] = dispersion_quotient(residual, instants)
+    found = {name: values[own] for name, values in cycles.items()}
+    slope = peak_slope(x)
+    found["peakSlope"] = slope[chunk.holds(_slope_centres(len(slope)) + chunk.start)]
+
+    f0 = facts.pitch.f0[chunk.frames]
+    kept = harmonics.kept_frames(len(x), f0)
+    own = chunk.holds(FIRST_CENTRE + HOP * kept + chunk.start)
+    wide = slice(0, 0)
+    if own.any():
+        edges = np.flatnonzero(own)[[0, -1]] + [-phase.FRAME_HALO, phase.FRAME_HALO + 1]
+        wide = slice(max(edges[0], 0), edges[1])
+    kept, own = kept[wide], own[wide]
+    found |= _harmonic_stages(x, f0, kept, own, generator)
+    found["frames"] = kept[own] + chunk.frames.start
+
+    measures = creak_inputs(x, residual, facts.creak, chunk.start)
+    found["creak_inputs"] = measures[chunk.holds(_creak_places(len(measures)) + chunk.start)]
+    found["creak"] = creak_posterior(found["creak_inputs"])
+    return found | {"residual": residual, "flow": flow, "derivative": derivative}
+
+
+def _harmonic_stages(
+    x: np.ndarray,
+    f0: np.ndarray,
+    wanted: np.ndarray,
+    own: np.ndarray,
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Rd, MCEP and phase distortion of pitch frames (the first two only where ``own``)."""
+    count = len(wanted)
+    result = {
+        "rd": np.full(count, np.nan),
+        "rd_confidence": np.full(count, np.nan),
+        "mcep": np.full((count, envelope.MCEP_SIZE), np.nan),
+        "hmpdm": np.zeros((count, phase.HMPDM_SIZE)),
+        "hmpdd": np.zeros((count, phase.HMPDD_SIZE)),
+    }
+    distortion = np.zeros((count, phase.BINS))
+    for batch in _frame_batches(f0[wanted]):
+        partials, level = harmonics.analyse(x, wanted[batch], f0[wanted[batch]])
+        distortion[batch] = phase.phase_distortion(partials, generator)
+        # Frames of digital silence have no harmonics to fit or to envelop; the search for Rd
+        # ends where it began.
+        result["rd"][batch] = RD_START
+        keep = np.flatnonzero(own[batch] & np.isfinite(level).any(axis=1))
+        chosen = batch[keep]
+        result["rd"][chosen], result["rd_confidence"][chosen] = glottal_shape(partials.take(keep))
+        result["mcep"][chosen] = envelope.mcep(level[keep], f0[wanted[chosen]])
+    if count >= phase.MIN_FRAMES:
+        result["hmpdm"], result["hmpdd"] = phase.code_phase(distortion)
+    return {name: values[own] for name, values in result.items()}
+
+
+def _frame_batches(f0: np.ndarray) -> list[np.ndarray]:
+    """Frames with similar numbers of harmonics, few enough for one batch."""
+    batches = []
+    for batch in ragged_batches((SAMPLE_RATE / 2 / f0).astype(int), budget=_BATCH):
+        batches += np.array_split(batch, -(-len(batch) // _MAX_BATCH))
+    return batches
+
+
+def _slope_centres(count: int) -> np.ndarray:
+    return SLOPE_FRAME // 2 - 1 + HOP * np.arange(count)
+
+
+def _creak_places(count: int) -> np.ndarray:
+    return HOP * np.arange(1, count + 1) - 1
+
+
+def _assemble(length: int, facts: Survey, found: dict[str, np.ndarray]) -> np.ndarray:
+    """Interpolates all tracks onto the rows, in the order of the columns; NaN becomes 0."""
+    query = _FIRST_ROW + HOP * np.arange((length - 80) // HOP + 1)
+    frames = FIRST_CENTRE + HOP * np.arange(len(facts.pitch.f0))
+    kept = found["frames"]
+    tracks = [
+        (frames, facts.pitch.f0),
+        (frames, facts.pitch.voiced),
+        *((facts.instants, found[name]) for name in ("NAQ", "QOQ", "H1H2", "PSP")),
+        (facts.instants - 1, found["MDQ"]),
+        (_slope_centres(len(found["peakSlope"])), found["peakSlope"]),
+        (frames[kept], found["rd"]),
+        (frames[kept], found["rd_confidence"]),
+        (_creak_places(len(found["creak"])), found["creak"]),
+        (envelope.mcep_positions(len(kept), length), found["mcep"]),
+    ]
+    columns = [interpolate(knots, values, query) for knots, values in tracks]
+    if len(kept) >= phase.MIN_FRAMES:
+        columns += phase.to_rows(kept, found["hmpdm"], found["hmpdd"], query)
+    else:
+        columns.append(np.zeros((len(query), phase.HMPDM_SIZE + phase.HMPDD_SIZE)))
+    features = np.column_stack(columns)
+    features[np.isnan(features)] = 0.0
+    features[:, _VUV] = features[:, _VUV] >= 0.5
+    return features
+
+
+def _remarks(facts: Survey, frames: int) -> tuple[str, ...]:
+    remarks = []
+    if facts.polarity == 0:
+        remarks.append("silence: nothing to measure")
+    if not facts.pitch.voiced.any():
+        remarks.append("no voiced frame: NAQ, QOQ, H1H2, PSP and MDQ are 0")
+    elif len(facts.instants) < 2:
+        remarks.append("fewer than two glottal closures: NAQ, QOQ, H1H2, PSP and MDQ are 0")
+    if frames == 0:
+        remarks.append("no frame for harmonic analysis: Rd, MCEP, HMPDM and HMPDD are 0")
+    elif frames < phase.MIN_FRAMES:
+        remarks.append(
+            f"{frames} frames for harmonic analysis, fewer than {phase.MIN_FRAMES} "
+            "(about 0.83 s): HMPDM and HMPDD are 0"
+        )
+    return tuple(remarks)

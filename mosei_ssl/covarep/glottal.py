@@ -155,18 +155,10 @@ def _parabolic_parameter(flow, first, period) -> np.ndarray:
 def glottal_parameters(
     flow: np.ndarray, derivative: np.ndarray, instants: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """NAQ, QOQ, H1H2 and PSP of every glottal cycle.
+    """NAQ, QOQ, H1H2 (dB) and PSP of the glottal cycles that end at the instants G, [C] each.
 
-    Args:
-        flow: Glottal flow, float64 [N].
-        derivative: Its derivative, [N].
-        instants: Closure instants G, [C].
-
-    Returns:
-        ``NAQ`` (normalised amplitude quotient), ``QOQ`` (quasi-open quotient), ``H1H2``
-        (first minus second harmonic, dB) and ``PSP`` (parabolic spectral parameter), float64
-        [C] each, to be placed at array index G. A cycle whose F0 is not between 20 and 500 Hz
-        has zeros.
+    They are to be placed at array index G. A cycle whose F0 is not between 20 and 500 Hz has
+    zeros.
 
     References:
         Alku, P., Bäckström, T. and Vilkman, E. (2002). Normalized amplitude quotient for
@@ -177,8 +169,7 @@ def glottal_parameters(
         Alku, P., Strik, H. and Vilkman, E. (1997). Parabolic spectral parameter: a new method
         for quantification of the glottal flow. Speech Communication 22(1).
     """
-    names = ("NAQ", "QOQ", "H1H2", "PSP")
-    result = {name: np.zeros(len(instants)) for name in names}
+    result = {name: np.zeros(len(instants)) for name in ("NAQ", "QOQ", "H1H2", "PSP")}
     period = cycle_periods(instants)
     first = np.concatenate([[0], instants[:-1]])
     with np.errstate(divide="ignore"):

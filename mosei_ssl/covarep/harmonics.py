@@ -22,33 +22,22 @@ _PERIODS = 3
 
 @dataclass
 class Harmonics:
-    """Harmonic description of a run of frames.
-
-    Rows are padded to the largest number of harmonics; entries beyond ``count`` mean nothing.
-
-    Attributes:
-        f0: F0 the analysis used, Hz, [M].
-        spacing: Median distance of neighbouring partials, Hz, [M].
-        count: Harmonics above zero per frame, K, int [M].
-        amplitude: [M, 1 + K_max], column h is harmonic h (0 is DC).
-        phase: Radians, [M, 1 + K_max].
-    """
+    """Harmonics of M frames; entries of a row beyond ``count`` mean nothing."""
 
     f0: np.ndarray
+    """F0 the analysis used, Hz, [M]."""
     spacing: np.ndarray
+    """Median distance of neighbouring partials, Hz, [M]."""
     count: np.ndarray
+    """Harmonics above zero per frame, K, int [M]."""
     amplitude: np.ndarray
+    """[M, 1 + K_max], column h is harmonic h (0 is DC)."""
     phase: np.ndarray
+    """Radians, [M, 1 + K_max]."""
 
     def take(self, rows: np.ndarray) -> "Harmonics":
         """The harmonics of some of the frames."""
-        return Harmonics(
-            self.f0[rows],
-            self.spacing[rows],
-            self.count[rows],
-            self.amplitude[rows],
-            self.phase[rows],
-        )
+        return Harmonics(*(values[rows] for values in vars(self).values()))
 
 
 def window_lengths(f0: np.ndarray) -> np.ndarray:
@@ -103,15 +92,7 @@ def _nearest_peak(rows, position, targets_row, targets) -> np.ndarray:
 
 
 def analyse(x: np.ndarray, frames: np.ndarray, f0: np.ndarray) -> tuple[Harmonics, np.ndarray]:
-    """Measures the harmonics of some frames.
-
-    Args:
-        x: Speech at 16 kHz, float64 [N].
-        frames: Frame numbers that :func:`kept_frames` allows, [M].
-        f0: F0 of these frames, Hz, [M].
-
-    Returns:
-        The harmonics, and ln of the magnitude spectra [M, 2049] for the envelope.
+    """Harmonics of frames that :func:`kept_frames` allows, and their ln magnitudes [M, 2049].
 
     References:
         Degottex, G. and Stylianou, Y. (2013). Analysis and synthesis of speech using an
@@ -121,11 +102,7 @@ def analyse(x: np.ndarray, frames: np.ndarray, f0: np.ndarray) -> tuple[Harmonic
     with np.errstate(divide="ignore"):
         level = np.log(np.abs(spectra))
     peak_rows, peak_bins = row_maxima(level)
-    offset, height = parabola(
-        level[peak_rows, peak_bins - 1],
-        level[peak_rows, peak_bins],
-        level[peak_rows, peak_bins + 1],
-    )
+    offset, height = parabola(*(level[peak_rows, peak_bins + k] for k in (-1, 0, 1)))
     peak_place = peak_bins + offset
 
     step = DFT * f0 / SAMPLE_RATE

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import fft
 from scipy import signal as sps
 
+from mosei_ssl.covarep.glottal import cycle_periods
 from mosei_ssl.covarep.lpc import inverse_filter, lpc
 from mosei_ssl.covarep.signal import SAMPLE_RATE, ragged_batches
 
@@ -66,23 +67,16 @@ def glottal_flow(x: np.ndarray, instants: np.ndarray) -> tuple[np.ndarray, np.nd
     A frame reaches one period to either side of its closure instant. The period is the distance
     to the instant before, however far: after a pause the frame is very long and overlaps
     earlier speech. That is part of the reference behaviour; limiting it changes H1H2 noticeably.
-
-    Args:
-        x: Speech at 16 kHz, float64 [N].
-        instants: Positions G from :func:`~mosei_ssl.covarep.closure.closure_instants`.
-
-    Returns:
-        Flow and flow derivative, float64 [N] each, zero where no frame falls.
+    Both are [N], zero where no frame falls.
 
     References:
         Alku, P. (1992). Glottal wave analysis with pitch synchronous iterative adaptive inverse
         filtering. Speech Communication 11(2-3).
     """
-    flow = np.zeros(len(x))
-    derivative = np.zeros(len(x))
+    flow, derivative = np.zeros((2, len(x)))
     if len(instants) < 2:
         return flow, derivative
-    periods = np.diff(instants, prepend=2 * instants[0] - instants[1])
+    periods = cycle_periods(instants)
     first = np.maximum(instants - 1 - periods, 0)
     last = np.minimum(instants - 1 + periods, len(x) - 1)
     lengths = last - first + 1

@@ -77,14 +77,10 @@ def _powers(base: np.ndarray, count: int) -> np.ndarray:
 
 
 def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
-    """Spectrum of the glottal flow derivative at the harmonics of its fundamental.
+    """Spectra of the glottal flow derivative at its first harmonics, relative to E_e = 1.
 
-    Args:
-        rd: Shape parameters within [0.3, 2.5], [M]; small is tense, large is breathy.
-        harmonics: Highest harmonic H.
-
-    Returns:
-        complex128 [M, H], column h - 1 is harmonic h; amplitude relative to E_e = 1.
+    Column h - 1 of the complex [M, harmonics] is harmonic h; Rd [M] is within [0.3, 2.5], small
+    for a tense and large for a breathy voice.
 
     References:
         Fant, G., Liljencrants, J. and Lin, Q. (1985). A four-parameter model of glottal flow.
@@ -106,7 +102,7 @@ def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
     sigma *= sigma
     sigma += omega * omega
     opening /= sigma
-    # exp(-v) is one at the harmonics, so the end of the period needs no exponential of its own.
+    # exp(-v) is one at the harmonics, so the end of the period needs no exponential.
     closing = delay * (1 - epsilon * ta - ta * v)
     closing -= 1 - epsilon * ta
     closing /= ta * v * (epsilon + v)

@@ -19,13 +19,7 @@ def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
 
 
 def levinson(r: np.ndarray) -> np.ndarray:
-    """Solves the normal equations of linear prediction for a batch of autocorrelations.
-
-    Args:
-        r: Autocorrelations, [F, p + 1].
-
-    Returns:
-        Error filters [F, p + 1] with first coefficient 1; a row without energy is NaN.
+    """Error filters [F, p + 1] from autocorrelations; a row without energy is NaN.
 
     References:
         Durbin, J. (1960). The fitting of time-series models. Revue de l'Institut
@@ -61,15 +55,8 @@ def lp_residual(
 ) -> np.ndarray:
     """Excitation of a signal: what linear prediction over 25 ms frames leaves unexplained.
 
-    Args:
-        x: Signal at 16 kHz, float64 [N].
-        order: Prediction order.
-        coefficients_from: Signal [N] the predictors are estimated on; ``x`` by default.
-
-    Returns:
-        float64 [N], on the scale of the signal (the stages that need a largest magnitude of 1
-        divide by it). Frames of digital silence are NaN over all their 401 samples, as later
-        stages expect.
+    The predictors may be estimated on another signal. The residual has the scale of the signal;
+    frames of digital silence are NaN over all their 401 samples, as later stages expect.
 
     References:
         Makhoul, J. (1975). Linear prediction: a tutorial review. Proceedings of the IEEE 63.

@@ -67,14 +67,9 @@ def _flattened_phase(harmonics: Harmonics, rows: np.ndarray, width: int) -> np.n
 
 
 def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np.ndarray:
-    """Phase distortion of every frame on 513 frequencies from 0 to 8 kHz.
+    """Phase distortion of every frame on 513 frequencies from 0 to 8 kHz, radians [M, 513].
 
-    Args:
-        harmonics: Of M frames.
-        generator: Source of the random phases above each frame's top harmonic.
-
-    Returns:
-        Radians, float64 [M, 513]; exactly 0 up to F0, NaN above it in digital silence.
+    Exactly 0 up to F0, NaN above it in digital silence, random above the top harmonic.
     """
     result = np.zeros((len(harmonics.f0), BINS))
     for batch in ragged_batches(harmonics.count, budget=60_000):
@@ -140,13 +135,7 @@ def code_deviation(deviation: np.ndarray) -> np.ndarray:
 
 
 def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """HMPDM and HMPDD per analysed frame.
-
-    Args:
-        distortion: From :func:`phase_distortion`, at least :data:`MIN_FRAMES` frames, [M, 513].
-
-    Returns:
-        HMPDM [M, 25] in radians and HMPDD [M, 13].
+    """HMPDM [M, 25] in radians and HMPDD [M, 13] of at least :data:`MIN_FRAMES` frames.
 
     References:
         Degottex, G. and Erro, D. (2014). A uniform phase representation for the harmonic model
@@ -165,32 +154,16 @@ def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, deviation
 
 
-def _resample(knots, values, query, angular: bool) -> np.ndarray:
-    if not angular:
-        return interpolate(knots, values, query)
-    return wrap(interpolate(knots, np.unwrap(values, axis=0), query))
-
-
 def to_rows(
     frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray, query: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Brings the coefficients of the analysed frames onto the rows of the feature matrix.
+    """HMPDM and HMPDD at the rows of the feature matrix, NaN outside the analysed frames.
 
     They are interpolated twice, as in the reference: to every 5 ms, then to the rows.
-
-    Args:
-        frames: Numbers of the analysed pitch frames, [M].
-        mean: HMPDM, [M, 25].
-        deviation: HMPDD, [M, 13].
-        query: Array indices of the rows, [R].
-
-    Returns:
-        [R, 25] and [R, 13]; NaN outside the analysed frames.
     """
     time = FIRST_CENTRE + 1 + HOP * frames
     halfway = np.arange(-(-time[0] // 80) * 80, time[-1] + 1, 80)
-    results = []
-    for values, angular in ((mean, True), (deviation, False)):
-        values = _resample(time, values, halfway, angular)
-        results.append(_resample(halfway, values, query, angular))
-    return results[0], results[1]
+    for knots, at in ((time, halfway), (halfway, query)):
+        mean = wrap(interpolate(knots, np.unwrap(mean, axis=0), at))
+        deviation = interpolate(knots, deviation, at)
+    return mean, deviation

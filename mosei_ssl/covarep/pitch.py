@@ -19,17 +19,14 @@ _BLOCK = 64
 
 @dataclass
 class Pitch:
-    """F0 track of a recording, one value per frame centred at ``799 + 160 i`` (0-based).
-
-    Attributes:
-        f0: Whole Hz, float64 [F]; 1 where nothing harmonic was found.
-        voiced: bool [F].
-        criterion: SRH value of the winning candidate, [F].
-    """
+    """F0 track of a recording, one value per frame centred at ``799 + 160 i`` (0-based)."""
 
     f0: np.ndarray
+    """Whole Hz, float64 [F]; 1 where nothing harmonic was found."""
     voiced: np.ndarray
+    """bool [F]."""
     criterion: np.ndarray
+    """SRH value of the winning candidate, [F]."""
 
     def median(self, low: float, high: float) -> float:
         """Median F0 (Hz) over voiced frames strictly between the limits; NaN if none."""
@@ -38,13 +35,9 @@ class Pitch:
 
 
 def harmonic_sums(x: np.ndarray) -> np.ndarray:
-    """SRH criterion of every frame for every candidate from 20 to 500 Hz.
+    """SRH criterion of every frame for every candidate from 20 to 500 Hz, [F, 481].
 
-    Args:
-        x: Speech at 16 kHz, float64 [N].
-
-    Returns:
-        float64 [F, 481]; column ``f - 20`` belongs to ``f`` Hz. NaN near digital silence.
+    Column ``f - 20`` belongs to ``f`` Hz. NaN near digital silence.
     """
     frames = frames_of(lp_residual(x, 12), _FRAME, HOP, strict=True)
     window = blackman(_FRAME)
@@ -69,16 +62,10 @@ def harmonic_sums(x: np.ndarray) -> np.ndarray:
 def best_candidates(
     sums: np.ndarray, low: int = F0_MIN, high: int = F0_MAX
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Winning F0 and its criterion in every frame.
+    """Winning F0 in Hz and its criterion in every frame of :func:`harmonic_sums`.
 
-    Args:
-        sums: From :func:`harmonic_sums`, [F, 481].
-        low: Lowest F0 in Hz, at least 20.
-        high: Highest F0 in Hz, at most 500.
-
-    Returns:
-        F0 in Hz and the criterion, float64 [F] each. A frame without a positive candidate has
-        1 Hz and 0, as below ``low`` every candidate down to 1 Hz counts 0.
+    A frame without a positive candidate has 1 Hz and 0, as below ``low`` every candidate down
+    to 1 Hz counts 0.
     """
     inside = sums[:, low - _LOWEST : high - _LOWEST + 1]
     inside = np.where(np.isnan(inside), -np.inf, inside)
@@ -93,34 +80,17 @@ def speaker_range(
 ) -> tuple[int, int]:
     """Range of F0 one octave to either side of the recording's median, within the limits.
 
-    Args:
-        f0: First guess over the whole recording, Hz, [F].
-        criterion: Its criterion, [F].
-        low: Lowest F0 that was allowed.
-        high: Highest F0 that was allowed.
-
-    Returns:
-        Limits for the second pass; the same as given when nothing is clearly voiced.
+    The limits themselves where nothing is clearly voiced.
     """
     sure = criterion > 0.1
     if not sure.any():
         return low, high
     middle = np.median(f0[sure])
-    return (
-        max(low, int(round_half_away(middle / 2))),
-        min(high, int(round_half_away(2 * middle))),
-    )
+    return max(low, int(round_half_away(middle / 2))), min(high, int(round_half_away(2 * middle)))
 
 
 def decide_voicing(f0: np.ndarray, criterion: np.ndarray) -> Pitch:
-    """Decides which frames are voiced; a lively criterion asks for a higher threshold.
-
-    Args:
-        f0: F0 over the whole recording, Hz, [F].
-        criterion: Its criterion, [F].
-
-    Returns:
-        The finished track.
+    """Decides which frames of a recording are voiced; a lively criterion raises the threshold.
 
     References:
         Drugman, T. and Alwan, A. (2011). Joint robust voicing detection and pitch estimation

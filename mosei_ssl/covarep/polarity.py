@@ -22,10 +22,7 @@ def rough_residual(x: np.ndarray) -> np.ndarray:
 
 
 def power_sums(x: np.ndarray) -> np.ndarray:
-    """Count and the sums of the first three powers, from which a skewness follows.
-
-    Sums of parts add up to the sums of the whole. NaN counts as zero.
-    """
+    """Count and sums of the first three powers, which add up over parts; NaN counts as zero."""
     x = np.nan_to_num(x)
     square = x * x
     return np.array([len(x), x.sum(), square.sum(), (square * x).sum()])
@@ -40,14 +37,9 @@ def _skewness(sums: np.ndarray) -> float:
 
 
 def polarity(plain: np.ndarray, rough: np.ndarray) -> int:
-    """Whether a recording is upside down (microphones and amplifiers may invert speech).
+    """+1, or -1 where a recording is upside down, as microphones may invert speech; 0 in silence.
 
-    Args:
-        plain: :func:`power_sums` of the residual of order 18.
-        rough: The same of :func:`rough_residual`.
-
-    Returns:
-        +1 or -1 (0 for silence), to multiply the signal with.
+    Takes the :func:`power_sums` of the residual of order 18 and of :func:`rough_residual`.
 
     References:
         Drugman, T. (2013). Residual excitation skewness for automatic speech polarity

@@ -20,16 +20,11 @@ _EVALUATIONS = 32
 
 @functools.lru_cache(maxsize=512)
 def _minimum_phase_weights(count: int) -> np.ndarray:
-    """Weights that turn ln magnitudes of harmonics into the minimum phase of the first eight.
+    """Weights [8, H - 2] from ln magnitudes of harmonics to the minimum phase of the first eight.
 
     The phase of the folded cepstrum is linear in the ln magnitudes, so the transforms there and
-    back become one small matrix. DC counts as harmonic 1 and the last one as its neighbour.
-
-    Args:
-        count: Harmonics H including DC, at least 10.
-
-    Returns:
-        float64 [8, H - 2] for harmonics 1..8 from ln magnitudes of harmonics 1..H-2.
+    back become one small matrix. DC counts as harmonic 1 and the last one as its neighbour;
+    ``count`` is H, harmonics including DC, at least 10.
     """
     n = np.arange(count)
     sines = np.sin(np.pi * np.outer(np.arange(1, _USED + 1), n) / (count - 1))
@@ -51,14 +46,9 @@ def _cost(rd: np.ndarray, base: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def glottal_shape(harmonics: Harmonics) -> tuple[np.ndarray, np.ndarray]:
-    """Fits the glottal pulse to the harmonic phases of every frame.
+    """Rd within [0.3, 2.5] and its confidence in [0, 1], from the harmonic phases of each frame.
 
-    Args:
-        harmonics: Of M frames.
-
-    Returns:
-        Rd within [0.3, 2.5] and its confidence in [0, 1], float64 [M] each. Where nothing can
-        be fitted they are :data:`RD_START` and NaN.
+    Where nothing can be fitted they are :data:`RD_START` and NaN.
 
     References:
         Degottex, G., Roebel, A. and Rodet, X. (2011). Phase minimization for glottal model

@@ -18,11 +18,10 @@ from mosei_ssl.covarep.lpc import lp_residual
 from mosei_ssl.covarep.pitch import FIRST_CENTRE, Pitch
 from mosei_ssl.covarep.polarity import polarity, power_sums, rough_residual
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE
-from mosei_ssl.covarep.stages import Stopwatch
 
 
 class Samples(Protocol):
-    """Anything that has a length and gives samples when sliced: an array, a memory map."""
+    """One finite channel at 16 kHz that can be sliced: an array, a memory map."""
 
     def __len__(self) -> int: ...
 
@@ -39,9 +38,7 @@ CREAK_F0 = (20, 500)
 class Chunk:
     """A stretch of a recording with its context.
 
-    Attributes:
-        start: Sample at which the stretch with context begins.
-        core: Samples of the recording this chunk answers for, half open.
+    It begins, with context, at the sample ``start`` and answers for those of ``core``, half open.
     """
 
     def __init__(self, source: Samples, core: tuple[int, int]):
@@ -65,6 +62,10 @@ class Chunk:
         """SRH criteria of the frames of :attr:`signal`."""
         return pitch.harmonic_sums(self.signal)
 
+    def holds(self, positions: np.ndarray) -> np.ndarray:
+        """Which positions in the recording lie in the core."""
+        return (positions >= self.core[0]) & (positions < self.core[1])
+
     def own(self, values: np.ndarray) -> np.ndarray:
         """The core's part of sample values."""
         return values[self.core[0] - self.start : self.core[1] - self.start]
@@ -76,18 +77,14 @@ class Chunk:
         return slice(min(max(first, 0), count), min(max(last, 0), count))
 
     @property
-    def first_frame(self) -> int:
-        """Number, in the recording, of the first local pitch frame."""
-        return self.start // HOP
+    def frames(self) -> slice:
+        """Numbers, in the recording, of the local pitch frames."""
+        first = self.start // HOP
+        return slice(first, first + max((len(self.signal) - 1599) // HOP + 1, 0))
 
 
 class Recording:
-    """A recording at 16 kHz, cut into chunks that start on whole seconds.
-
-    Args:
-        source: Samples, [N]; an array or a memory map.
-        chunk_seconds: Length of a chunk; None keeps the recording whole.
-    """
+    """A recording cut into chunks that start on whole seconds; None keeps it whole."""
 
     def __init__(self, source: Samples, chunk_seconds: float | None):
         self.length = len(source)
@@ -111,21 +108,21 @@ class Recording:
 
 @dataclass
 class Survey:
-    """What holds for the whole recording.
-
-    Attributes:
-        polarity: +1, -1, or 0 for silence.
-        pitch: F0 and voicing of all frames, limits 50 and 500 Hz.
-        f0_median: Median F0 of voiced speech, Hz; NaN without any.
-        instants: Glottal closure instants G of the recording, int64 [C].
-        creak: What the creak measures need.
-    """
+    """What holds for the whole recording."""
 
     polarity: int
+    """+1, -1, or 0 for silence."""
     pitch: Pitch
+    """F0 and voicing of all frames, limits 50 and 500 Hz."""
     f0_median: float
+    """Median F0 of voiced speech, Hz; NaN without any."""
     instants: np.ndarray
+    """Glottal closure instants G, int64 [C]."""
     creak: creak_inputs.Facts
+
+
+def _concatenate(parts: list[list[tuple]]) -> list[tuple]:
+    return [tuple(np.concatenate(c) for c in zip(*part, strict=True)) for part in parts]
 
 
 def _tracks(recording: Recording, first: list[tuple], limits: list[tuple]) -> list[Pitch]:
@@ -139,7 +136,7 @@ def _tracks(recording: Recording, first: list[tuple], limits: list[tuple]) -> li
             own = chunk.own_frames(len(chunk.harmonic_sums))
             for part, between in zip(parts, ranges, strict=True):
                 part.append(pitch.best_candidates(chunk.harmonic_sums[own], *between))
-        first = [tuple(np.concatenate(c) for c in zip(*part, strict=True)) for part in parts]
+        first = _concatenate(parts)
     return [pitch.decide_voicing(*track) for track in first]
 
 
@@ -158,53 +155,37 @@ def _instants(recording: Recording, sign: int, track: Pitch, typical: float, pea
     for chunk, residual, minima, maxima in cycles():
         if len(minima):
             at, place = closure.peak_places(residual, peak, minima, maxima)
-            at = at + chunk.start
-            places.append(place[(at >= chunk.core[0]) & (at < chunk.core[1])])
+            places.append(place[chunk.holds(at + chunk.start)])
     found = np.concatenate(places) if places else none
     middle = float(np.median(found)) if len(found) else 0.0
     result = [none]
     for chunk, residual, minima, maxima in cycles():
-        voiced = track.voiced[chunk.first_frame :]
-        voiced = voiced[: max((len(residual) - 1599) // HOP + 1, 0)]
+        voiced = track.voiced[chunk.frames]
         local = closure.closure_instants(residual, minima, maxima, middle, voiced) + chunk.start
-        result.append(local[(local >= chunk.core[0]) & (local < chunk.core[1])])
+        result.append(local[chunk.holds(local)])
     return np.unique(np.concatenate(result))
 
 
-def survey(recording: Recording, watch: Stopwatch) -> Survey:
-    """Takes the decisions that need the whole recording.
-
-    Args:
-        recording: At least 0.1 s.
-        watch: Gets the times of the stages.
-
-    Returns:
-        The decisions.
-    """
+def survey(recording: Recording) -> Survey:
+    """Takes the decisions that need the whole recording."""
     plain, rough = np.zeros((2, 4))
     peak, references = 0.0, (-np.inf, -np.inf)
     limits = [(pitch.F0_MIN, pitch.F0_MAX), CREAK_F0]
     parts: list[list] = [[] for _ in limits]
     for chunk in recording.chunks():
-        with watch("polarity"):
-            own_residual = chunk.own(chunk.residual)
-            plain += power_sums(own_residual)
-            rough += power_sums(chunk.own(rough_residual(chunk.signal)))
-            peak = max(peak, float(np.abs(np.nan_to_num(own_residual)).max(initial=0.0)))
-        with watch("pitch"):
-            own = chunk.own_frames(len(chunk.harmonic_sums))
-            for part, limit in zip(parts, limits, strict=True):
-                part.append(pitch.best_candidates(chunk.harmonic_sums[own], *limit))
-        with watch("creak"):
-            loudest = creak_inputs.loudest(chunk.signal)
-            references = (max(references[0], loudest[0]), max(references[1], loudest[1]))
-    first = [tuple(np.concatenate(c) for c in zip(*part, strict=True)) for part in parts]
-    with watch("pitch"):
-        tracks = _tracks(recording, first, limits)
+        own_residual = chunk.own(chunk.residual)
+        plain += power_sums(own_residual)
+        rough += power_sums(chunk.own(rough_residual(chunk.signal)))
+        peak = max(peak, float(np.abs(np.nan_to_num(own_residual)).max(initial=0.0)))
+        own = chunk.own_frames(len(chunk.harmonic_sums))
+        for part, limit in zip(parts, limits, strict=True):
+            part.append(pitch.best_candidates(chunk.harmonic_sums[own], *limit))
+        loudest = creak_inputs.loudest(chunk.signal)
+        references = (max(references[0], loudest[0]), max(references[1], loudest[1]))
+    tracks = _tracks(recording, _concatenate(parts), limits)
     sign = polarity(plain, rough)
     typical = tracks[0].median(*limits[0])
-    with watch("closure instants"):
-        instants = _instants(recording, sign, tracks[0], typical, peak)
+    instants = _instants(recording, sign, tracks[0], typical, peak)
     creak = creak_inputs.Facts(
         recording.length, tracks[1].f0, tracks[1].median(*CREAK_F0), references
     )

@@ -1,7 +1,7 @@
-"""Small numerical conventions that every stage of the feature extraction shares.
+"""Numerical conventions that all stages of the feature extraction share.
 
-Positions inside this package are 0-based array indices; where a published definition counts
-samples from one, the docstring says so.
+Positions are 0-based array indices; where a published definition counts samples from one, the
+docstring says so. Signals are float64 [N] at 16 kHz.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,14 @@ SAMPLE_RATE = 16_000
 HOP = 160
 """Samples between two rows of the feature matrix (10 ms)."""
 
+ROWS_PER_SECOND = SAMPLE_RATE // HOP
+
 
 def round_half_away(x: np.ndarray | float) -> np.ndarray:
     """Rounds to the nearest integer, halves away from zero (NumPy rounds them to even).
 
-    Args:
-        x: Any real array.
-
-    Returns:
-        Float array of integers, same shape.
-
-    Example:
-        >>> round_half_away([0.5, 2.5, -0.5])
-        array([ 1.,  3., -1.])
+    >>> round_half_away([0.5, 2.5, -0.5])
+    array([ 1.,  3., -1.])
     """
     x = np.asarray(x, dtype=np.float64)
     whole = np.trunc(x)
@@ -57,18 +52,10 @@ def blackman(n: int) -> np.ndarray:
 
 
 def interpolate(knots: np.ndarray, values: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Linear interpolation, NaN outside the knots (the knots themselves are inside).
+    """Linear interpolation of values [K] or [K, D] at increasing knots, NaN outside them.
 
     Between -inf and anything that follows the result is NaN, between a number and -inf it is
-    -inf, as the plain formula has it.
-
-    Args:
-        knots: Increasing positions, [K].
-        values: Values at the knots, [K] or [K, D].
-        query: Positions asked for, [Q].
-
-    Returns:
-        [Q] or [Q, D] float64; all NaN when there are no knots.
+    -inf, as the plain formula gives it (and ``np.interp`` does not).
     """
     values = np.asarray(values, dtype=np.float64)
     query = np.asarray(query, dtype=np.float64)
@@ -88,17 +75,7 @@ def interpolate(knots: np.ndarray, values: np.ndarray, query: np.ndarray) -> np.
 
 
 def frames_of(x: np.ndarray, size: int, hop: int, strict: bool = False) -> np.ndarray:
-    """Views overlapping frames of a signal without copying it.
-
-    Args:
-        x: Signal, [N].
-        size: Samples per frame.
-        hop: Samples between two starts.
-        strict: Whether the last sample of a frame must lie before the last one of the signal.
-
-    Returns:
-        Read-only view [F, size] (F may be zero).
-    """
+    """Read-only view [F, size] of overlapping frames; strict ones leave out the last sample."""
     usable = x[: len(x) - 1] if strict else x
     if len(usable) < size:
         return np.empty((0, size))
@@ -112,14 +89,9 @@ def blocks(count: int, size: int) -> Iterator[slice]:
 
 
 def ragged_batches(lengths: np.ndarray, budget: int = 200_000) -> Iterator[np.ndarray]:
-    """Groups items of similar length so that padding to the longest wastes little.
+    """Indices of items of similar length, so that padding to the longest wastes little.
 
-    Args:
-        lengths: Length of each item, [B].
-        budget: Largest number of padded elements in a batch (a single item may exceed it).
-
-    Yields:
-        Index arrays; together they name every item once.
+    A batch has at most ``budget`` padded elements, unless a single item exceeds that.
     """
     order = np.argsort(lengths, kind="stable")
     start = 0
@@ -136,39 +108,19 @@ def ragged_batches(lengths: np.ndarray, budget: int = 200_000) -> Iterator[np.nd
 
 
 def zero_phase(b: np.ndarray, a: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Filters forwards and backwards, in polynomial form, with odd reflection at both ends.
+    """Filters forwards and backwards with odd reflection over three filter orders at both ends.
 
-    The reflection is three times the filter order long and the state starts steady. The
-    polynomial form is deliberate: second-order sections are more accurate but give other
+    The polynomial form is deliberate: second-order sections are more accurate but give other
     closure instants than the reference.
-
-    Args:
-        b: Numerator.
-        a: Denominator.
-        x: Signal, [N] (N must exceed three times the order).
-
-    Returns:
-        Filtered signal, [N].
-
-    References:
-        Gustafsson, F. (1996). Determining the initial states in forward-backward filtering.
-        IEEE Transactions on Signal Processing 44(4).
     """
     return sps.filtfilt(b, a, x, padtype="odd", padlen=3 * (max(len(a), len(b)) - 1))
 
 
 def zero_phase_fir(taps: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Forward-backward FIR filter over the first axis, each output summed tap after tap.
+    """Forward-backward FIR filter over the first axis of [N, D], summed tap after tap.
 
-    The plain order of summation matters: the mean of nine ones must come out as nine times
-    the rounded ninth (slightly above one), which a running sum or an FFT would not give.
-
-    Args:
-        taps: Coefficients, [C].
-        x: Signals in columns, [N, D] with N > 3 (C - 1).
-
-    Returns:
-        [N, D].
+    The order of summation matters: the mean of nine ones must come out as nine times the rounded
+    ninth (slightly above one), which a running sum or an FFT would not give.
     """
     reach = len(taps) - 1
     head = 2 * x[0] - x[reach:0:-1]
@@ -209,36 +161,13 @@ def moving_average(x: np.ndarray, span: int) -> np.ndarray:
 
 
 def local_maxima(x: np.ndarray, plateau: str = "centre") -> np.ndarray:
-    """Indices of local maxima, none at an end point.
-
-    Args:
-        x: Vector, [N].
-        plateau: Which sample of a flat top to name: ``"first"`` or ``"centre"`` (left of the
-            centre where the width is even).
-
-    Returns:
-        Increasing int64 indices.
-    """
-    if len(x) < 3:
-        return np.empty(0, dtype=np.int64)
-    starts = np.concatenate([[0], np.flatnonzero(x[1:] != x[:-1]) + 1])
-    ends = np.concatenate([starts[1:], [len(x)]])
-    tops = x[starts]
-    inner = np.flatnonzero((tops[1:-1] > tops[:-2]) & (tops[1:-1] > tops[2:])) + 1
-    if plateau == "first":
-        return starts[inner]
-    return starts[inner] + (ends[inner] - starts[inner] - 1) // 2
+    """Indices of local maxima, none at an end; of a flat top the ``"first"`` or ``"centre"``."""
+    centres, edges = sps.find_peaks(x, plateau_size=1)
+    return edges["left_edges"] if plateau == "first" else centres
 
 
 def row_maxima(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Local maxima of every row of a matrix (:func:`local_maxima`, centre of flat tops).
-
-    Args:
-        x: [F, N].
-
-    Returns:
-        Row numbers and column numbers of the maxima, ordered by row, then column.
-    """
+    """Rows and columns of the :func:`local_maxima` of a matrix, by row, then column."""
     middle = x[:, 1:-1]
     rows, columns = np.nonzero((middle > x[:, :-2]) & (middle > x[:, 2:]))
     columns = columns + 1
@@ -254,11 +183,7 @@ def row_maxima(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def parabola(left: np.ndarray, top: np.ndarray, right: np.ndarray) -> tuple:
-    """Refines a peak by the parabola through it and its neighbours.
-
-    Returns:
-        Offset of the vertex from the middle sample (in samples) and its height.
-    """
+    """Offset (in samples) and height of the vertex of the parabola through a peak's samples."""
     b = (right - left) / 2
     a = top - (right + left) / 2
     return b / (2 * a), top + b * b / (4 * a)

@@ -39,16 +39,10 @@ def _kernels(octaves: tuple[int, ...]) -> np.ndarray:
 
 
 def _correct_silence(response: np.ndarray, x: np.ndarray, octave: int, away: np.ndarray) -> None:
-    """Replaces the rounding noise of the FFT where a wavelet sees next to nothing.
+    """Replaces, in place, the FFT's rounding noise where a wavelet sees next to nothing.
 
     In runs of exact zeros the true response fades to nothing, and its logarithm to -inf; there
-    the sum is computed as it stands.
-
-    Args:
-        response: Of one octave, [N], changed in place.
-        x: The signal, [N].
-        octave: Of the wavelet.
-        away: Distance of every sample to the nearest one that is not zero, [N].
+    the sum is computed directly. ``away`` is the distance to the nearest sample that is not zero.
     """
     scale = 2**octave
     far = np.flatnonzero(away > _DEVIATIONS * scale)
@@ -73,14 +67,9 @@ def _distance_to_sound(x: np.ndarray) -> np.ndarray:
 
 
 def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
-    """Convolves a signal with the wavelets of some octaves (scale 2**i).
+    """Convolves a signal with the wavelets of octaves i up to 6 (scale 2**i), [octaves, N].
 
-    Args:
-        x: Signal, float64 [N]; NaN spreads over the 1000 samples on either side.
-        octaves: The exponents i, at most 6.
-
-    Returns:
-        float64 [len(octaves), N].
+    NaN spreads over the 1000 samples on either side.
     """
     kernels = _kernels(octaves)
     useful = _FFT - 2 * _HALF
@@ -109,14 +98,9 @@ def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
 
 
 def dispersion_quotient(residual: np.ndarray, instants: np.ndarray) -> np.ndarray:
-    """How far the wavelet maxima of the scales scatter around each closure instant.
+    """MDQ: how far the wavelet maxima of the residual scatter around each closure instant G.
 
-    Args:
-        residual: LP residual of order 18, float64 [N].
-        instants: Closure instants G, [C].
-
-    Returns:
-        MDQ per instant, float64 [C], to be placed at array index ``G - 1``.
+    To be placed at array index ``G - 1``.
 
     References:
         Kane, J. and Gobl, C. (2013). Wavelet maxima dispersion for breathy to tense voice
@@ -145,14 +129,9 @@ def dispersion_quotient(residual: np.ndarray, instants: np.ndarray) -> np.ndarra
 
 
 def peak_slope(x: np.ndarray) -> np.ndarray:
-    """Slope of the wavelet maxima over the octaves, per 40 ms frame.
+    """Slope of the wavelet maxima over the octaves (log10 per octave), per 40 ms frame.
 
-    Args:
-        x: Speech at 16 kHz, float64 [N].
-
-    Returns:
-        float64 [F] (log10 per octave), to be placed at array index ``319 + 160 i``; -inf
-        can occur beside digital silence.
+    To be placed at array index ``319 + 160 i``; -inf can occur beside digital silence.
 
     References:
         Kane, J. and Gobl, C. (2011). Identifying regions of non-modal phonation using

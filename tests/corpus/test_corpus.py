@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from voices import RATE, pulse_train
 
-from mosei_ssl.corpus.extract_corpus import find_audio, video_ids
-from mosei_ssl.corpus.label_table import read_labels, speaker_disjoint_folds, speaker_groups
-from mosei_ssl.corpus.parts import Options, PartStore, extract_part
-from mosei_ssl.covarep import corpus, extract_corpus, extract_file, parts
+from mosei_ssl.corpus import extract_corpus, extract_file, extraction, extraction_pool
+from mosei_ssl.corpus import feature_store as stores
+from mosei_ssl.corpus.extraction_pool import extract_to_store
+from mosei_ssl.corpus.feature_store import FeatureStore
+from mosei_ssl.corpus.label_table import read_labels
+from mosei_ssl.corpus.recordings import find_audio, video_ids
+from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds, speaker_groups
+from mosei_ssl.covarep import ExtractionOptions
 from mosei_ssl.utils.errors import UserError
 
 soundfile = pytest.importorskip("soundfile")
@@ -33,9 +37,9 @@ def quick(monkeypatch):
     def zeros(path, **options):
         if path.read_bytes().startswith(b"not audio"):
             raise UserError(f"{path}: not readable as audio")
-        return np.zeros((50, 74)), np.arange(50) / 100
+        return np.zeros((50, 74), np.float32)
 
-    monkeypatch.setattr(parts, "extract_file", zeros)
+    monkeypatch.setattr(extraction_pool, "extract_file", zeros)
     return zeros
 
 
@@ -61,8 +65,7 @@ def test_corpus_is_one_the_dataset_reads(tmp_path, recordings, labels):
         assert sequence.root == "COVAREP"
         assert sequence.metadata["approximate columns"] == ["creak"]
         intervals, features = sequence.read("clip2")
-        expected, _ = extract_file(recordings / "clip2.wav")
-        np.testing.assert_array_equal(features, expected.astype(np.float32))
+        np.testing.assert_array_equal(features, extract_file(recordings / "clip2.wav"))
         np.testing.assert_allclose(intervals[[0, -1]], [[0, 0.01], [0.89, 0.9]])
     with ComputationalSequence(report.labels) as sequence:
         assert sequence.root == "All Labels"
@@ -104,7 +107,7 @@ def test_bad_recordings_stop_nothing(tmp_path, recordings):
 
 def test_interrupted_extraction_goes_on(tmp_path, recordings, monkeypatch):
     calls = []
-    original = parts.extract_file
+    original = extraction_pool.extract_file
 
     def stop_after_two(path, **options):
         calls.append(path)
@@ -112,11 +115,11 @@ def test_interrupted_extraction_goes_on(tmp_path, recordings, monkeypatch):
             raise KeyboardInterrupt
         return original(path, **options)
 
-    monkeypatch.setattr(parts, "extract_file", stop_after_two)
+    monkeypatch.setattr(extraction_pool, "extract_file", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         extract_corpus([recordings], tmp_path / "out.csd")
     assert not (tmp_path / "out.csd").exists()
-    monkeypatch.setattr(parts, "extract_file", original)
+    monkeypatch.setattr(extraction_pool, "extract_file", original)
     report = extract_corpus([recordings], tmp_path / "out.csd")
     assert report.reused == 2
     assert len(report.rows) == 6
@@ -129,18 +132,17 @@ def test_other_options_compute_again(tmp_path, recordings):
     extract_corpus(audio, tmp_path / "out.csd")
     assert extract_corpus(audio, tmp_path / "out.csd").reused == 1
     assert extract_corpus(audio, tmp_path / "out.csd", dither=1e-4).reused == 0
-    assert extract_corpus(audio, tmp_path / "out.csd", dither=1e-4, resume=False).reused == 0
 
 
 def test_an_unforeseen_failure_is_reported(tmp_path, recordings, monkeypatch):
-    original = parts.extract_file
+    original = extraction_pool.extract_file
 
     def trip(path, **options):
         if path.stem == "clip3":
             raise IndexError("out of reach")
         return original(path, **options)
 
-    monkeypatch.setattr(parts, "extract_file", trip)
+    monkeypatch.setattr(extraction_pool, "extract_file", trip)
     report = extract_corpus([recordings], tmp_path / "out.csd")
     assert len(report.rows) == 5
     assert "IndexError" in report.failed[str(recordings / "clip3.wav")]
@@ -150,8 +152,10 @@ def test_whatever_a_recording_does_is_reported(tmp_path, recordings, monkeypatch
     def trip(path, **options):
         raise KeyError("nobody thought of this")
 
-    monkeypatch.setattr(parts, "extract_file", trip)
-    outcome = extract_part(recordings / "clip0.wav", PartStore(tmp_path / "parts", Options()))
+    monkeypatch.setattr(extraction_pool, "extract_file", trip)
+    outcome = extract_to_store(
+        recordings / "clip0.wav", FeatureStore(tmp_path / "parts", ExtractionOptions())
+    )
     assert "KeyError" in outcome.error
 
 
@@ -173,20 +177,20 @@ def test_a_recording_changed_while_it_was_read_is_not_kept(
         path.write_bytes(b"another")
         return quick(path, **options)
 
-    monkeypatch.setattr(parts, "extract_file", change)
-    store = PartStore(tmp_path / "parts", Options())
-    assert "changed while it was worked on" in extract_part(recording, store).error
+    monkeypatch.setattr(extraction_pool, "extract_file", change)
+    store = FeatureStore(tmp_path / "parts", ExtractionOptions())
+    assert "changed during the extraction" in extract_to_store(recording, store).error
     assert store.load(recording) is None
-    monkeypatch.setattr(parts, "extract_file", quick)
-    assert extract_part(recording, store).error is None
+    monkeypatch.setattr(extraction_pool, "extract_file", quick)
+    assert extract_to_store(recording, store).rows == 50
     assert len(store.load(recording)) == 50
 
 
 def test_two_processes_may_finish_one_recording(tmp_path, recordings, monkeypatch):
-    store = PartStore(tmp_path / "parts", Options())
+    store = FeatureStore(tmp_path / "parts", ExtractionOptions())
     recording = recordings / "clip0.wav"
     number, savez = [1], np.savez
-    monkeypatch.setattr(parts.os, "getpid", lambda: number[0])
+    monkeypatch.setattr(stores.os, "getpid", lambda: number[0])
 
     def meanwhile(file, **arrays):
         if number == [1]:
@@ -194,7 +198,7 @@ def test_two_processes_may_finish_one_recording(tmp_path, recordings, monkeypatc
             store.save(recording, np.ones((2, 74)), arrays["fingerprint"])
         savez(file, **arrays)
 
-    monkeypatch.setattr(parts.np, "savez", meanwhile)
+    monkeypatch.setattr(stores.np, "savez", meanwhile)
     store.save(recording, np.ones((1, 74)), store.fingerprint(recording))
     assert len(store.load(recording)) == 1
 
@@ -271,21 +275,16 @@ def test_incomplete_output_is_completed(incomplete):
     assert sum(map(len, ids.values())) == 6
 
 
-@pytest.mark.parametrize("resume", [True, False])
-def test_incomplete_output_is_completed_from_the_start(incomplete, resume):
-    assert len(incomplete(resume=resume).rows) == 6
-
-
-@pytest.mark.parametrize("step", ["_extract_missing", "_write_features", "_write_labels"])
-def test_a_new_beginning_that_is_interrupted_can_be_gone_on_with(incomplete, monkeypatch, step):
+@pytest.mark.parametrize("step", ["_extract_missing", "write_features", "write_labels"])
+def test_an_interrupted_completion_can_be_repeated(incomplete, monkeypatch, step):
     with monkeypatch.context() as patch:
 
         def interrupted(*_):
             raise KeyboardInterrupt
 
-        patch.setattr(corpus, step, interrupted)
+        patch.setattr(extraction, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            incomplete(resume=False)
+            incomplete()
     assert len(incomplete().rows) == 6
 
 
@@ -293,7 +292,9 @@ def test_a_new_beginning_that_is_interrupted_can_be_gone_on_with(incomplete, mon
 def test_output_changed_since_is_not_lost(tmp_path, incomplete, name):
     path = tmp_path / "corpus" / name
     path.write_text("by hand")
-    with pytest.raises(UserError, match=f"{name} exists already and is not as it was left"):
+    with pytest.raises(
+        UserError, match=f"{name} exists already and was changed since it was written"
+    ):
         incomplete()
     assert path.read_text() == "by hand"
     assert len(incomplete(overwrite=True).rows) == 6
@@ -309,7 +310,7 @@ def test_folds_written_during_the_extraction_are_not_lost(
         folds.write_text("by hand")
         return quick(path, **options)
 
-    monkeypatch.setattr(parts, "extract_file", write_folds)
+    monkeypatch.setattr(extraction_pool, "extract_file", write_folds)
     with pytest.raises(UserError, match=r"folds\.json exists already"):
         extract_corpus([recordings], tmp_path / "out.csd", labels)
     assert folds.read_text() == "by hand"
@@ -379,7 +380,10 @@ def write(tmp_path, text):
         ('file,happy,speaker\na.wav,1,"x\nb.wav,1,"y"\n', "line 2: .* quote"),
         ('file,happy,speaker\na.wav,1,"x\nb.wav,1,"\n', "line 2: speaker .* quote"),
         ("file,happy\n\na.wav,1\n\nb.wav,9\n", "line 5: happy"),
-        ("file,happy\na.wav,1\nb.wav,1\na.wav,2\n", "line 4: other labels than in line 2"),
+        (
+            "file,happy\na.wav,1\nb.wav,1\na.wav,2\n",
+            "line 4: the labels differ from .* line 2",
+        ),
         ("file,happy\na.2,1\n", "'a.2' is not one of"),
     ],
 )

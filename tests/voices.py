@@ -1,4 +1,4 @@
-"""Made-up voices to test on."""
+"""Synthetic voices to test on."""
 
 import numpy as np
 from scipy.signal import lfilter

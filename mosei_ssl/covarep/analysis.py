@@ -1,34 +1,20 @@
-"""What an extraction leaves behind for study: intermediate results, timings, remarks."""
+"""The intermediate results of an extraction."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from mosei_ssl.covarep.pitch import Pitch
 
 
-class Stopwatch:
-    """Adds up the processor seconds spent in named stages."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Times the body of a ``with`` statement."""
-        start = time.process_time()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.process_time() - start
-
-
 @dataclass
-class Stages:
-    """Intermediate results of one recording at 16 kHz (N samples).
+class Analysis:
+    """Features of one recording (N samples at 16 kHz) and all that they were made from.
 
     Attributes:
+        features: The 74 columns, float64 [T, 74].
+        times: Seconds of the rows, float64 [T].
+        remarks: What a reader should know: columns that could not be computed and hold zeros.
         polarity: +1 or -1 (0 for silence); all signals below are of the corrected speech.
         residual: LP residual of order 18, largest magnitude 1, [N].
         pitch: F0 track, [F] frames centred at ``0.05 + 0.01 i`` seconds (less one sample).
@@ -42,14 +28,15 @@ class Stages:
         rd: Rd of these frames, [M].
         rd_confidence: [M].
         mcep: [M, 25].
-        hmpdm: [M, 25]; empty when there are too few frames.
-        hmpdd: [M, 13]; empty when there are too few frames.
+        hmpdm: [M, 25]; zeros when there are too few frames.
+        hmpdd: [M, 13]; zeros when there are too few frames.
         creak_inputs: Measures every 10 ms, [J, 36].
-        creak: Estimated posterior every 10 ms, [J].
-        seconds: Processor time spent per stage.
-        status: Remarks on columns that could not be had and hold zeros instead.
+        creak: Estimated probability every 10 ms, [J].
     """
 
+    features: np.ndarray
+    times: np.ndarray
+    remarks: tuple[str, ...]
     polarity: int
     residual: np.ndarray
     pitch: Pitch
@@ -67,5 +54,3 @@ class Stages:
     hmpdd: np.ndarray
     creak_inputs: np.ndarray
     creak: np.ndarray
-    seconds: dict[str, float] = field(default_factory=dict)
-    status: tuple[str, ...] = ()

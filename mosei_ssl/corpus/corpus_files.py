@@ -1,0 +1,101 @@
+"""The files of a corpus in MOSEI's layout: features, labels and folds."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mosei_ssl import __version__
+from mosei_ssl.corpus.audio_files import printable
+from mosei_ssl.corpus.feature_store import FeatureStore
+from mosei_ssl.corpus.label_table import LabelTable
+from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds
+from mosei_ssl.covarep.signal import ROWS_PER_SECOND
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import write_text
+from tfds_mosei import csd
+from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_ROOT
+
+logger = logging.getLogger(__name__)
+
+APPROXIMATE_COLUMNS = ("creak",)
+"""Columns from an estimator fitted to the original, whose trained network cannot be shipped."""
+
+
+def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -> None:
+    """Writes the stored features of recordings under their ids."""
+
+    def videos() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for recording, name in names.items():
+            features = store.load(recording)
+            if features is None:
+                raise UserError(
+                    f"{printable(recording)} changed during the extraction: start again"
+                )
+            edges = np.arange(len(features) + 1) / ROWS_PER_SECOND
+            yield name, np.stack([edges[:-1], edges[1:]], axis=1), features
+
+    csd.write(
+        path,
+        FEATURE_ROOT,
+        videos(),
+        dimension_names=FEATURE_NAMES,
+        description=(
+            f"74 COVAREP features every 10 ms, computed by mosei_ssl {__version__}; approximate: "
+            + ", ".join(APPROXIMATE_COLUMNS)
+        ),
+        metadata={"approximate columns": list(APPROXIMATE_COLUMNS)},
+    )
+
+
+def write_labels(
+    path: Path, table: LabelTable, names: Mapping[Path, str], durations: Mapping[Path, float]
+) -> tuple[list[Path], int, list[str]]:
+    """Writes the labels of recordings under their ids.
+
+    Gives the recordings that have labels, the number of segments, and a message for each segment
+    that lies beyond the end of its recording and was left out.
+    """
+    videos, labelled, dropped = [], [], []
+    for recording, duration in durations.items():
+        kept = []
+        for segment in table.segments.get(recording, []):
+            if segment.start < duration:
+                kept.append(segment)
+                continue
+            dropped.append(
+                f"{table.path}, line {segment.line}: starts at {segment.start:g} s, but "
+                f"{recording.name} ends at {duration:.2f} s"
+            )
+        if kept:
+            intervals = np.array([(s.start, min(s.end, duration)) for s in kept], np.float64)
+            values = np.array([segment.values for segment in kept], np.float32)
+            videos.append((names[recording], intervals, values))
+            labelled.append(recording)
+    csd.write(
+        path,
+        LABEL_ROOT,
+        videos,
+        dimension_names=LABEL_NAMES,
+        description=f"labels of {table.path.name}: sentiment and six emotions",
+    )
+    return labelled, sum(len(values) for _, _, values in videos), dropped
+
+
+def write_folds(
+    path: Path,
+    folds: Mapping[str, Sequence[Path]],
+    table: LabelTable,
+    labelled: Sequence[Path],
+    names: Mapping[Path, str],
+    seed: int,
+) -> None:
+    """Writes the ids of each split's labelled recordings."""
+    folds = {split: [p for p in paths if p in labelled] for split, paths in folds.items()}
+    if not all(folds.values()):
+        # So many recordings failed that a split has none left: divide the others anew.
+        folds = speaker_disjoint_folds(table, labelled, seed)
+    content = {split: [names[recording] for recording in paths] for split, paths in folds.items()}
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,156 @@
+"""From a folder of recordings (and a spreadsheet) to a corpus that can be built and trained on."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mosei_ssl.corpus.corpus_files import write_features, write_folds, write_labels
+from mosei_ssl.corpus.extraction_pool import extract_all
+from mosei_ssl.corpus.feature_store import FeatureStore
+from mosei_ssl.corpus.label_table import read_labels
+from mosei_ssl.corpus.output_guard import OutputGuard
+from mosei_ssl.corpus.recordings import find_audio, video_ids
+from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds
+from mosei_ssl.covarep import ExtractionOptions
+from mosei_ssl.covarep.signal import ROWS_PER_SECOND
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.progress import progress
+from mosei_ssl.utils.signals import stop_politely
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class CorpusReport:
+    """What an extraction came to.
+
+    Attributes:
+        features: The feature file.
+        labels: The label file; None without a spreadsheet.
+        folds: The folds file; None without a spreadsheet.
+        rows: Feature rows by video id.
+        reused: How many recordings had been finished by an earlier, interrupted run.
+        failed: Message by recording that could not be used.
+        segments: Labelled segments written.
+        dropped: Message for each labelled segment left out.
+    """
+
+    features: Path
+    labels: Path | None = None
+    folds: Path | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    reused: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    segments: int = 0
+    dropped: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all usable recordings."""
+        return sum(self.rows.values()) / ROWS_PER_SECOND
+
+
+def extract_corpus(
+    audio: Iterable[str | Path],
+    out: str | Path,
+    labels: str | Path | None = None,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    **options: Any,
+) -> CorpusReport:
+    """Computes the features of many recordings and writes them as a computational sequence.
+
+    A recording that cannot be used is reported, and the others are extracted. Finished ones are
+    kept beside the output until the corpus is complete, so the same call resumes where it was
+    interrupted, tries failed recordings again, and completes the output (unless that was changed
+    meanwhile). A bar on a terminal and a line in the log every 15 seconds show the progress.
+
+    Args:
+        audio: Files and folders (searched for audio).
+        out: Feature file to write, ``.csd``.
+        labels: Spreadsheet as :func:`~mosei_ssl.corpus.label_table.read_labels` describes it.
+            With one, a label file ``OUT_labels.csd`` and speaker-disjoint ``folds.json`` are
+            written beside the features: the folder is what ``mosei-ssl build`` takes.
+        workers: Processes, one core each.
+        overwrite: Whether existing output may be replaced.
+        options: ``channel``, ``dither``, ``chunk_seconds`` and ``seed`` (of the folds too), as in
+            :func:`~mosei_ssl.covarep.extract`.
+
+    Returns:
+        What was written and what could not be.
+
+    Raises:
+        UserError: Bad labels or options, no usable recording, output in the way.
+        mosei_ssl.utils.signals.Interrupted: SIGTERM or Ctrl-C; the same call resumes.
+
+    Example:
+        >>> report = extract_corpus(["recordings"], "corpus/speech.csd", labels="labels.csv")
+        >>> report.failed
+        {}
+    """
+    if workers < 1:
+        raise UserError(f"{workers} workers cannot work: give at least 1")
+    chosen = ExtractionOptions(**options)
+    recordings = find_audio(audio)
+    names = video_ids(recordings)
+    report = CorpusReport(Path(out))
+    out, table, folds = report.features, None, {}
+    if labels is not None:
+        table = read_labels(labels, recordings)
+        folds = speaker_disjoint_folds(table, recordings, chosen.seed)
+        report.labels = out.with_name(f"{out.stem}_labels.csd")
+        report.folds = out.with_name("folds.json")
+    store = FeatureStore(out.with_name(f".{out.name}.parts"), chosen)
+    paths = [path for path in (out, report.labels, report.folds) if path is not None]
+    guard = OutputGuard(paths, store.record, overwrite)
+    guard.refuse_existing()
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+    with stop_politely():
+        counts = _extract_missing(recordings, store, workers, report)
+        usable = {recording: names[recording] for recording in recordings if recording in counts}
+        if not usable:
+            first = next(iter(report.failed.values()))
+            raise UserError(f"none of the {len(recordings)} recordings could be used: {first}")
+        report.rows = {name: counts[recording] for recording, name in usable.items()}
+        # Extracting may have taken hours, in which somebody may have written folds.
+        guard.refuse_existing()
+        with guard.written(out):
+            write_features(out, usable, store)
+        if table is not None and report.labels and report.folds:
+            durations = {recording: counts[recording] / ROWS_PER_SECOND for recording in usable}
+            with guard.written(report.labels, report.folds):
+                labelled, report.segments, report.dropped = write_labels(
+                    report.labels, table, names, durations
+                )
+                write_folds(report.folds, folds, table, labelled, names, chosen.seed)
+            for message in report.dropped:
+                logger.info("left out: %s", message)
+        if not report.failed:
+            store.remove()
+    return report
+
+
+def _extract_missing(
+    recordings: list[Path], store: FeatureStore, workers: int, report: CorpusReport
+) -> dict[Path, int]:
+    """Rows of every usable recording, computed now or before."""
+    counts = {}
+    for path in recordings:
+        features = store.load(path) if path.is_file() else None
+        if features is not None:
+            counts[path] = len(features)
+    missing = [path for path in recordings if path not in counts]
+    report.reused = len(counts)
+    with progress("extracting", len(recordings), report.reused) as advance:
+        for outcome in extract_all(missing, store, workers):
+            if outcome.error:
+                report.failed[str(outcome.recording)] = outcome.error
+                logger.info("left out: %s", outcome.error)
+            else:
+                counts[outcome.recording] = outcome.rows
+            advance()
+    return counts

@@ -1,0 +1,69 @@
+"""Finding recordings, and naming them in a corpus."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, printable
+from mosei_ssl.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
+    """Expands folders to the audio files below them, each file once.
+
+    Those named keep the order given, those of a folder are sorted. Of several names of one file
+    the first is kept, with a warning in the log: links would put one recording into the corpus
+    twice, possibly on both sides of the folds.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, inputs):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+            if not inside:
+                raise UserError(f"{printable(path)}: no audio files in this folder")
+            found.update(dict.fromkeys(inside))
+        else:
+            # A missing file is one bad file among others: reported, not fatal.
+            found[path] = None
+    if not found:
+        raise UserError("no audio files were given")
+    kept: dict[Path, Path] = {}
+    for path in found:
+        first = kept.setdefault(_real(path), path)
+        if first != path:
+            logger.warning(
+                "%s is the same file as %s: used once, under the latter name",
+                printable(path),
+                printable(first),
+            )
+    return list(kept.values())
+
+
+def _real(path: Path) -> Path:
+    """The path without links; unlike ``Path.resolve`` it takes those that lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def video_ids(recordings: Sequence[Path]) -> dict[Path, str]:
+    """The shortest ids that tell the recordings of a corpus apart.
+
+    They are file names without ending; with the ending or the folders below the common one where
+    names repeat. Bytes that are not UTF-8 are escaped (``\\xe9``).
+    """
+    parents = [str(_real(path).parent) for path in recordings]
+    common = Path(os.path.commonpath(parents)) if parents else Path()
+    makers: list[Callable[[Path], str]] = [
+        lambda path: path.stem,
+        lambda path: path.name,
+        lambda path: "__".join(_real(path).relative_to(common).with_suffix("").parts),
+        lambda path: "__".join(_real(path).relative_to(common).parts),
+    ]
+    for make in makers:
+        # HDF5 holds UTF-8 only.
+        names = [printable(make(path)) for path in recordings]
+        if len(set(names)) == len(names):
+            return dict(zip(recordings, names, strict=True))
+    raise UserError("the same recording is given twice under different names")
