@@ -91,11 +91,10 @@ def _check_arms(config: StudyConfig) -> None:
 
     for number, arm in enumerate(config.arms):
         where = f"arms[{number}]"
-        # An arm that is not pretrained need not have a backbone that suits the task, and the
-        # codebook suits any; unknown keys are wrong there too.
-        any_task = dataclasses.replace(arm, backbone={"kind": "codebook"})
-        alone = dataclasses.replace(config, backbone={})
-        pretrain_options(*((config, arm) if arm.pretrained else (alone, any_task)), where=where)
+        options = pretrain_options(config, arm, where=where)
+        task, kind = options["task"]["name"], options["backbone"]["kind"]
+        if arm.pretrained and task == "codebook" != kind:
+            raise UserError(f"{where}: pretrain.task.name codebook does not go with a {kind}")
         for trial in config.search.trials or [{}]:
             options = finetune_options(config, arm, trial=trial, where=where)
             if options["monitor"] not in MONITORS:

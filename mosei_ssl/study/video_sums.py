@@ -74,12 +74,14 @@ def video_sums(
 def _wins(code: np.ndarray, present: np.ndarray, score: np.ndarray, videos: int) -> np.ndarray:
     """Correctly ranked pairs by video of the positive (row) and of the negative (column)."""
     result = np.zeros((videos, videos))
-    for column in range(videos):
-        negatives = np.sort(score[(code == column) & ~present])
-        if negatives.size:
-            below = np.searchsorted(negatives, score[present], side="left")
-            upto = np.searchsorted(negatives, score[present], side="right")
-            np.add.at(result[:, column], code[present], 0.5 * (below + upto))
+    order = np.argsort(code, kind="stable")
+    positive, negative = order[present[order]], order[~present[order]]
+    if len(positive) and len(negative):
+        ranked = np.heaviside(score[positive][:, None] - score[negative], 0.5)
+        rows, first_rows = np.unique(code[positive], return_index=True)
+        columns, first_columns = np.unique(code[negative], return_index=True)
+        by_row = np.add.reduceat(ranked, first_rows, axis=0)
+        result[np.ix_(rows, columns)] = np.add.reduceat(by_row, first_columns, axis=1)
     return result
 
 

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from mosei_ssl.metrics import METRICS, evaluate_predictions
-from mosei_ssl.study.analysis import AnalysisOptions, _curve, _Draws, _savings, _Scores, analyse
+from mosei_ssl.study import StatisticsConfig, analyse
+from mosei_ssl.study.analysis import Scores, _curve, _savings
 from mosei_ssl.study.bootstrap import (
     Estimate,
     draw_resamples,
@@ -228,10 +229,10 @@ def test_convergence_at_a_known_budget_lies_in_its_interval():
 def test_planted_convergence_has_two_ends(planted):
     make, as_sums = planted
     gain = {"25": 0.9, "100": 0.7, "400": 0.0, "all": 0.0}
-    options = AnalysisOptions(samples=200)
+    statistics = StatisticsConfig(samples=100)
     ends = []
     for seed in range(24):
-        result = analyse(as_sums(make(seed, gain)), BUDGETS, ["ssl"], options)
+        result = analyse(as_sums(make(seed, gain)), BUDGETS, ["ssl"], statistics=statistics)
         found = result["convergence"]["ssl"]["mae"]
         assert found["low"] == "400"
         ends.append(found["high"])
@@ -244,7 +245,7 @@ def test_a_gain_at_the_largest_budget_is_told(planted):
         as_sums(make(0, dict.fromkeys(BUDGETS, 0.6))),
         BUDGETS,
         ["ssl"],
-        AnalysisOptions(samples=200),
+        statistics=StatisticsConfig(samples=200),
     )
     found = result["label_savings"]["ssl"]["mae"]["all"]
     assert found["beyond"]
@@ -252,7 +253,7 @@ def test_a_gain_at_the_largest_budget_is_told(planted):
     assert found["baseline_labels"] == 1000
     same = as_sums(make(0, NO_GAIN))
     same["ssl"] = same["baseline"]
-    result = analyse(same, BUDGETS, ["ssl"], AnalysisOptions(samples=200))
+    result = analyse(same, BUDGETS, ["ssl"], statistics=StatisticsConfig(samples=200))
     found = result["label_savings"]["ssl"]["mae"]["all"]
     assert (found["baseline_labels"], found["beyond"], found["high_beyond"]) == (1000, False, False)
 
@@ -263,7 +264,7 @@ def test_a_loss_at_the_smallest_budget_is_told(planted):
         as_sums(make(0, dict.fromkeys(BUDGETS, -0.6))),
         BUDGETS,
         ["ssl"],
-        AnalysisOptions(samples=200),
+        statistics=StatisticsConfig(samples=200),
     )
     found = result["label_savings"]["ssl"]["mae"]["25"]
     assert (found["baseline_labels"], found["low"]) == (25, 25)
@@ -278,10 +279,10 @@ def at_two_budgets(values, spread, errors):
     draws, estimates = {}, {}
     for name, value, sigma, error in zip(("25", "100"), values, spread, errors, strict=True):
         samples = value + sigma * rng.standard_normal((20000, 1))
-        draws[name] = _Draws({"mae": np.array([value])}, {"mae": samples}, {}, {})
+        draws[name] = {"value": {"mae": np.array([value])}, "both": {"mae": samples}}
         of = np.array([value])
         estimates[name] = {"mae": Estimate(of, of, of, np.array([error]), of)}
-    return _Scores(draws, estimates)
+    return Scores(draws, estimates)
 
 
 def test_intervals_of_fits_are_as_wide_as_the_error_says():
@@ -308,7 +309,7 @@ def test_labels_saved_are_as_sure_as_the_error_says():
 def test_one_video_and_one_seed_have_no_intervals(planted):
     make, as_sums = planted
     cells = as_sums(make(0, NO_GAIN, videos=1, folds=1, seeds=1, segments=200, training_noise=0.0))
-    result = analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
+    result = analyse(cells, BUDGETS, ["ssl"], statistics=StatisticsConfig(samples=100))
     found = result["label_savings"]["ssl"]["mae"]["25"]
     assert found["baseline_labels"] is not None
     assert (found["low"], found["high"]) == (None, None)
@@ -320,8 +321,8 @@ def test_one_video_and_one_seed_have_no_intervals(planted):
 
 def test_curves_have_intervals(planted):
     make, as_sums = planted
-    options = AnalysisOptions(samples=200)
-    result = analyse(as_sums(make(0, NO_GAIN)), BUDGETS, ["ssl"], options)
+    statistics = StatisticsConfig(samples=200)
+    result = analyse(as_sums(make(0, NO_GAIN)), BUDGETS, ["ssl"], statistics=statistics)
     fitted = result["curves"]["baseline"]["mae"]
     for key in ("limit", "gain", "exponent"):
         assert fitted[key]["low"] <= fitted[key]["value"] <= fitted[key]["high"]
@@ -332,8 +333,8 @@ def test_curves_have_intervals(planted):
 
 def test_the_primary_metric_is_not_adjusted(planted):
     make, as_sums = planted
-    options = AnalysisOptions(samples=200, primary="pearson_r")
-    result = analyse(as_sums(make(1, NO_GAIN)), {"25": 25.0}, ["ssl"], options)
+    statistics = StatisticsConfig(samples=200, primary="pearson_r")
+    result = analyse(as_sums(make(1, NO_GAIN)), {"25": 25.0}, ["ssl"], statistics=statistics)
     found = {m: row["overall"] for m, row in result["differences"]["ssl"]["25"].items()}
     assert "p_holm" not in found["pearson_r"]
     others = [metric for metric in METRICS if metric != "pearson_r"]
@@ -345,7 +346,9 @@ def test_the_primary_metric_is_not_adjusted(planted):
 def test_planted_help_is_found_and_fades(planted):
     make, as_sums = planted
     gain = {"25": 0.6, "100": 0.4, "400": 0.1, "all": 0.0}
-    result = analyse(as_sums(make(0, gain)), BUDGETS, ["ssl"], AnalysisOptions(samples=800))
+    result = analyse(
+        as_sums(make(0, gain)), BUDGETS, ["ssl"], statistics=StatisticsConfig(samples=800)
+    )
     difference = result["differences"]["ssl"]
     for budget in ("25", "100"):
         assert difference[budget]["mae"]["overall"]["high"] < 0
@@ -366,7 +369,9 @@ def test_planted_help_is_found_and_fades(planted):
 
 def test_where_nothing_helps_the_interval_covers_zero(planted):
     make, as_sums = planted
-    result = analyse(as_sums(make(3, NO_GAIN)), BUDGETS, ["ssl"], AnalysisOptions(samples=800))
+    result = analyse(
+        as_sums(make(3, NO_GAIN)), BUDGETS, ["ssl"], statistics=StatisticsConfig(samples=800)
+    )
     for budget in BUDGETS:
         found = result["differences"]["ssl"][budget]["mae"]["overall"]
         assert found["low"] < 0 < found["high"]
@@ -386,10 +391,12 @@ def test_200_null_studies_are_covered(planted, videos, folds, seeds, noise):
         cells = as_sums(
             make(
                 number, {"100": 0.0}, videos=videos, folds=folds, seeds=seeds, budgets=budget,
-                segments=8, training_noise=noise,
+                segments=4, training_noise=noise,
             )
         )  # fmt: skip
-        result = analyse(cells, budget, ["ssl"], AnalysisOptions(samples=200, seed=number))
+        result = analyse(
+            cells, budget, ["ssl"], statistics=StatisticsConfig(samples=200, seed=number)
+        )
         for metric in METRICS:
             found = result["differences"]["ssl"]["100"][metric]["overall"]
             covered[metric] += found["low"] <= 0 <= found["high"]
@@ -400,14 +407,14 @@ def test_200_null_studies_are_covered(planted, videos, folds, seeds, noise):
 def test_same_seed_same_numbers(planted):
     make, as_sums = planted
     cells = as_sums(make(5, NO_GAIN))
-    first = analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
-    assert first == analyse(cells, BUDGETS, ["ssl"], AnalysisOptions(samples=100))
+    first = analyse(cells, BUDGETS, ["ssl"], statistics=StatisticsConfig(samples=100))
+    assert first == analyse(cells, BUDGETS, ["ssl"], statistics=StatisticsConfig(samples=100))
 
 
 def test_an_arm_without_any_result_is_left_out(planted):
     make, as_sums = planted
     cells = {"baseline": as_sums(make(5, NO_GAIN))["baseline"], "half": {}}
-    result = analyse(cells, BUDGETS, ["ssl", "half"], AnalysisOptions(samples=100))
+    result = analyse(cells, BUDGETS, ["ssl", "half"], statistics=StatisticsConfig(samples=100))
     assert result["differences"] == result["convergence"] == {}
     assert set(result["curves"]["ssl"].values()) == {None}
 
