@@ -17,7 +17,7 @@ from typing import Literal
 from rich.console import Console
 
 from mosei_ssl.cli.options import positional
-from mosei_ssl.cli.output import progress_bar, say, write_out
+from mosei_ssl.cli.output import check_writable, progress_bar, save, say, write_out
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
 
@@ -67,13 +67,12 @@ def run(options: PredictOptions) -> int:
         raise UserError("give either --model DIRECTORY or --server URL.")
     _refuse_what_does_not_apply(options)
     from mosei_ssl.serving import LocalModel, connect, output, plotting, read_segments
-    from mosei_ssl.serving.predicting import predict_records
-    from mosei_ssl.serving.predictor import Predictor
+    from mosei_ssl.serving.predictor import Predictor, predict_records
 
     if options.plot is not None:
         plotting.check_plot(options.input, options.plot)
     if options.out is not None:
-        output.check_writable(Path(options.out))
+        check_writable(Path(options.out))
     segments = read_segments(
         options.input,
         options.segments,
@@ -94,7 +93,7 @@ def run(options: PredictOptions) -> int:
     with progress_bar("predicting") as progress:
         records = list(predict_records(predictor, kept or segments, progress))
     if options.out is not None:
-        output.save(Path(options.out), output.to_text(records, options.format))
+        save(Path(options.out), output.to_text(records, options.format))
         say(f"Written: {options.out}")
     elif options.format == "table":
         Console().print(output.to_table(records))

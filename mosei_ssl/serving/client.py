@@ -10,23 +10,15 @@ from typing import Any
 import numpy as np
 import tenacity
 
-from mosei_ssl.serving.errors import (
-    BadAnswer,
-    DeadlineExceeded,
-    InputRefused,
-    ModelNotFound,
-    RequestRejected,
-    ServerError,
-    ServerUnavailable,
-)
+from mosei_ssl.serving import errors
 from mosei_ssl.serving.predictor import Predictor
 from mosei_ssl.serving.signatures import OUTPUTS
-from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import OptionError, out_of_range
 from tfds_mosei.schema import EMOTIONS
 
 
 class Client(Predictor):
-    """Batches, retries and deadlines.
+    """Retries and deadlines.
 
     Predicting changes nothing on a server, so a request is repeated when it may have been lost:
     the server was absent, overloaded, or dropped the connection. What the server refused is
@@ -54,8 +46,8 @@ class Client(Predictor):
         max_batch: int = 32,
         max_frames: int = 48_000,
     ):
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise UserError(f"--timeout is {timeout}: give a positive number of seconds.")
+        if problem := out_of_range(timeout, 0, math.inf, above=True):
+            raise OptionError("--", "timeout", problem)
         super().__init__(max_batch, max_frames)
         self.address = address
         self.model_name = model_name
@@ -64,11 +56,7 @@ class Client(Predictor):
         self.attempts = attempts
 
     def status(self) -> dict[int, str]:
-        """State of each version on the server, such as `{1: "AVAILABLE"}`.
-
-        Raises:
-            ServerError: the server cannot be reached, or does not have the model.
-        """
+        """State of each version on the server, such as `{1: "AVAILABLE"}`."""
         return self._with_retries(self._status, time.monotonic() + self.timeout)
 
     @abc.abstractmethod
@@ -94,7 +82,7 @@ class Client(Predictor):
         end = time.monotonic() + self.timeout
         try:
             outputs = self._with_retries(send, end)
-        except InputRefused:
+        except errors.InputRefused:
             if self.attempts == 1:
                 raise
             # The segments have been checked, so the fault may well be in another client's.
@@ -109,7 +97,7 @@ class Client(Predictor):
             return ask(left)
 
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(ServerUnavailable),
+            retry=tenacity.retry_if_exception_type(errors.ServerUnavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),
             stop=tenacity.stop_after_attempt(self.attempts)
             | tenacity.stop_before_delay(self.timeout),
@@ -124,33 +112,33 @@ class Client(Predictor):
             problem = f"{name!r} has shape {list(values.shape)}, or values that are not finite"
         except (KeyError, TypeError, ValueError, OverflowError):
             problem = f"{name!r} is missing or not numbers"
-        raise BadAnswer(
+        raise errors.BadAnswer(
             f"{self.address} answered, but {problem}; expected are [{count}, {len(EMOTIONS)}] "
             "numbers. Is the model on it an export of mosei_ssl?"
         )
 
-    def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
+    def _too_late(self) -> errors.DeadlineExceeded:
+        return errors.DeadlineExceeded(
             f"{self.address} did not answer within {self.timeout:g} s. Give a longer --timeout, or "
             "fewer segments at a time."
         )
 
-    def _unreachable(self, reason: str) -> ServerUnavailable:
-        return ServerUnavailable(
+    def _unreachable(self, reason: str) -> errors.ServerUnavailable:
+        return errors.ServerUnavailable(
             f"{self.address} cannot be reached, is overloaded, or dropped the connection "
             f"({reason}). Is the server running there?"
         )
 
-    def _failure(self, kind: type[ServerError], status: str, details: str) -> ServerError:
+    def _failure(self, kind: type[errors.ServerError], status: str, details: str) -> Exception:
         """The error for an answer that reports one."""
         details = " ".join(details.split())[:500]
-        if kind is DeadlineExceeded:
+        if kind is errors.DeadlineExceeded:
             return self._too_late()
-        if kind is ServerUnavailable:
+        if kind is errors.ServerUnavailable:
             return self._unreachable(details)
         where = f"{self.address}, model {self.model_name!r}"
-        if kind is ModelNotFound:
+        if kind is errors.ModelNotFound:
             return kind(f"{where}: there is no such model or version ({details}).")
-        if issubclass(kind, RequestRejected):
+        if issubclass(kind, errors.RequestRejected):
             return kind(f"{where}: the server refuses the request ({details}).")
         return kind(f"{where}: the server failed with {status} ({details}).")

@@ -1,7 +1,5 @@
 """Writing a SavedModel that TF Serving loads as it is."""
 
-import logging
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +20,6 @@ from tfds_mosei.prepared import train_seconds
 
 if TYPE_CHECKING:
     from mosei_ssl.training import RunDirectory
-
-_log = logging.getLogger(__name__)
 
 
 def export(
@@ -51,7 +47,6 @@ def export(
     """
     from mosei_ssl.training import RunDirectory
 
-    _require_tensorflow()
     directory = RunDirectory(run).open("finetune").require_finished()
     model = load_emotion_model(directory / "model.keras")
     predictions = directory / "predictions-test.npz"
@@ -127,7 +122,12 @@ def export_model(
         >>> sorted(path.name for path in version.parent.iterdir())
         ['1', 'deployment']
     """
-    _require_tensorflow()
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"a SavedModel is made with Keras's TensorFlow backend, and this is "
+            f"{keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow. The run itself may have "
+            "been trained with another."
+        )
     check_formats(formats)
     to = Path(to)
     if (to / "saved_model.pb").is_file():
@@ -135,42 +135,37 @@ def export_model(
             f"{to} is an exported version itself, which more files would spoil: give the folder of "
             f"versions, {to.parent}."
         )
-    building = None
     try:
         to.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".export-", dir=to))
-        with storage_errors_told(to, lambda: "Nothing was exported"):
-            building.chmod(0o755)
+        with (
+            tempfile.TemporaryDirectory(
+                prefix=".export-", dir=to, ignore_cleanup_errors=True
+            ) as folder,
+            storage_errors_told(to, lambda: "Nothing was exported"),
+        ):
+            building = Path(folder, "version")
             _write_saved_model(model, building)
             write_warmup(building)
             write_portable(model, building, formats)
-            manifest = {**stamp(), **(provenance or {}), "model": _describe(model)}
+            described = {
+                "class": type(model).__name__,
+                "backbone": type(model.backbone).__name__,
+                "parameters": int(model.count_params()),
+                "embedding_dim": int(model.embedding_dim),
+            }
+            manifest = {**stamp(), **(provenance or {}), "model": described}
             write_model_card(building, to.resolve().name, manifest, predictions, licence)
             write_manifest(building, manifest)
             folder_to_disk(building)
-            version = _publish(building, to)
+            return _publish(building, to)
     except OSError as error:
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from error
-    finally:
-        if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
-    _log.debug("exported %s", version)
-    return version
 
 
 def _write_saved_model(model: EmotionModel, directory: Path) -> None:
     import tensorflow as tf
 
     tf.saved_model.save(tf.Module(), str(directory), signatures=serving_signatures(model))
-
-
-def _describe(model: EmotionModel) -> dict[str, Any]:
-    return {
-        "class": type(model).__name__,
-        "backbone": type(model.backbone).__name__,
-        "parameters": int(model.count_params()),
-        "embedding_dim": int(model.embedding_dim),
-    }
 
 
 def _publish(building: Path, to: Path) -> Path:
@@ -180,12 +175,3 @@ def _publish(building: Path, to: Path) -> Path:
         taken = [int(entry.name) for entry in to.iterdir() if entry.name.isdecimal()]
         # A rename onto a folder with something in it fails; it never replaces one.
         return building.rename(to / str(max(taken, default=0) + 1))
-
-
-def _require_tensorflow() -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"a SavedModel is made with Keras's TensorFlow backend, and this is "
-            f"{keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow. The run itself may have "
-            "been trained with another."
-        )

@@ -4,16 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.serving import errors
 from mosei_ssl.serving.client import Client
-from mosei_ssl.serving.errors import (
-    BadAnswer,
-    DeadlineExceeded,
-    InputRefused,
-    ModelNotFound,
-    RequestRejected,
-    ServerError,
-    ServerUnavailable,
-)
 from mosei_ssl.serving.predictor import pad
 from mosei_ssl.serving.signatures import OUTPUTS, PREDICT_SIGNATURE
 from mosei_ssl.utils.errors import UserError
@@ -32,18 +24,16 @@ except ImportError:
         "pip install 'mosei_ssl[serving]'."
     ) from None
 
-_KINDS: dict[str, type[ServerError]] = {
-    "UNAVAILABLE": ServerUnavailable,
-    "RESOURCE_EXHAUSTED": ServerUnavailable,
-    "ABORTED": ServerUnavailable,
-    "DEADLINE_EXCEEDED": DeadlineExceeded,
-    "INVALID_ARGUMENT": InputRefused,
-    "NOT_FOUND": ModelNotFound,
-    "FAILED_PRECONDITION": RequestRejected,
-    "OUT_OF_RANGE": RequestRejected,
-    "UNIMPLEMENTED": RequestRejected,
-    "PERMISSION_DENIED": RequestRejected,
-    "UNAUTHENTICATED": RequestRejected,
+_REJECTED = (
+    *("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("PERMISSION_DENIED", "UNAUTHENTICATED"),
+)
+_KINDS: dict[str, type[errors.ServerError]] = {
+    **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"), errors.ServerUnavailable),
+    **dict.fromkeys(_REJECTED, errors.RequestRejected),
+    "DEADLINE_EXCEEDED": errors.DeadlineExceeded,
+    "INVALID_ARGUMENT": errors.InputRefused,
+    "NOT_FOUND": errors.ModelNotFound,
 }
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -94,7 +84,9 @@ class GrpcClient(Client):
         try:
             return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
         except (TypeError, ValueError) as error:
-            raise BadAnswer(f"{self.address} answered with broken tensors ({error}).") from None
+            raise errors.BadAnswer(
+                f"{self.address} answered with broken tensors ({error})."
+            ) from None
 
     def _status(self, seconds: float) -> dict[int, str]:
         request = get_model_status_pb2.GetModelStatusRequest()
@@ -111,5 +103,5 @@ class GrpcClient(Client):
         except grpc.RpcError as error:
             code = error.code().name
             raise self._failure(
-                _KINDS.get(code, ServerError), code, error.details() or ""
+                _KINDS.get(code, errors.ServerError), code, error.details() or ""
             ) from error

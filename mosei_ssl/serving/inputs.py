@@ -5,7 +5,7 @@ import csv
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,13 @@ import numpy as np
 
 from mosei_ssl.serving.signatures import MAX_FRAMES
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import OptionError, out_of_range
 from tfds_mosei.schema import FRAME_PERIOD, NUM_FEATURES
 
 _log = logging.getLogger(__name__)
+
+_Reader = Callable[[str], tuple[np.ndarray, np.ndarray]]
+"""From a recording's name to the times [T, 2] in seconds and the rows [T, 74] of its frames."""
 
 
 class Segment(NamedTuple):
@@ -77,9 +81,15 @@ def read_segments(
         >>> [(s.start, s.end) for s in read_segments(file, window=2.0)]
         [(0.0, 2.0), (2.0, 4.0)]
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit is {limit}: give 1 or more.")
-    _check_windows(window, hop)
+    # A window of 0 stands for whole recordings.
+    bounds = {
+        "window": (window or None, FRAME_PERIOD, MAX_FRAMES * FRAME_PERIOD),
+        "hop": (hop, FRAME_PERIOD, math.inf),
+        "limit": (limit, 1, math.inf),
+    }
+    for name, (value, least, most) in bounds.items():
+        if value is not None and (problem := out_of_range(value, least, most)):
+            raise OptionError("--", name, problem)
     source = Path(source)
     if source.is_dir():
         if intervals is not None:
@@ -104,20 +114,6 @@ def read_segments(
         raise UserError(f"{source} holds no frames to judge.")
 
 
-def _check_windows(window: float, hop: float | None) -> None:
-    if window != 0 and not (math.isfinite(window) and window >= FRAME_PERIOD):
-        raise UserError(
-            f"--window is {window}: give at least {FRAME_PERIOD} seconds, or 0 for whole "
-            "recordings."
-        )
-    if window > MAX_FRAMES * FRAME_PERIOD:
-        raise UserError(
-            f"--window is {window} s; models answer at most {MAX_FRAMES * FRAME_PERIOD:g} s."
-        )
-    if hop is not None and not (math.isfinite(hop) and hop >= FRAME_PERIOD):
-        raise UserError(f"--hop is {hop}: give at least {FRAME_PERIOD} seconds.")
-
-
 def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator[Segment]:
     from mosei_ssl.config import DataConfig
     from mosei_ssl.data import load_prepared, load_segments
@@ -136,30 +132,74 @@ def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator
 def _file_segments(
     source: Path, intervals: str | Path | None, window: float, hop: float | None
 ) -> Iterator[Segment]:
-    suffix = source.suffix.lower()
-    if not source.is_file():
-        raise UserError(f"{source}: no such file. Check the path.")
-    if suffix == ".npy":
-        if intervals is not None:
+    with _opened(source) as (names, read):
+        if not names:
+            raise UserError(f"{source} holds no recording.")
+        if intervals is None:
+            for name in names:
+                times, rows = read(name)
+                begin = float(times[0, 0]) if len(times) and np.isfinite(times[0, 0]) else 0.0
+                yield from windows(name, rows, begin, window, hop)
+            return
+        if source.suffix.lower() == ".npy":
             raise UserError(
                 f"{source} is one recording without a name, so --segments does not apply: cut the "
                 "array instead, or use a .csd file."
             )
-        return windows(source.stem, _read_array(source), 0.0, window, hop)
-    if suffix in (".csd", ".h5", ".hdf5"):
-        return _csd_segments(source, intervals, window, hop)
-    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+        chosen, present = read_intervals(intervals), set(names)
+        known = [name for name in chosen if name in present]
+        if not known:
+            raise UserError(
+                f"{intervals} and {source} have no recording in common: their ids are "
+                f"{', '.join(list(chosen)[:3]) or 'none'} and {', '.join(names[:3])}. The id of an "
+                "audio file is its name without the ending."
+            )
+        if len(known) < len(chosen):
+            _log.warning(
+                "%d of %d recordings in %s are not in %s: left out",
+                *(len(chosen) - len(known), len(chosen), intervals, source),
+            )
+        for name in known:
+            yield from _stretches(name, *read(name), chosen[name], source)
 
-    if suffix in AUDIO_SUFFIXES:
-        return _audio_segments(source, intervals, window, hop)
-    raise UserError(
-        f"{source}: this kind of file is not read. Give a .csd file, a .npy array of "
-        f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
-    )
+
+@contextlib.contextmanager
+def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
+    """Names of the recordings in a file, and what reads one of them."""
+    suffix = source.suffix.lower()
+    if not source.is_file():
+        raise UserError(f"{source}: no such file. Check the path.")
+    if suffix == ".npy":
+        yield [source.stem], lambda _: _read_array(source)
+    elif suffix in (".csd", ".h5", ".hdf5"):
+        from tfds_mosei.sources import CsdFeatures
+
+        def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+            times, rows = features.open(name)
+            return times, rows[:]
+
+        with contextlib.closing(CsdFeatures(source)) as features:
+            yield features.video_ids, read
+    else:
+        from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, extract_file
+        from mosei_ssl.covarep import row_times
+
+        if suffix not in AUDIO_SUFFIXES:
+            raise UserError(
+                f"{source}: this kind of file is not read. Give a .csd file, a .npy array of "
+                f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
+            )
+
+        def extract(_: str) -> tuple[np.ndarray, np.ndarray]:
+            rows = extract_file(source)
+            starts = row_times(len(rows))
+            return np.stack([starts, starts + FRAME_PERIOD], axis=1), rows
+
+        yield [source.stem], extract
 
 
-def _read_array(file: Path) -> np.ndarray:
-    """Rows of one recording, float32 [T, 74]; nothing in the file is unpickled."""
+def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times and rows of one recording; nothing in the file is unpickled."""
     try:
         rows = np.load(file, allow_pickle=False)
     except Exception as error:
@@ -176,61 +216,9 @@ def _read_array(file: Path) -> np.ndarray:
         )
     # A double beyond float32 becomes infinite, which a model takes as missing.
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(rows, dtype=np.float32)
-
-
-def _audio_segments(
-    source: Path, intervals: str | Path | None, window: float, hop: float | None
-) -> Iterator[Segment]:
-    from mosei_ssl.corpus import extract_file
-
-    chosen = None if intervals is None else read_intervals(intervals)
-    if chosen is not None and source.stem not in chosen:
-        raise UserError(
-            f"{intervals} says nothing about {source.stem!r}: its ids are "
-            f"{', '.join(list(chosen)[:3]) or 'none'}, and that of a recording is its file name "
-            "without the ending."
-        )
-    features, starts = extract_file(source)
-    rows = features.astype(np.float32)
-    if chosen is None:
-        begin = float(starts[0]) if len(starts) else 0.0
-        yield from windows(source.stem, rows, begin, window, hop)
-        return
-    times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
-    yield from _stretches(source.stem, times, rows, chosen[source.stem], source)
-
-
-def _csd_segments(
-    source: Path, intervals: str | Path | None, window: float, hop: float | None
-) -> Iterator[Segment]:
-    from tfds_mosei.sources import CsdFeatures
-
-    with contextlib.closing(CsdFeatures(source)) as features:
-        if not features.video_ids:
-            raise UserError(f"{source} holds no recording.")
-        if intervals is None:
-            for video in features.video_ids:
-                times, rows = features.open(video)
-                begin = float(times[0, 0]) if len(times) and np.isfinite(times[0, 0]) else 0.0
-                yield from windows(video, rows[:], begin, window, hop)
-            return
-        chosen = read_intervals(intervals)
-        present = set(features.video_ids)
-        known = [video for video in chosen if video in present]
-        if not known:
-            raise UserError(
-                f"{intervals} and {source} have no recording in common: their ids are "
-                f"{', '.join(list(chosen)[:3]) or 'none'} and {', '.join(features.video_ids[:3])}."
-            )
-        if len(known) < len(chosen):
-            _log.warning(
-                "%d of %d recordings in %s are not in %s: left out",
-                *(len(chosen) - len(known), len(chosen), intervals, source),
-            )
-        for video in known:
-            times, rows = features.open(video)
-            yield from _stretches(video, times, rows[:], chosen[video], source)
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+    starts = np.arange(len(rows)) * FRAME_PERIOD
+    return np.stack([starts, starts + FRAME_PERIOD], axis=1), rows
 
 
 def windows(

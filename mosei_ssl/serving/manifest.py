@@ -23,15 +23,10 @@ _PACKAGES = ("mosei_ssl", "tensorflow", "keras", "numpy")
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """What `verify` found in a version directory.
 
-    Attributes:
-        directory: the version directory that was checked.
-        files: number of files whose content agrees.
-        size: their bytes together.
-        manifest_sha256: digest of the manifest itself, to be kept elsewhere: if files can be
-            changed, so can the manifest.
-        manifest: what the manifest says.
+    The digest of the manifest itself should be kept elsewhere: if files can be changed, so can
+    the manifest.
     """
 
     directory: Path

@@ -33,36 +33,15 @@ def write_model_card(
 ) -> Path:
     """Write the model card and the list of labels into a SavedModel.
 
-    Args:
-        directory: the SavedModel.
-        name: name of the model.
-        manifest: provenance, as it goes into the manifest: run, dataset, model, versions.
-        predictions: the run's `predictions-SPLIT.npz`; None if it has not been evaluated.
-        licence: licence of the data.
+    `predictions` is the run's `predictions-SPLIT.npz`, None if it has not been evaluated.
     """
-    run, dataset, model = (manifest.get(key, {}) for key in ("run", "dataset", "model"))
-    result = run.get("result") or {}
-    scores: dict[str, Any] = {"rows": [], "split": "", "segments": 0, "speakers": 0}
-    if predictions is not None:
-        scores = _scores(predictions)
+    scores: dict[str, Any] = {"rows": []} if predictions is None else _scores(predictions)
     text = render(
         "model_card.md",
         name=name,
-        synthetic=bool(dataset.get("synthetic")),
-        backbone=model.get("backbone", "model"),
-        parameters=f"{model.get('parameters', 0):,}",
-        arm=result.get("arm"),
-        frozen=run.get("freeze_backbone"),
-        labels=result.get("labels"),
-        versions=manifest["versions"],
-        created=manifest["created"],
-        run=run.get("name", "unknown"),
-        seed=run.get("seed", "unknown"),
-        dataset=str(dataset.get("name", "unknown")).split("/")[0],
-        fingerprint=dataset.get("fingerprint", "unknown"),
-        seconds=dataset.get("train_seconds"),
+        **{"run": {}, "dataset": {}, "model": {}, **manifest},
         licence=licence or UNKNOWN_LICENCE,
-        emotions=", ".join(EMOTIONS),
+        emotions=EMOTIONS,
         resamples=RESAMPLES,
         **scores,
     )
@@ -91,14 +70,8 @@ def score_rows(
 ) -> list[list[str]]:
     """Scores per emotion with bootstrap intervals over recordings, as text.
 
-    Args:
-        videos: [N] recording of each segment; these are resampled.
-        labels: [N, 6] intensities.
-        predictions: arrays [N, 6] by output.
-
-    Returns:
-        Rows of name, five scores with their 95 % interval, and the all-zero predictor's MAE and
-        accuracy; the last row is the mean over emotions.
+    Rows of name, five scores with their 95 % interval, and the all-zero predictor's MAE and
+    accuracy; the last row is the mean over emotions.
 
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.

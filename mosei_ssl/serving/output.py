@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,6 @@ from rich.text import Text
 
 from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.serving.signatures import OUTPUTS
-from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import write_text
 from tfds_mosei.schema import EMOTIONS
 
 
@@ -110,9 +106,9 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
             Text(record["name"]),  # brackets in it are not markup
             f"{record['start']:.2f}-{record['end']:.2f}",
             *(
-                f"[bold]{a['intensity']:g}[/] {a['present']:.0%}"
-                if a["intensity"] > 0
-                else f"{a['intensity']:g} {a['present']:.0%}"
+                ("[bold]{0:g}[/] {1:.0%}" if a["intensity"] else "{0:g} {1:.0%}").format(
+                    a["intensity"], a["present"]
+                )
                 for a in answers
             ),
             max(EMOTIONS, key=lambda emotion: record["emotions"][emotion]["present"]),
@@ -124,30 +120,3 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
             values = [f"{truth[emotion]:.2g}" for emotion in EMOTIONS]
             table.add_row("", "truth", *values, ", ".join(named) or "none", style="dim")
     return table
-
-
-def check_writable(path: Path) -> None:
-    """Raise before the work what would be raised after it."""
-    place = path if path.exists() else path.absolute().parent
-    if not place.exists():
-        raise UserError(f"cannot write to {path}: its folder does not exist.")
-    if path.is_dir():
-        raise UserError(f"cannot write to {path}: it is a folder.")
-    if not os.access(place, os.W_OK):
-        raise UserError(f"cannot write to {path}: permission denied.")
-
-
-def save(path: Path, text: str) -> None:
-    """Write a file whole, so that an older one is there until the new one is."""
-    target = path.resolve()
-    mode = target.stat().st_mode if target.is_file() else None
-    try:
-        if (target.exists() and mode is None) or not os.access(target.parent, os.W_OK):
-            # A pipe or a device; or a file in a folder in which no other can be made.
-            target.write_text(text, encoding="utf-8")
-            return
-        write_text(target, text)
-        if mode is not None:
-            target.chmod(mode)
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror or error}.") from None

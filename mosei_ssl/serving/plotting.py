@@ -73,16 +73,9 @@ def plot_emotions(
     intensities: np.ndarray,
     title: str = "",
 ) -> Figure:
-    """Draw a recording.
+    """Draw samples [N], COVAREP rows [T, 74] at `times` in seconds, and [W, 6] intensities.
 
-    Args:
-        samples: one channel, [N].
-        sample_rate: Hz.
-        features: COVAREP rows, [T, 74].
-        times: their times in seconds, [T].
-        intervals: start and end of each window in seconds, [W, 2]; they may overlap.
-        intensities: predicted intensity per window and emotion, 0 to 3, [W, 6].
-        title: above the picture.
+    These are of windows [W, 2], start and end in seconds, which may overlap.
     """
     intervals, intensities = np.asarray(intervals, float), np.asarray(intensities, float)
     figure = Figure(figsize=(10, 7), layout="constrained")

@@ -48,12 +48,9 @@ def to_litert(model: EmotionModel, precision: str = "") -> bytes:
 
     It takes one segment at a time, unpadded: `features` float32 [1, T, 74], any T. That is what a
     device asks, and more than one unknown dimension would need TensorFlow's own kernels. Its
-    signature `serving_default` answers as an export does, without `emotions`.
-
-    Args:
-        model: the emotion model.
-        precision: of the stored weights: "" (float32), "float16", or "int8" (large weights only,
-            one scale per channel; activations stay in floating point).
+    signature `serving_default` answers as an export does, without `emotions`. Weights are stored
+    in the `precision` "" (float32), "float16", or "int8" (large weights only, one scale per
+    channel; activations stay in floating point).
     """
     import tensorflow as tf
 

@@ -7,17 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.serving import errors
 from mosei_ssl.serving.client import Client
-from mosei_ssl.serving.errors import (
-    BadAnswer,
-    DeadlineExceeded,
-    InputRefused,
-    ModelNotFound,
-    RequestRejected,
-    ServerError,
-    ServerUnavailable,
-)
-from mosei_ssl.serving.signatures import EXAMPLE_FEATURE, EXAMPLES_SIGNATURE
+from mosei_ssl.serving.signatures import EXAMPLES_SIGNATURE, serialise
 from mosei_ssl.utils.errors import UserError
 
 try:
@@ -28,14 +20,14 @@ except ImportError:
     ) from None
 
 _LARGEST_ANSWER = 64 * 2**20
-_KINDS: dict[int, type[ServerError]] = {
-    400: InputRefused,
-    404: ModelNotFound,
+_KINDS: dict[int, type[errors.ServerError]] = {
+    400: errors.InputRefused,
+    404: errors.ModelNotFound,
     # Overloaded, restarting, or behind a proxy that lost it: another try may succeed.
-    429: ServerUnavailable,
-    502: ServerUnavailable,
-    503: ServerUnavailable,
-    504: DeadlineExceeded,
+    429: errors.ServerUnavailable,
+    502: errors.ServerUnavailable,
+    503: errors.ServerUnavailable,
+    504: errors.DeadlineExceeded,
 }
 
 
@@ -65,7 +57,9 @@ class RestClient(Client):
         answer = self._ask("POST", f"{self._path}:predict", seconds, json.dumps(body).encode())
         outputs = answer.get("outputs")
         if not isinstance(outputs, dict):
-            raise BadAnswer(f"{self.address} answered JSON without 'outputs': is it TF Serving?")
+            raise errors.BadAnswer(
+                f"{self.address} answered JSON without 'outputs': is it TF Serving?"
+            )
         return outputs
 
     def _status(self, seconds: float) -> dict[int, str]:
@@ -73,7 +67,7 @@ class RestClient(Client):
         try:
             return {int(s["version"]): str(s["state"]) for s in answer["model_version_status"]}
         except (KeyError, TypeError, ValueError):
-            raise BadAnswer(f"{self.address} does not answer as TF Serving does.") from None
+            raise errors.BadAnswer(f"{self.address} does not answer as TF Serving does.") from None
 
     def _ask(
         self, method: str, path: str, seconds: float, content: bytes | None = None
@@ -83,7 +77,7 @@ class RestClient(Client):
         except httpx.TimeoutException:
             raise self._too_late() from None
         except httpx.DecodingError as error:
-            raise BadAnswer(f"{self.address} sent an unreadable answer ({error}).") from None
+            raise errors.BadAnswer(f"{self.address} sent an unreadable answer ({error}).") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
         try:
@@ -93,10 +87,10 @@ class RestClient(Client):
         if status != 200:
             told = answer.get("error") if isinstance(answer, dict) else None
             details = str(told or text[:200].decode("utf-8", errors="replace"))
-            default = RequestRejected if 400 < status < 500 else ServerError
+            default = errors.RequestRejected if 400 < status < 500 else errors.ServerError
             raise self._failure(_KINDS.get(status, default), f"HTTP status {status}", details)
         if not isinstance(answer, dict):
-            raise BadAnswer(
+            raise errors.BadAnswer(
                 f"{self.address} did not answer with a JSON object but with {text[:60]!r}: is it "
                 "TF Serving?"
             )
@@ -117,28 +111,7 @@ class RestClient(Client):
                 if time.monotonic() > end:
                     raise self._too_late()
                 if len(received) > _LARGEST_ANSWER:
-                    raise BadAnswer(f"{self.address} does not stop answering: is it TF Serving?")
+                    raise errors.BadAnswer(
+                        f"{self.address} does not stop answering: is it TF Serving?"
+                    )
             return response.status_code, bytes(received)
-
-
-def serialise(rows: np.ndarray) -> bytes:
-    """The bytes of a `tf.train.Example` with the float32 rows, without TensorFlow.
-
-    The message is Example.features (1) > Features.feature (1) > map entry of key (1) and value
-    (2) > Feature.float_list (2) > FloatList.value (1), packed.
-    """
-    values = np.ascontiguousarray(rows, dtype="<f4").tobytes()
-    feature = _field(2, _field(1, values))
-    entry = _field(1, EXAMPLE_FEATURE.encode()) + _field(2, feature)
-    return _field(1, _field(1, entry))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    head = bytearray([number << 3 | 2])
-    size = len(content)
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    head.append(size)
-    return bytes(head) + content

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
 
 if TYPE_CHECKING:
@@ -180,3 +182,26 @@ def _parse(examples):
         width = frames * NUM_FEATURES
     padded = rows.to_tensor(shape=tf.stack([rows.nrows(), width]))
     return tf.reshape(padded, [rows.nrows(), frames, NUM_FEATURES]), length
+
+
+def serialise(rows: np.ndarray) -> bytes:
+    """The bytes of a `tf.train.Example` with the float32 rows, without TensorFlow.
+
+    The message is Example.features (1) > Features.feature (1) > map entry of key (1) and value
+    (2) > Feature.float_list (2) > FloatList.value (1), packed.
+    """
+    values = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+    feature = _field(2, _field(1, values))
+    entry = _field(1, EXAMPLE_FEATURE.encode()) + _field(2, feature)
+    return _field(1, _field(1, entry))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    head = bytearray([number << 3 | 2])
+    size = len(content)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + content

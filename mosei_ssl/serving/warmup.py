@@ -1,14 +1,18 @@
 """Requests that a server runs before it takes others, so that the first user does not wait."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mosei_ssl.serving.manifest import EXTRA_ASSETS
 from mosei_ssl.serving.signatures import (
     EMBEDDING_SIGNATURE,
-    EXAMPLE_FEATURE,
     EXAMPLES_SIGNATURE,
     PREDICT_SIGNATURE,
+    serialise,
 )
 from tfds_mosei.schema import NUM_FEATURES
 
@@ -53,39 +57,26 @@ def write_warmup(directory: Path) -> Path | None:
     return file
 
 
-def _requests() -> list:
+def _requests() -> Iterator[Any]:
     """PredictRequest messages without a model name, which the server knows."""
     import tensorflow as tf
-
-    rows = tf.train.FloatList(value=[0.0] * (LENGTHS[0] * NUM_FEATURES))
-    feature = {EXAMPLE_FEATURE: tf.train.Feature(float_list=rows)}
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    examples = tf.make_tensor_proto([example.SerializeToString()])
-    shapes = [(b, t) for t in LENGTHS for b in BATCH_SIZES if b * t <= _LARGEST]
-    return [
-        *(_request(PREDICT_SIGNATURE, **_zeros(*shape)) for shape in shapes),
-        _request(EMBEDDING_SIGNATURE, **_zeros(*shapes[0])),
-        _request(EXAMPLES_SIGNATURE, examples=examples),
-    ]
-
-
-def _request(signature: str, **inputs):
     from tensorflow_serving.apis import predict_pb2
 
-    request = predict_pb2.PredictRequest()
-    request.model_spec.signature_name = signature
-    for name, tensor in inputs.items():
-        request.inputs[name].CopyFrom(tensor)
-    return request
+    def request(signature: str, **inputs: Any) -> Any:
+        message = predict_pb2.PredictRequest()
+        message.model_spec.signature_name = signature
+        for name, tensor in inputs.items():
+            message.inputs[name].CopyFrom(tensor)
+        return message
 
+    def zeros(batch: int, frames: int) -> dict[str, Any]:
+        # One value stands for all of them, so that hours of zeros take a few bytes.
+        features = tf.make_tensor_proto(0.0, shape=[batch, frames, NUM_FEATURES])
+        return {"features": features, "length": tf.make_tensor_proto(frames, shape=[batch])}
 
-def _zeros(batch: int, frames: int) -> dict:
-    import tensorflow as tf
-
-    features = tf.make_tensor_proto(0.0, tf.float32)
-    length = tf.make_tensor_proto(frames, tf.int32)
-    # One value stands for all of them, so that hours of zeros take a few bytes.
-    for tensor, shape in ((features, (batch, frames, NUM_FEATURES)), (length, (batch,))):
-        for size in shape:
-            tensor.tensor_shape.dim.add(size=size)
-    return {"features": features, "length": length}
+    shapes = [(b, t) for t in LENGTHS for b in BATCH_SIZES if b * t <= _LARGEST]
+    for shape in shapes:
+        yield request(PREDICT_SIGNATURE, **zeros(*shape))
+    yield request(EMBEDDING_SIGNATURE, **zeros(*shapes[0]))
+    example = serialise(np.zeros((LENGTHS[0], NUM_FEATURES)))
+    yield request(EXAMPLES_SIGNATURE, examples=tf.make_tensor_proto([example]))

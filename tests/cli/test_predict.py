@@ -135,13 +135,21 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
 
 
 def test_windows_far_longer_than_training_segments_are_warned_of_once(caplog):
-    from mosei_ssl.cli.predict import _Lengths
+    from mosei_ssl.serving import Segment
+    from mosei_ssl.serving.predictor import Predictor, predict_records
+    from mosei_ssl.serving.signatures import OUTPUTS
 
+    class Trained(Predictor):
+        def __init__(self, dataset):
+            super().__init__(max_batch=8, max_frames=48_000)
+            self.manifest = {"dataset": dataset}
+
+        def _answer(self, segments):
+            return {name: np.zeros((len(segments), 6)) for name in OUTPUTS}
+
+    segments = [Segment("talk", 0, n / 100, np.zeros((n, 74))) for n in (900, 1100)]
     for dataset in ({"train_seconds": {"median": 2.0, "longest": 5.0}}, {}):
-        lengths = _Lengths({"dataset": dataset})
-        for frames in (900, 1100):
-            lengths.add(frames)
-        lengths.warn()
+        assert len(list(predict_records(Trained(dataset), segments))) == 2
     assert [record.getMessage()[:17] for record in caplog.records] == ["1 of 2 segments a"]
 
 
@@ -191,13 +199,13 @@ def test_an_older_answer_stays_until_the_new_one_is_there(corpus, saved_model, m
 
 
 def test_many_segments_are_read_and_judged_block_by_block(corpus, saved_model, monkeypatch, capsys):
-    from mosei_ssl.serving import predicting
+    from mosei_ssl.serving import predictor
 
     arguments = [corpus / "rows.npy", "--window", "0.5", "--model", saved_model, "--format", "json"]
     assert predict(*arguments) == 0
     whole = json.loads(capsys.readouterr().out)
     assert len(whole) == 8
-    monkeypatch.setattr(predicting, "BLOCK", 3)
+    monkeypatch.setattr(predictor, "BLOCK", 3)
     assert predict(*arguments) == 0
     for one, other in zip(whole, json.loads(capsys.readouterr().out), strict=True):
         assert (one["start"], one["frames"]) == (other["start"], other["frames"])

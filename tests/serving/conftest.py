@@ -33,6 +33,10 @@ class Server:
         self.rest = f"http://127.0.0.1:{ports['rest']}"
         self.grpc = f"grpc://127.0.0.1:{ports['grpc']}"
 
+    def wait_for_request(self) -> None:
+        """Returns once a server with a delay has begun to answer one more request."""
+        assert self.process.stdout.readline() == b"asked\n"
+
     def stop(self) -> None:
         self.process.stdin.close()
         self.process.wait(10)

@@ -7,7 +7,8 @@ It knows one model and its highest version, and has no batching, no version poli
 
     python standin.py saved_models/emotion [--name emotion] [--delay SECONDS] [--no-warmup]
 
-It prints one line of JSON with its ports once it is ready, and ends when its input is closed.
+It prints one line of JSON with its ports once it is ready, with --delay another for every request
+that it has begun to answer, and ends when its input is closed.
 """
 
 import argparse
@@ -133,6 +134,7 @@ class Servable:
                 raise invalid(f"Expects arg[0] to be {kind.name} but {given.name} is provided")
             tensors[name] = tf.constant(value)
         if self.delay:
+            print("asked", flush=True)
             time.sleep(self.delay)
         try:
             outputs = self.loaded.signatures[signature](**tensors)

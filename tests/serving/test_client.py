@@ -132,7 +132,8 @@ def test_a_slow_server_is_given_up(stuck, protocol):
         pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.5 s"),
     ):
         client.predict(speech(5))
-    assert time.monotonic() - started < 2
+    stuck.wait_for_request()
+    assert time.monotonic() - started < 10
 
 
 def test_a_server_killed_while_it_answers_is_told(stuck):
@@ -149,7 +150,8 @@ def test_a_server_killed_while_it_answers_is_told(stuck):
     started = time.monotonic()
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    for _ in threads:
+        stuck.wait_for_request()
     stuck.kill()
     for thread in threads:
         thread.join()
@@ -373,7 +375,7 @@ def test_many_clients_at_once(server, saved_model, protocol):
         except Exception as error:
             wrong.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(200)]
+    threads = [threading.Thread(target=ask) for _ in range(80)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -390,17 +392,17 @@ def resident_bytes(pid):
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_ten_thousand_requests(start_server):
+def test_memory_stays_flat_over_thousands_of_requests(start_server):
     server = start_server()
     segments = speech(30, 200, 7)
     with connect(server.grpc, max_batch=1) as by_grpc, connect(server.rest, max_batch=1) as by_rest:
-        for _ in range(350):
+        for _ in range(60):
             by_grpc.predict(segments)
             by_rest.predict(segments)
         before = resident_bytes(server.pid)
-        for _ in range(1_700):
+        for _ in range(250):
             by_grpc.predict(segments)
             by_rest.predict(segments)
         after = resident_bytes(server.pid)
-    assert after - before < 16 * 2**20
+    assert after - before < 8 * 2**20
     server.stop()

@@ -297,7 +297,7 @@ def test_code_in_a_model_file_is_not_run(finished_run, tmp_path):
         [keras.layers.Input((2,)), keras.layers.Lambda(lambda x: x, output_shape=(2,))]
     )
     unsafe.save(run / "model.keras")
-    with pytest.raises(UserError, match="cannot be (loaded|read)"):
+    with pytest.raises(UserError, match="cannot be read"):
         export(run, tmp_path / "emotion")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tfds_mosei
+from mosei_ssl.serving import model_card
 from mosei_ssl.serving.manifest import stamp
 from mosei_ssl.serving.model_card import LABELS, MODEL_CARD, score_rows, write_model_card
 from mosei_ssl.utils.errors import UserError
@@ -44,11 +45,13 @@ def scored(videos=12, per_video=5):
     return ids, labels, {**predictions, "class": guess.astype(np.int32)}
 
 
-def test_intervals_hold_the_score_and_shrink_with_more_recordings():
+def test_intervals_hold_the_score_and_shrink_with_more_recordings(monkeypatch):
     def mae(rows):
         value, low, high = rows[-1][1].replace("[", "").replace("]", "").replace(",", "").split()
         return float(value), float(low), float(high)
 
+    # Fewer resamples than in a card: what is compared here differs by more than their noise.
+    monkeypatch.setattr(model_card, "RESAMPLES", 150)
     few, many = score_rows(*scored(8)), score_rows(*scored(80))
     assert [row[0] for row in few] == [
         "happy",

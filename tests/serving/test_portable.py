@@ -67,9 +67,15 @@ def lite(content):
     return interpreter.get_signature_runner("serving_default")
 
 
+@pytest.fixture(scope="module")
+def whole(model):
+    """Its LiteRT form in float32."""
+    return to_litert(model)
+
+
 @pytest.mark.slow
-def test_litert_gives_the_same_numbers(model, served):
-    run = lite(to_litert(model))
+def test_litert_gives_the_same_numbers(whole, served):
+    run = lite(whole)
     for rows in segments():
         answers, truth = run(features=rows[None]), served(rows)
         for name in OUTPUTS:
@@ -78,9 +84,9 @@ def test_litert_gives_the_same_numbers(model, served):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("float16", 1e-3), ("int8", 4e-2)])
-def test_smaller_litert_is_smaller_and_close(model, served, precision, tolerance):
+def test_smaller_litert_is_smaller_and_close(model, whole, served, precision, tolerance):
     content = to_litert(model, precision)
-    assert len(content) < len(to_litert(model))
+    assert len(content) < len(whole)
     run = lite(content)
     # On the whole: what this does to scores is measured on a trained model by the benchmark.
     differences = [

@@ -16,23 +16,23 @@ from mosei_ssl.serving.signatures import OUTPUTS
 
 @pytest.fixture(scope="module")
 def trained(shared_data, tmp_path_factory):
-    """A short fine-tuning on RAVDESS, its metrics, and its data."""
+    """A short fine-tuning on EMO-DB, its metrics, and its data."""
     import tfds_mosei
     from mosei_ssl.training import evaluate, finetune
 
     folder = tmp_path_factory.mktemp("real")
-    tfds_mosei.build(
-        "covarep", data_dir=folder / "data", manual_dir=shared_data / "ravdess_covarep"
-    )
+    tfds_mosei.build("covarep", data_dir=folder / "data", manual_dir=shared_data / "emodb_covarep")
     data = DataConfig(data_dir=str(folder / "data"))
     finetune(
         FinetuneConfig(
             run=str(folder / "run"),
             data_dir=str(folder / "data"),
-            labels=100,
+            labels=50,
             from_scratch=True,
-            epochs=2,
-            backbone=TransformerConfig(hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16),
+            epochs=1,
+            backbone=TransformerConfig(
+                hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16
+            ),
         )
     )
     return folder / "run", evaluate(folder / "run", "test"), data

@@ -46,32 +46,20 @@ def test_openvino_reads_it_and_gives_the_same_numbers(saved_model):
             np.testing.assert_allclose(answers[name], truth[name], atol=1e-5)
 
 
-def saved_model_cli(*arguments):
-    command = Path(sys.executable).with_name("saved_model_cli")
-    if not command.exists():
-        pytest.skip("saved_model_cli is not installed")
-    return subprocess.run(
-        [command, *map(str, arguments)], capture_output=True, text=True, check=True
-    ).stdout
-
-
 @pytest.mark.slow
-def test_saved_model_cli_shows_and_runs_it(saved_model, tmp_path):
-    shown = saved_model_cli(
-        "show", "--dir", saved_model, "--tag_set", "serve", "--signature_def", "serving_default"
-    )
-    assert "shape: (-1, -1, 74)" in shown
-    for name in (*OUTPUTS, "emotions", "features", "length"):
-        assert f"['{name}']" in shown
+def test_saved_model_cli_runs_it(saved_model, tmp_path):
     features, length = batch(40, 7)
     np.save(tmp_path / "features.npy", features)
     np.save(tmp_path / "length.npy", length)
-    saved_model_cli(
+    command = Path(sys.executable).with_name("saved_model_cli")
+    if not command.exists():
+        pytest.skip("saved_model_cli is not installed")
+    arguments = [
         *("run", "--dir", saved_model, "--tag_set", "serve"),
-        *("--signature_def", "serving_default", "--outdir", tmp_path / "out"),
-        "--inputs",
+        *("--signature_def", "serving_default", "--outdir", tmp_path / "out", "--inputs"),
         f"features={tmp_path}/features.npy;length={tmp_path}/length.npy",
-    )
+    ]
+    subprocess.run([command, *arguments], capture_output=True, check=True)
     truth = served(saved_model, features, length)
     for name in OUTPUTS:
         np.testing.assert_allclose(
