@@ -1,72 +1,103 @@
 """Label-efficient audio emotion recognition on CMU-MOSEI's acoustic features.
 
-The stages as Python functions, loaded when first used:
+The stages are Python functions, `mosei_ssl.pretrain`, `finetune`, `evaluate` and `export`; their
+options are dataclasses, such as `PretrainConfig`; models and layers are Keras's, in
+`mosei_ssl.models` and `mosei_ssl.layers`. Everything is loaded when first used, and once Keras is
+imported `keras.saving.load_model` knows the classes of this package.
 
+Example:
     >>> import mosei_ssl
-    >>> mosei_ssl.pretrain(mosei_ssl.PretrainConfig(run="runs/pre"))  # doctest: +SKIP
-
-So are the packages below, such as `mosei_ssl.covarep` and `mosei_ssl.metrics`.
+    >>> mosei_ssl.PretrainConfig(run="runs/pre").epochs
+    30
 """
 
 import importlib
+import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosei_ssl import covarep, data, layers, metrics, models, serving, study, training
-    from mosei_ssl.serving import export
-    from mosei_ssl.training import (
+    from mosei_ssl import corpus, covarep, data, layers, metrics, models, serving, study, training
+    from mosei_ssl.config import (
+        CodebookConfig,
+        CodebookTaskConfig,
+        DataConfig,
         FinetuneConfig,
+        HeadConfig,
+        MaskedTimestepConfig,
+        OptimizerConfig,
         PretrainConfig,
-        evaluate,
-        finetune,
-        pretrain,
+        StudyConfig,
+        TransformerConfig,
     )
+    from mosei_ssl.serving import export
+    from mosei_ssl.training import evaluate, finetune, pretrain
     from mosei_ssl.utils.errors import UserError
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "UserError": "mosei_ssl.utils.errors",
-    "FinetuneConfig": "mosei_ssl.config",
-    "PretrainConfig": "mosei_ssl.config",
-    "evaluate": "mosei_ssl.training",
-    "export": "mosei_ssl.serving",
-    "finetune": "mosei_ssl.training",
-    "pretrain": "mosei_ssl.training",
-}
-
-_PACKAGES = frozenset(
-    {"covarep", "data", "layers", "metrics", "models", "serving", "study", "training"}
-)
-
-__all__ = [
-    "FinetuneConfig",
-    "PretrainConfig",
-    "UserError",
-    "__version__",
+_PACKAGES = (
+    "corpus",
     "covarep",
     "data",
-    "evaluate",
-    "export",
-    "finetune",
     "layers",
     "metrics",
     "models",
-    "pretrain",
     "serving",
     "study",
     "training",
-]
+)
+_HOMES = {
+    "CodebookConfig": "config",
+    "CodebookTaskConfig": "config",
+    "DataConfig": "config",
+    "FinetuneConfig": "config",
+    "HeadConfig": "config",
+    "MaskedTimestepConfig": "config",
+    "OptimizerConfig": "config",
+    "PretrainConfig": "config",
+    "StudyConfig": "config",
+    "TransformerConfig": "config",
+    "UserError": "utils.errors",
+    "evaluate": "training",
+    "export": "serving",
+    "finetune": "training",
+    "pretrain": "training",
+}
+
+__all__ = ["__version__", *_PACKAGES, *_HOMES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    # Importing Keras takes seconds; whoever only extracts features should not wait for it.
+    # Importing Keras takes seconds, which extracting features, say, does without.
     if name in _PACKAGES:
         return importlib.import_module(f"mosei_ssl.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"mosei_ssl.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _RegisterAfterKeras:
+    """Finds Keras as Python does, but has the classes of `mosei_ssl.models` registered after it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        spec: Any = PathFinder.find_spec(name, path, target) if name == "keras" else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                importlib.import_module("mosei_ssl.models")
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if "keras" in sys.modules:
+    importlib.import_module("mosei_ssl.models")
+else:
+    sys.meta_path.insert(0, _RegisterAfterKeras())  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Keras layers: one class per file, on any Keras backend."""
 
+import keras  # noqa: F401  (first: it imports `mosei_ssl.models`, which needs modules of this one)
+
 from mosei_ssl.layers.codebook_encoder import CodebookEncoder
 from mosei_ssl.layers.distribution_head import DistributionHead
 from mosei_ssl.layers.feature_frontend import FeatureFrontend
@@ -8,7 +10,6 @@ from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
-from mosei_ssl.layers.split_crop import SplitCrop
 from mosei_ssl.layers.temporal_pooling import TemporalPooling
 from mosei_ssl.layers.timestep_masking import TimestepMasking
 from mosei_ssl.layers.transformer_block import TransformerBlock
@@ -23,7 +24,6 @@ __all__ = [
     "MaskedSelfAttention",
     "MaskedStatisticsPooling",
     "SinusoidalPositions",
-    "SplitCrop",
     "TemporalPooling",
     "TimestepMasking",
     "TransformerBlock",

@@ -14,8 +14,7 @@ class CodebookEncoder(keras.layers.Layer):
     than to the entries on average, or 0 if it is farther ("triangle" activation). Pooled over an
     utterance the states say which sounds it is made of: a soft bag of audio words.
 
-    One convolution and one matrix product; always computes in float32, since distances do not bear
-    less.
+    One convolution and one matrix product, always in float32: distances are inaccurate in less.
 
     Args:
         hidden_dim: int. Entries of the codebook, the width of the states.
@@ -26,8 +25,7 @@ class CodebookEncoder(keras.layers.Layer):
     Call arguments:
         frames: float [B, T, F].
         padding_mask: bool [B, T]. True for real timesteps. Neighbours beyond count as zeros.
-        positions: ignored; there for the sake of one interface.
-        training: ignored, likewise.
+        training: ignored; every encoder takes it.
 
     Returns:
         float32 [B, T, hidden_dim], zero at padding.
@@ -37,7 +35,7 @@ class CodebookEncoder(keras.layers.Layer):
 
     Example:
         >>> encoder = CodebookEncoder(hidden_dim=16, code_dim=4)
-        >>> encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape
+        >>> tuple(encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape)
         (1, 5, 16)
 
     References:
@@ -81,13 +79,12 @@ class CodebookEncoder(keras.layers.Layer):
         self.hidden_dim = hidden_dim
         self.code_dim = code_dim
         self.context = context
-        self.seed = seed
 
-    def build(self, frames_shape, padding_mask_shape=None, positions_shape=None):
+    def build(self, frames_shape, padding_mask_shape=None):
         self.projection.build((None, None, frames_shape[-1]))
         self.codebook.build((None, None, self.code_dim))
 
-    def call(self, frames, padding_mask, positions=None, training=False):
+    def call(self, frames, padding_mask, training=False):
         distance = ops.sqrt(self.squared_distances(self.project(frames, padding_mask)) + 1e-6)
         states = ops.relu(ops.mean(distance, axis=-1, keepdims=True) - distance)
         return ops.where(padding_mask[:, :, None], states, 0.0)
@@ -108,16 +105,3 @@ class CodebookEncoder(keras.layers.Layer):
     def stages(self) -> list[list[keras.layers.Layer]]:
         """Layers with weights, from the input to the output, one list per depth."""
         return [[self.projection], [self.codebook]]
-
-    def compute_output_spec(self, frames, padding_mask, positions=None, training=False):
-        return keras.KerasTensor((*frames.shape[:-1], self.hidden_dim), dtype="float32")
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(
-            hidden_dim=self.hidden_dim,
-            code_dim=self.code_dim,
-            context=self.context,
-            seed=self.seed,
-        )
-        return config

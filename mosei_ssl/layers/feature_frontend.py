@@ -16,8 +16,6 @@ class FeatureFrontend(keras.layers.Layer):
         mean: [F] floats. Column means of the training split.
         std: [F] floats. Column standard deviations of the training split.
         pooling_factor: int. Frames per timestep, see `TemporalPooling`.
-        epsilon: float. Smallest standard deviation divided by, see `FeatureStandardization`.
-        clip: float. Largest absolute standardised value.
 
     Call arguments:
         features: float32 [B, T, F]. Raw rows; may hold NaN and infinities.
@@ -29,37 +27,29 @@ class FeatureFrontend(keras.layers.Layer):
     Example:
         >>> frontend = FeatureFrontend(mean=[0.0] * 74, std=[1.0] * 74, pooling_factor=10)
         >>> frames, mask = frontend(np.zeros((2, 300, 74)), np.ones((2, 300), bool))
-        >>> frames.shape
+        >>> tuple(frames.shape)
         (2, 30, 148)
     """
 
     def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        pooling_factor: int = 10,
-        epsilon: float = 1e-3,
-        clip: float = 8.0,
-        **kwargs,
+        self, mean: Sequence[float], std: Sequence[float], pooling_factor: int = 10, **kwargs
     ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
 
         # === Layers ===
-        self.standardize = FeatureStandardization(mean, std, epsilon, clip, name="standardize")
+        self.standardize = FeatureStandardization(mean, std, name="standardize")
         self.pool = TemporalPooling(pooling_factor, name="pool")
 
         # === Config ===
-        self.pooling_factor = pooling_factor
         self.num_features = len(self.standardize.mean)
         self.output_dim = self.pool.output_width(self.num_features)
 
         self.build()
 
     def build(self, features_shape=None):
-        shape = (None, None, self.num_features)
         if not self.standardize.built:
-            self.standardize.build(shape)
+            self.standardize.build((None, None, self.num_features))
         self.built = True
 
     def call(self, features, padding_mask):
@@ -73,8 +63,6 @@ class FeatureFrontend(keras.layers.Layer):
         config.update(
             mean=self.standardize.mean,
             std=self.standardize.std,
-            pooling_factor=self.pooling_factor,
-            epsilon=self.standardize.epsilon,
-            clip=self.standardize.clip,
+            pooling_factor=self.pool.factor,
         )
         return config

@@ -35,8 +35,8 @@ class FeatureStandardization(keras.layers.Layer):
 
     Example:
         >>> layer = FeatureStandardization(mean=[100.0, 0.0], std=[50.0, 1.0])
-        >>> layer(np.array([[150.0, -np.inf]], "float32"))
-        array([[1., 0.]], dtype=float32)
+        >>> keras.ops.convert_to_numpy(layer(np.array([[150.0, -np.inf]]))).tolist()
+        [[1.0, 0.0]]
     """
 
     def __init__(

@@ -3,23 +3,17 @@
 import keras
 from keras import ops
 
-from mosei_ssl.layers.fused import on_tensorflow_cpu
+from mosei_ssl.layers.cpu_kernels import on_tensorflow_cpu, tiled_attention
 from mosei_ssl.layers.seeding import derive_seed
-from mosei_ssl.layers.tiled_attention import tiled_attention
-
-
-def _begins_with_its_timesteps(padding_mask):
-    """Whether there are sequences, all with their real timesteps before their padding."""
-    valid = ops.cast(padding_mask, "int32")
-    return ops.logical_and(ops.shape(valid)[0] > 0, ops.all(valid[:, 1:] <= valid[:, :-1]))
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
 class MaskedSelfAttention(keras.layers.Layer):
     """Multi-head scaled dot-product self-attention with an explicit padding mask.
 
-    `keras.layers.MultiHeadAttention` takes implicit masks off its input, and gives query, key and
-    value kernels the same initial values when its initialiser has a seed; here both are explicit.
+    `keras.layers.MultiHeadAttention` removes implicit masks from its input, and gives query, key
+    and value kernels the same initial values when its initialiser has a seed; here both are
+    explicit.
 
     Args:
         hidden_dim: int. Width of inputs and outputs, a multiple of `num_heads`.
@@ -30,17 +24,17 @@ class MaskedSelfAttention(keras.layers.Layer):
         inputs: float [B, T, hidden_dim].
         padding_mask: bool [B, T]. True for timesteps that may be attended to.
         training: bool. When training, attention is computed in the way that is fastest there; at
-            real timesteps the numbers are the same, but for rounding.
+            real timesteps the numbers are the same up to rounding.
 
     Returns:
         float [B, T, hidden_dim].
 
     Raises:
-        ValueError: If `hidden_dim` is no multiple of `num_heads`.
+        ValueError: If `hidden_dim` is not a multiple of `num_heads`.
 
     Example:
         >>> attend = MaskedSelfAttention(hidden_dim=8, num_heads=2)
-        >>> attend(np.zeros((1, 5, 8)), np.ones((1, 5), bool)).shape
+        >>> tuple(attend(np.zeros((1, 5, 8)), np.ones((1, 5), bool)).shape)
         (1, 5, 8)
 
     References:
@@ -55,26 +49,25 @@ class MaskedSelfAttention(keras.layers.Layer):
     def __init__(self, hidden_dim: int, num_heads: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         if hidden_dim % num_heads:
-            raise ValueError(f"hidden_dim {hidden_dim} is no multiple of num_heads {num_heads}")
+            raise ValueError(f"hidden_dim {hidden_dim} is not a multiple of num_heads {num_heads}")
 
         # === Layers ===
-        def dense(name, units):
+        def dense(name):
             return keras.layers.Dense(
-                units,
+                hidden_dim,
                 kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, name)),
                 dtype=self.dtype_policy,
                 name=name,
             )
 
-        self.query = dense("query", hidden_dim)
-        self.key = dense("key", hidden_dim)
-        self.value = dense("value", hidden_dim)
-        self.output_projection = dense("output_projection", hidden_dim)
+        self.query = dense("query")
+        self.key = dense("key")
+        self.value = dense("value")
+        self.output_projection = dense("output_projection")
 
         # === Config ===
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
-        self.seed = seed
         self.scale = (hidden_dim // num_heads) ** -0.5
 
     def build(self, inputs_shape, padding_mask_shape=None):
@@ -85,8 +78,7 @@ class MaskedSelfAttention(keras.layers.Layer):
         if training and on_tensorflow_cpu():
             merged = ops.cond(
                 ops.logical_and(
-                    ops.shape(inputs)[1] >= self.TILED_FROM,
-                    _begins_with_its_timesteps(padding_mask),
+                    ops.shape(inputs)[1] >= self.TILED_FROM, self._padding_comes_last(padding_mask)
                 ),
                 lambda: self._attend_in_tiles(inputs, padding_mask),
                 lambda: self._attend_at_once(inputs, padding_mask, self._attend),
@@ -98,6 +90,12 @@ class MaskedSelfAttention(keras.layers.Layer):
         # Flat: a dense layer on three dimensions costs a dozen small operations around its product.
         outputs = self.output_projection(ops.reshape(merged, (-1, self.hidden_dim)))
         return ops.reshape(outputs, ops.shape(inputs))
+
+    @staticmethod
+    def _padding_comes_last(padding_mask):
+        """Whether there are sequences, all with their real timesteps before their padding."""
+        valid = ops.cast(padding_mask, "int32")
+        return ops.logical_and(ops.shape(valid)[0] > 0, ops.all(valid[:, 1:] <= valid[:, :-1]))
 
     def _attend_at_once(self, inputs, padding_mask, attend):
         """[B, T, D] -> [B, T, D]."""
@@ -139,11 +137,3 @@ class MaskedSelfAttention(keras.layers.Layer):
         """[B * T, D] -> [B, heads, T, D / heads]."""
         x = ops.reshape(x, (batch, steps, self.num_heads, self.hidden_dim // self.num_heads))
         return ops.swapaxes(x, 1, 2)
-
-    def compute_output_spec(self, inputs, padding_mask, training=False):
-        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(hidden_dim=self.hidden_dim, num_heads=self.num_heads, seed=self.seed)
-        return config

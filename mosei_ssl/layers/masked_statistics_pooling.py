@@ -3,6 +3,25 @@
 import keras
 from keras import ops
 
+# Keeps the square root's gradient finite where all timesteps are equal.
+_VARIANCE_EPSILON = 1e-8
+
+
+def masked_statistics(inputs, valid, axis: int):
+    """Mean and standard deviation over the valid entries of an axis, side by side.
+
+    `inputs` float32 [..., D] holds zeros where `valid` float32 [..., 1] does. Also gives bool
+    [..., 1], whether there is any valid entry; without one the statistics are zero.
+    """
+    count = ops.sum(valid, axis=axis)
+    divisor = ops.maximum(count, 1.0)
+    mean = ops.sum(inputs, axis=axis) / divisor
+    deviation = (inputs - ops.expand_dims(mean, axis)) * valid
+    variance = ops.sum(ops.square(deviation), axis=axis) / divisor
+    some = count > 0
+    std = ops.where(some, ops.sqrt(variance + _VARIANCE_EPSILON), 0.0)
+    return ops.concatenate([mean, std], axis=-1), some
+
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
 class MaskedStatisticsPooling(keras.layers.Layer):
@@ -20,15 +39,13 @@ class MaskedStatisticsPooling(keras.layers.Layer):
 
     Example:
         >>> pool = MaskedStatisticsPooling()
-        >>> pool(np.array([[[1.0], [3.0], [9.0]]]), np.array([[True, True, False]]))
-        array([[2., 1.]], dtype=float32)
+        >>> pooled = pool(np.array([[[1.0], [3.0], [9.0]]]), np.array([[True, True, False]]))
+        >>> keras.ops.convert_to_numpy(pooled).round(3).tolist()
+        [[2.0, 1.0]]
 
     References:
         Snyder et al., X-vectors, ICASSP 2018.
     """
-
-    # Keeps the square root's gradient finite where all timesteps are equal.
-    VARIANCE_EPSILON = 1e-8
 
     def __init__(self, **kwargs):
         kwargs["dtype"] = "float32"
@@ -36,14 +53,4 @@ class MaskedStatisticsPooling(keras.layers.Layer):
 
     def call(self, inputs, padding_mask):
         inputs = ops.where(padding_mask[:, :, None], ops.cast(inputs, "float32"), 0.0)
-        valid = ops.cast(padding_mask, "float32")[:, :, None]
-        count = ops.sum(valid, axis=1)
-        divisor = ops.maximum(count, 1.0)
-        mean = ops.sum(inputs, axis=1) / divisor
-        deviation = (inputs - mean[:, None, :]) * valid
-        variance = ops.sum(ops.square(deviation), axis=1) / divisor
-        std = ops.where(count > 0, ops.sqrt(variance + self.VARIANCE_EPSILON), 0.0)
-        return ops.concatenate([mean, std], axis=-1)
-
-    def compute_output_spec(self, inputs, padding_mask):
-        return keras.KerasTensor((inputs.shape[0], 2 * inputs.shape[-1]), dtype="float32")
+        return masked_statistics(inputs, ops.cast(padding_mask, "float32")[:, :, None], axis=1)[0]

@@ -6,13 +6,13 @@ import hashlib
 def derive_seed(seed: int, *path: str | int) -> int:
     """Derives the seed of a part from the seed of the whole.
 
-    Two sublayers that were given the same seed would start from the same numbers (a query and a
-    key kernel, say), so every part gets one of its own. The result depends on its arguments only:
-    not on the process, the backend or the order of construction.
+    Two sublayers with the same seed would start from the same numbers (a query and a key kernel,
+    say), so every part gets another one. The result depends on the arguments only: not on the
+    process, the backend or the order of construction.
 
     Args:
         seed: int. Seed of the whole.
-        *path: names or indices that tell the part, from the outside in.
+        *path: names or indices of the part, from the outside in.
 
     Returns:
         int in [0, 2**31).

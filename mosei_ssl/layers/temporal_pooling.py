@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from mosei_ssl.layers.masked_statistics_pooling import masked_statistics
+
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
 class TemporalPooling(keras.layers.Layer):
@@ -29,12 +31,9 @@ class TemporalPooling(keras.layers.Layer):
 
     Example:
         >>> frames, mask = TemporalPooling(10)(np.ones((1, 25, 74)), np.ones((1, 25), bool))
-        >>> frames.shape, mask.shape
+        >>> tuple(frames.shape), tuple(mask.shape)
         ((1, 3, 148), (1, 3))
     """
-
-    # Keeps the square root's gradient finite in windows of equal frames.
-    VARIANCE_EPSILON = 1e-8
 
     def __init__(self, factor: int, **kwargs):
         kwargs["dtype"] = "float32"
@@ -48,7 +47,6 @@ class TemporalPooling(keras.layers.Layer):
         return features if self.factor == 1 else 2 * features
 
     def call(self, inputs, padding_mask):
-        valid = ops.cast(padding_mask, "float32")[:, :, None]
         # Padding may hold anything, NaN included: select, do not multiply.
         inputs = ops.where(padding_mask[:, :, None], inputs, 0.0)
         if self.factor == 1:
@@ -62,29 +60,14 @@ class TemporalPooling(keras.layers.Layer):
             x = ops.pad(x, [[0, 0], [0, missing], [0, 0]])
             return ops.reshape(x, (batch, windows, self.factor, x.shape[-1]))
 
-        inputs, valid = cut(inputs), cut(valid)
-        count = ops.sum(valid, axis=2)
-        divisor = ops.maximum(count, 1.0)
-        mean = ops.sum(inputs, axis=2) / divisor
-        deviation = (inputs - mean[:, :, None, :]) * valid
-        variance = ops.sum(ops.square(deviation), axis=2) / divisor
-        mask = count > 0
-        std = ops.where(mask, ops.sqrt(variance + self.VARIANCE_EPSILON), 0.0)
-        return ops.concatenate([mean, std], axis=-1), mask[:, :, 0]
-
-    def compute_output_shape(self, inputs_shape, padding_mask_shape=None):
-        batch, frames, columns = inputs_shape
-        windows = None if frames is None else -(-frames // self.factor)
-        return (batch, windows, self.output_width(columns)), (batch, windows)
+        valid = cut(ops.cast(padding_mask, "float32")[:, :, None])
+        pooled, some = masked_statistics(cut(inputs), valid, axis=2)
+        return pooled, some[:, :, 0]
 
     def compute_output_spec(self, inputs, padding_mask):
-        frames, mask = self.compute_output_shape(inputs.shape)
+        batch, frames, columns = inputs.shape
+        windows = None if frames is None else -(-frames // self.factor)
         return (
-            keras.KerasTensor(frames, dtype="float32"),
-            keras.KerasTensor(mask, dtype="bool"),
+            keras.KerasTensor((batch, windows, self.output_width(columns)), dtype="float32"),
+            keras.KerasTensor((batch, windows), dtype="bool"),
         )
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(factor=self.factor)
-        return config

@@ -37,6 +37,8 @@ class TimestepMasking(keras.layers.Layer):
     Example:
         >>> masking = TimestepMasking(ratio=0.3, span=5)
         >>> seen, hidden = masking(np.zeros((2, 50, 8)), np.ones((2, 50), bool), training=True)
+        >>> tuple(seen.shape), tuple(hidden.shape)
+        ((2, 50, 8), (2, 50))
 
     References:
         Liu et al., Mockingjay, ICASSP 2020 (https://arxiv.org/abs/1910.12638); Baevski et al.,
@@ -70,15 +72,7 @@ class TimestepMasking(keras.layers.Layer):
         return ops.where(hidden[:, :, None], token, inputs), hidden
 
     def draw(self, padding_mask, training: bool = False):
-        """Draws which timesteps to hide.
-
-        Args:
-            padding_mask: bool [B, T]. True for real timesteps.
-            training: bool. New masks at every call, or the fixed ones of evaluation.
-
-        Returns:
-            bool [B, T], True where a timestep is hidden.
-        """
+        """Draws which timesteps to hide, bool [B, T]; the same ones every time in evaluation."""
         seed = self.seed_generator if training else self._evaluation_seed
         shape = ops.shape(padding_mask)
         valid = ops.cast(padding_mask, "bool")
@@ -105,14 +99,3 @@ class TimestepMasking(keras.layers.Layer):
         )
         hidden = ops.logical_and(ops.logical_or(hidden, hide), ops.logical_not(show))
         return ops.logical_and(hidden, valid)
-
-    def compute_output_spec(self, inputs, padding_mask, training=False):
-        return (
-            keras.KerasTensor(inputs.shape, dtype=inputs.dtype),
-            keras.KerasTensor(padding_mask.shape, dtype="bool"),
-        )
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(ratio=self.ratio, span=self.span, seed=self.seed)
-        return config

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mosei_ssl.layers.fused import normalize
+from mosei_ssl.layers.cpu_kernels import normalize
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
 from mosei_ssl.layers.transformer_block import TransformerBlock
@@ -24,7 +24,6 @@ class TransformerEncoder(keras.layers.Layer):
     Call arguments:
         frames: float [B, T, F].
         padding_mask: bool [B, T]. True for real timesteps.
-        positions: int [B, T], optional. Positions of the timesteps; 0, 1, 2, ... by default.
         training: bool.
 
     Returns:
@@ -32,7 +31,7 @@ class TransformerEncoder(keras.layers.Layer):
 
     Example:
         >>> encoder = TransformerEncoder(hidden_dim=16, num_layers=2, num_heads=2)
-        >>> encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape
+        >>> tuple(encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape)
         (1, 5, 16)
     """
 
@@ -82,19 +81,18 @@ class TransformerEncoder(keras.layers.Layer):
         self.num_heads = num_heads
         self.feedforward_dim = feedforward_dim
         self.dropout = dropout
-        self.seed = seed
 
-    def build(self, frames_shape, padding_mask_shape=None, positions_shape=None):
+    def build(self, frames_shape, padding_mask_shape=None):
         hidden_shape = (None, None, self.hidden_dim)
         self.projection.build((None, None, frames_shape[-1]))
         for layer in (self.positions, *self.blocks, self.output_norm):
             layer.build(hidden_shape)
 
-    def call(self, frames, padding_mask, positions=None, training=False):
+    def call(self, frames, padding_mask, training=False):
         batch, steps, width = ops.shape(frames)
         # Flat: see `MaskedSelfAttention`.
         x = self.projection(ops.reshape(frames, (-1, width)))
-        x = self.positions(ops.reshape(x, (batch, steps, self.hidden_dim)), positions)
+        x = self.positions(ops.reshape(x, (batch, steps, self.hidden_dim)))
         x = self.input_dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
@@ -107,18 +105,3 @@ class TransformerEncoder(keras.layers.Layer):
         stages = [[self.projection], *([block] for block in self.blocks)]
         stages[-1].append(self.output_norm)
         return stages
-
-    def compute_output_spec(self, frames, padding_mask, positions=None, training=False):
-        return keras.KerasTensor((*frames.shape[:-1], self.hidden_dim), dtype="float32")
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(
-            hidden_dim=self.hidden_dim,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            feedforward_dim=self.feedforward_dim,
-            dropout=self.dropout,
-            seed=self.seed,
-        )
-        return config

@@ -27,7 +27,7 @@ class UtteranceSummary(keras.layers.Layer):
         float32 [B, 2F].
 
     Example:
-        >>> UtteranceSummary()(np.zeros((2, 5, 148)), np.ones((2, 5), bool)).shape
+        >>> tuple(UtteranceSummary()(np.zeros((2, 5, 148)), np.ones((2, 5), bool)).shape)
         (2, 296)
 
     References:
@@ -89,6 +89,3 @@ class UtteranceSummary(keras.layers.Layer):
         scale = (1.0 + strength * np.maximum(variance, 0.0)) ** -0.5
         matrix = (directions * scale) @ directions.T
         self.scale_matrix.assign((matrix - np.eye(len(matrix))).astype("float32"))
-
-    def compute_output_spec(self, inputs, padding_mask):
-        return keras.KerasTensor((inputs.shape[0], 2 * inputs.shape[-1]), dtype="float32")

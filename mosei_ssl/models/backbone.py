@@ -1,6 +1,8 @@
 """What every backbone has in common."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -8,22 +10,22 @@ from keras import ops
 
 from mosei_ssl.layers.feature_frontend import FeatureFrontend
 from mosei_ssl.layers.utterance_summary import UtteranceSummary
+from mosei_ssl.models.presets import load_preset
+from mosei_ssl.models.segment_model import SegmentModel, inputs_of
+from mosei_ssl.utils.errors import UserError
 
 
-class Backbone(keras.Model):
+class Backbone(SegmentModel):
     """Raw feature rows to hidden states: a frontend, an encoder and an utterance summary.
 
-    Subclasses give the encoder: a layer that is called with ``(frames, padding_mask, positions,
-    training)``, returns float32 [B, T', hidden_dim], and lists its layers by depth in ``stages``.
-    All weights exist once a backbone is constructed.
+    Subclasses give the encoder: a layer that is called with ``(frames, padding_mask, training)``,
+    returns float32 [B, T', hidden_dim], and lists its layers by depth in ``stages``.
 
     Args:
         encoder: keras.layers.Layer. See above.
         mean: [F] floats. Column means of the training split.
         std: [F] floats. Column standard deviations of the training split.
         pooling_factor: int. Frames (at 100 Hz) per timestep.
-        epsilon: float. Smallest standard deviation divided by.
-        clip: float. Largest absolute standardised value.
 
     Call arguments:
         inputs: dict of `features` float32 [B, T, F], raw rows that may hold NaN and infinities,
@@ -34,6 +36,11 @@ class Backbone(keras.Model):
         Dict of `sequence` float32 [B, T', hidden_dim], `frames` float32 [B, T', F'] (what the
         encoder saw), `padding_mask` bool [B, T'], with T' = ceil(T / pooling_factor), and
         `summary` float32 [B, 2F'], statistics of the whole segment, see `UtteranceSummary`.
+
+    Example:
+        >>> outputs = backbone(x)
+        >>> tuple(outputs["sequence"].shape), tuple(outputs["summary"].shape)
+        ((2, 4, 8), (2, 296))
     """
 
     def __init__(
@@ -42,61 +49,84 @@ class Backbone(keras.Model):
         mean: Sequence[float],
         std: Sequence[float],
         pooling_factor: int,
-        epsilon: float,
-        clip: float,
         **kwargs,
     ):
-        # Autocasting would round raw rows (F0 in Hz) to half precision before they are
-        # standardised; each layer casts for itself.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
 
         # === Layers ===
-        self.frontend = FeatureFrontend(
-            mean, std, pooling_factor, epsilon=epsilon, clip=clip, name="frontend"
-        )
+        self.frontend = FeatureFrontend(mean, std, pooling_factor, name="frontend")
         self.encoder = encoder
-        self.summary = UtteranceSummary(name="summary")
+        self.summary_statistics = UtteranceSummary(name="summary")
 
         # === Config ===
         self.pooling_factor = pooling_factor
-        self.epsilon = epsilon
-        self.clip = clip
 
         self.build()
 
     def build(self, inputs_shape=None):
-        if not self.encoder.built:
-            self.encoder.build((None, None, self.frontend.output_dim))
-        if not self.summary.built:
-            self.summary.build((None, None, self.frontend.output_dim))
-        self.built = True
+        for layer in (self.encoder, self.summary_statistics):
+            if not layer.built:
+                layer.build((None, None, self.frontend.output_dim))
+        super().build()
+
+    @classmethod
+    def from_preset(cls, preset: str | Path) -> Self:
+        """Loads a pretrained backbone.
+
+        Args:
+            preset: a run directory of pretraining or fine-tuning, a `.keras` file with a backbone
+                or a model that has one, or the name of a preset that comes with the package.
+
+        Returns:
+            The backbone, standardising as in that run.
+
+        Raises:
+            UserError: there is no such preset, it cannot be read, or it is another backbone.
+
+        Example:
+            >>> backbone.save(folder / "backbone.keras")
+            >>> type(Backbone.from_preset(folder)).__name__
+            'TransformerBackbone'
+        """
+        model: Any = load_preset(preset)
+        for part in ("emotion_model", "backbone"):
+            model = getattr(model, part, model)
+        if not isinstance(model, cls):
+            raise UserError(f"{preset} holds a {type(model).__name__}, not a {cls.__name__}.")
+        return model
 
     def call(self, inputs, training=False):
-        frames, padding_mask = self.frontend(inputs["features"], inputs["padding_mask"])
-        sequence = self.encoder(frames, padding_mask, training=training)
+        frames, padding_mask = self.timesteps(inputs)
         return {
-            "sequence": sequence,
+            "sequence": self.encoder(frames, padding_mask, training=training),
             "frames": frames,
             "padding_mask": padding_mask,
-            "summary": self.summary(frames, padding_mask),
+            "summary": self.summary_statistics(frames, padding_mask),
         }
 
-    def adapt(self, batches: Iterable[dict]) -> None:
+    def timesteps(self, inputs):
+        """What the encoder sees, float32 [B, T', F'], and its bool [B, T'] padding mask."""
+        return self.frontend(inputs["features"], inputs["padding_mask"])
+
+    def adapt(self, batches: Iterable) -> None:
         """Sets how the summary's statistics are standardised; needs no labels.
 
         Without it a head learns next to nothing from few labels: the spread of a window's
         standard deviation is a tenth of that of its mean.
 
         Args:
-            batches: inputs as for a call, from the training split.
+            batches: batches as for `fit`, of the training split, with labels or without.
+
+        Raises:
+            UserError: there are none.
         """
+        pooling = self.summary_statistics.pooling
         pooled = [
-            ops.convert_to_numpy(
-                self.summary.pooling(*self.frontend(inputs["features"], inputs["padding_mask"]))
-            )
-            for inputs in batches
+            ops.convert_to_numpy(pooling(*self.timesteps(inputs))) for inputs in inputs_of(batches)
         ]
-        self.summary.adapt(np.concatenate(pooled))
+        if not pooled:
+            raise UserError("adapt needs at least one batch, and there is none")
+        self.summary_statistics.adapt(np.concatenate(pooled))
 
     @property
     def learned_variables(self) -> list[keras.Variable]:
@@ -104,7 +134,12 @@ class Backbone(keras.Model):
 
         Not the standardisations, which belong to the dataset at hand.
         """
-        return [*self.encoder.trainable_variables, self.summary.scale_matrix]
+        return [*self.encoder.trainable_variables, self.summary_statistics.scale_matrix]
+
+    @property
+    def num_features(self) -> int:
+        """F, the columns of a raw row."""
+        return self.frontend.num_features
 
     @property
     def output_dim(self) -> int:
@@ -112,12 +147,10 @@ class Backbone(keras.Model):
         return self.encoder.hidden_dim
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "mean": self.frontend.standardize.mean,
-            "std": self.frontend.standardize.std,
-            "pooling_factor": self.pooling_factor,
-            "epsilon": self.epsilon,
-            "clip": self.clip,
-        }
+        config = super().get_config()
+        config.update(
+            mean=self.frontend.standardize.mean,
+            std=self.frontend.standardize.std,
+            pooling_factor=self.pooling_factor,
+        )
+        return config

@@ -3,6 +3,7 @@
 import dataclasses
 import pkgutil
 from collections.abc import Sequence
+from typing import Any
 
 from mosei_ssl.config import BackboneConfig, TaskConfig
 from mosei_ssl.models.backbone import Backbone
@@ -28,15 +29,12 @@ def build_backbone(
         UserError: If options do not fit together.
 
     Example:
-        >>> from mosei_ssl.config import CodebookConfig
-        >>> backbone = build_backbone(CodebookConfig(), [0.0] * 74, [1.0] * 74)
+        >>> from mosei_ssl import CodebookConfig
+        >>> type(build_backbone(CodebookConfig(), [0.0] * 74, [1.0] * 74)).__name__
+        'CodebookBackbone'
     """
-    options = dataclasses.asdict(config)
-    kind = options.pop("kind")
-    try:
-        return pkgutil.resolve_name(config.model)(mean, std, seed=seed, name="backbone", **options)
-    except ValueError as error:
-        raise UserError(f"options of backbone {kind!r} do not fit together: {error}") from error
+    options = {"mean": mean, "std": std, "seed": seed, "name": "backbone"}
+    return _build(f"backbone {config.kind!r}", config, "kind", options)
 
 
 def build_pretraining_model(
@@ -47,7 +45,7 @@ def build_pretraining_model(
     Args:
         config: options of the task.
         backbone: what is pretrained; shared, so that it is pretrained once the model is fitted.
-        seed: seed of masks, splits and the task's own initial weights.
+        seed: seed of masks, splits and the task's initial weights.
 
     Returns:
         PretrainingModel: compile with an optimizer alone, fit on `x`.
@@ -56,12 +54,19 @@ def build_pretraining_model(
         UserError: If the options do not fit the backbone.
 
     Example:
-        >>> from mosei_ssl.config import MaskedTimestepConfig
-        >>> model = build_pretraining_model(MaskedTimestepConfig(), backbone)  # doctest: +SKIP
+        >>> from mosei_ssl import MaskedTimestepConfig
+        >>> build_pretraining_model(MaskedTimestepConfig(mask_span=3), backbone).mask_span
+        3
     """
-    options = dataclasses.asdict(config)
-    name = options.pop("name")
+    options = {"backbone": backbone, "seed": seed, "name": config.name}
+    return _build(f"pretraining task {config.name!r}", config, "name", options)
+
+
+def _build(what: str, config: BackboneConfig | TaskConfig, label: str, options: dict) -> Any:
+    """An object of the class that a config names; its options are the config's but the label."""
+    values = dataclasses.asdict(config)
+    del values[label]
     try:
-        return pkgutil.resolve_name(config.model)(backbone, seed=seed, name=name, **options)
+        return pkgutil.resolve_name(config.model)(**{**values, **options})
     except ValueError as error:
-        raise UserError(f"options of pretraining task {name!r}: {error}") from error
+        raise UserError(f"options of {what} do not fit together: {error}") from error

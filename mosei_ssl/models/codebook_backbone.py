@@ -19,14 +19,12 @@ class CodebookBackbone(Backbone):
         code_dim: int. Width of the space in which timesteps and entries are compared.
         context: int, odd. Timesteps that are looked at together.
         pooling_factor: int. Frames (at 100 Hz) per timestep.
-        epsilon: float. Smallest standard deviation divided by.
-        clip: float. Largest absolute standardised value.
         seed: int. Seed of initial weights.
 
     Example:
         >>> backbone = CodebookBackbone(mean=[0.0] * 74, std=[1.0] * 74)
         >>> x = {"features": np.zeros((2, 95, 74)), "padding_mask": np.ones((2, 95), bool)}
-        >>> backbone(x)["sequence"].shape
+        >>> tuple(backbone(x)["sequence"].shape)
         (2, 10, 256)
     """
 
@@ -38,23 +36,23 @@ class CodebookBackbone(Backbone):
         code_dim: int = 60,
         context: int = 5,
         pooling_factor: int = 10,
-        epsilon: float = 1e-3,
-        clip: float = 8.0,
         seed: int = 0,
-        dtype=None,
         **kwargs,
     ):
+        # === Layers ===
         encoder = CodebookEncoder(hidden_dim, code_dim, context, seed=seed, name="encoder")
-        super().__init__(encoder, mean, std, pooling_factor, epsilon, clip, dtype=dtype, **kwargs)
+        super().__init__(encoder, mean, std, pooling_factor, **kwargs)
+
+        # === Config ===
         self.seed = seed
 
     @property
     def learned_variables(self) -> list[keras.Variable]:
         """What pretraining hands on: projection, codebook and summary matrix.
 
-        Those of the encoder even where pretraining does not train them by gradients.
+        The projection too, which pretraining sets without gradients.
         """
-        return [*self.encoder.weights, self.summary.scale_matrix]
+        return [*self.encoder.weights, self.summary_statistics.scale_matrix]
 
     def get_config(self):
         config = super().get_config()

@@ -8,8 +8,8 @@ from keras import ops
 
 from mosei_ssl.layers.codebook_encoder import CodebookEncoder
 from mosei_ssl.layers.seeding import derive_seed
-from mosei_ssl.layers.split_crop import SplitCrop
 from mosei_ssl.models.pretraining_model import PretrainingModel
+from mosei_ssl.models.segment_model import inputs_of
 from mosei_ssl.models.summary_whitening import whiten_summary
 
 
@@ -27,9 +27,7 @@ class CodebookModel(PretrainingModel):
     Args:
         backbone: Backbone with a `CodebookEncoder`. What is pretrained.
         strength: float >= 0. Of the summary's metric; 0 for none.
-        min_part: float in (0, 0.5]. Smallest share of an utterance in one of its two parts.
-        splits: int. Random splits of each utterance that the metric is estimated from.
-        seed: int. Seed of splits and of the first codebook.
+        seed: int. Seed of what the metric is estimated from and of the first codebook.
 
     Call arguments:
         inputs: dict of `features` float32 [B, T, F] and `padding_mask` bool [B, T].
@@ -44,10 +42,12 @@ class CodebookModel(PretrainingModel):
         ValueError: If the backbone has another encoder or an option is out of range.
 
     Example:
+        >>> backbone = CodebookBackbone([0.0] * 74, [1.0] * 74, hidden_dim=8, code_dim=4)
         >>> model = CodebookModel(backbone)
-        >>> model.adapt(batches)
+        >>> model.adapt(x)
         >>> model.compile(keras.optimizers.Adam(0.02))
-        >>> model.fit(batches)
+        >>> sorted(model.fit(x, verbose=0).history)
+        ['codes_in_use', 'loss']
 
     References:
         Coates, Lee and Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning,
@@ -68,8 +68,6 @@ class CodebookModel(PretrainingModel):
         self,
         backbone: keras.Model,
         strength: float = 200.0,
-        min_part: float = 0.3,
-        splits: int = 4,
         seed: int = 0,
         **kwargs,
     ):
@@ -78,14 +76,13 @@ class CodebookModel(PretrainingModel):
             raise ValueError("this task needs backbone.kind 'codebook'")
         if strength < 0:
             raise ValueError(f"strength must not be below 0, but is {strength}")
-        if splits < 1:
-            raise ValueError(f"splits must be at least 1, not {splits}")
-        # Through `objective` no gradient reaches it; see the class.
+        # Trained by `objective` it would collapse; see the class.
         backbone.encoder.projection.trainable = False
-        self.split = SplitCrop(min_part, derive_seed(seed, "split"), dtype="float32")
+        self.split_seeds = keras.random.SeedGenerator(
+            derive_seed(derive_seed(seed, "split"), "cuts"), name="split_seeds"
+        )
         self.strength = strength
-        self.splits = splits
-        self.built = True
+        self.build()
 
     def forward(self, frames, padding_mask, training=False):
         encoder = self.backbone.encoder
@@ -106,13 +103,13 @@ class CodebookModel(PretrainingModel):
         entropy = -ops.sum(share * ops.log(share + 1e-9))
         return loss, {"codes_in_use": ops.exp(entropy)}
 
-    def adapt(self, batches: Iterable[dict]) -> None:
+    def adapt(self, batches: Iterable) -> None:
         """Sets projection, first codebook and the summary's metric; once, before fitting.
 
         Args:
-            batches: inputs as for a call; gone through several times.
+            batches: batches as for `fit`; gone through several times.
         """
-        whiten_summary(self.backbone, batches, self.split, self.strength, self.splits)
+        whiten_summary(self.backbone, batches, self.strength, self.split_seeds)
         encoder = self.backbone.encoder
         windows = self._windows(batches, np.random.default_rng(derive_seed(self.seed, "windows")))
         center = windows.mean(axis=0)
@@ -130,17 +127,17 @@ class CodebookModel(PretrainingModel):
         chosen = np.arange(encoder.hidden_dim) % len(projected)  # windows are in random order
         encoder.codebook.kernel.assign(projected[chosen].T.astype("float32"))
 
-    def _windows(self, batches: Iterable[dict], rng: np.random.Generator) -> np.ndarray:
+    def _windows(self, batches: Iterable, rng: np.random.Generator) -> np.ndarray:
         """A random sample of timesteps with their neighbours, float [N, context * F']."""
         context = self.backbone.encoder.context
         side = context // 2
         total = 0
-        for inputs in batches:
+        for inputs in inputs_of(batches):
             total += int(np.sum(ops.convert_to_numpy(inputs["padding_mask"])))
         share = min(1.0, 1.2 * self.SAMPLE * self.backbone.pooling_factor / max(1, total))
         found = []
-        for inputs in batches:
-            frames, mask = self.backbone.frontend(inputs["features"], inputs["padding_mask"])
+        for inputs in inputs_of(batches):
+            frames, mask = self.backbone.timesteps(inputs)
             mask = ops.convert_to_numpy(mask)
             frames = np.where(mask[:, :, None], ops.convert_to_numpy(frames), 0.0)
             padded = np.pad(frames, ((0, 0), (side, side), (0, 0)))
@@ -153,5 +150,5 @@ class CodebookModel(PretrainingModel):
 
     def get_config(self):
         config = super().get_config()
-        config.update(strength=self.strength, min_part=self.split.min_share, splits=self.splits)
+        config.update(strength=self.strength)
         return config

@@ -11,14 +11,26 @@ from mosei_ssl.config import HeadConfig
 from mosei_ssl.layers.distribution_head import DistributionHead
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.seeding import derive_seed
-from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
+from mosei_ssl.models.emotion_metrics import EmotionAccuracy, EmotionMAE
+from mosei_ssl.models.emotion_predictor import EmotionPredictor
+from mosei_ssl.models.segment_model import SegmentModel, inputs_of
+from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy, soft_target
+from mosei_ssl.utils.errors import UserError
+from tfds_mosei.schema import EMOTIONS
 
-NUM_EMOTIONS = 6
+NUM_EMOTIONS = len(EMOTIONS)
 NUM_LEVELS = 4
+
+_METRICS = {
+    "mae": EmotionMAE,
+    "mean_absolute_error": EmotionMAE,
+    "accuracy": EmotionAccuracy,
+    "acc": EmotionAccuracy,
+}
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
-class EmotionModel(keras.Model):
+class EmotionModel(SegmentModel):
     """A backbone with an emotion head: what is fine-tuned, or trained from scratch as baseline.
 
     Args:
@@ -40,8 +52,12 @@ class EmotionModel(keras.Model):
 
     Example:
         >>> model = EmotionModel(backbone)
-        >>> model.compile(keras.optimizers.Adam(1e-3), loss=model.loss_function)
-        >>> predictions = model.to_predictor()(x)["intensity"]  # doctest: +SKIP
+        >>> model.adapt(x)
+        >>> model.compile("adam", metrics=["mae"])
+        >>> sorted(model.fit(x, np.zeros((2, 6)), verbose=0).history)
+        ['loss', 'mae']
+        >>> model.to_predictor().predict(x, verbose=0)["intensity"].shape
+        (2, 6)
     """
 
     def __init__(
@@ -51,11 +67,14 @@ class EmotionModel(keras.Model):
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         head = HeadConfig(**head) if isinstance(head, dict) else (head or HeadConfig())
 
         # === Layers ===
         self.backbone = backbone
+        if backbone.trainable:
+            # A pretraining task may have left parts of it frozen.
+            backbone.trainable = True
         self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
         # Pooled states get the spread of the summary's columns, whatever the encoder gives them.
         self.encoder_standardize = keras.layers.BatchNormalization(
@@ -75,7 +94,6 @@ class EmotionModel(keras.Model):
         self.distribution = DistributionHead(
             NUM_EMOTIONS,
             NUM_LEVELS,
-            "ordinal",
             seed=derive_seed(seed, "distribution"),
             weight_penalty=head.weight_penalty,
             name="distribution",
@@ -89,9 +107,37 @@ class EmotionModel(keras.Model):
         self.build()
 
     def build(self, inputs_shape=None):
-        self.encoder_standardize.build((None, 2 * self.backbone.output_dim))
-        self.distribution.build((None, self.embedding_dim))
-        self.built = True
+        if not self.distribution.built:
+            self.encoder_standardize.build((None, 2 * self.backbone.output_dim))
+            self.distribution.build((None, self.embedding_dim))
+        super().build()
+
+    def compile(self, optimizer="adam", loss="auto", *, metrics="auto", **kwargs):
+        """Configures training, as `keras.Model.compile`.
+
+        Args:
+            optimizer: optimizer or its name.
+            loss: "auto" for `SoftTargetCrossentropy`, or another loss of labels float [B, 6] and
+                logits float [B, 6, 4].
+            metrics: "auto" for both of "mae" (of the predicted intensity, see `EmotionMAE`) and
+                "accuracy" (four classes, see `EmotionAccuracy`), a list of these names or of
+                metrics of labels and logits, or None.
+            **kwargs: as for `keras.Model.compile`.
+
+        Raises:
+            UserError: a metric has another name.
+        """
+        super().compile(
+            optimizer=optimizer,
+            loss=self.loss_function if loss == "auto" else loss,
+            metrics=_resolve(["mae", "accuracy"] if metrics == "auto" else metrics),
+            weighted_metrics=_resolve(kwargs.pop("weighted_metrics", None)),
+            **kwargs,
+        )
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     @property
     def embedding_dim(self) -> int:
@@ -99,7 +145,7 @@ class EmotionModel(keras.Model):
         return 2 * self.backbone.output_dim + 2 * self.backbone.frontend.output_dim
 
     def call(self, inputs, training=False):
-        return self.forward(*self._timesteps(inputs), training=training)
+        return self.forward(*self.backbone.timesteps(inputs), training=training)
 
     def forward(self, frames, padding_mask, training=False):
         """Like a call, on timesteps that the frontend has made already.
@@ -125,50 +171,7 @@ class EmotionModel(keras.Model):
         Returns:
             float32 [B, embedding_dim].
         """
-        return self._embed(*self._timesteps(inputs), training)
-
-    def adapt(self, batches: Iterable[dict]) -> None:
-        """Standardises the backbone's summary and the pooled states; needs no labels.
-
-        Args:
-            batches: inputs as for a call, from the training split; gone through twice.
-        """
-        self.backbone.adapt(batches)
-        states = []
-        for inputs in batches:
-            frames, mask = self._timesteps(inputs)
-            pooled = self.encoder_pooling(self.backbone.encoder(frames, mask, training=False), mask)
-            states.append(ops.convert_to_numpy(pooled))
-        stacked = np.concatenate(states)
-        self.encoder_standardize.moving_mean.assign(stacked.mean(axis=0))
-        self.encoder_standardize.moving_variance.assign(stacked.var(axis=0))
-
-    def freeze_backbone(self) -> None:
-        """Trains the head only. Call it after `adapt` and before `compile`.
-
-        The pooled states are then standardised as `adapt` found them, not by the few labelled
-        segments of a batch.
-        """
-        self.backbone.trainable = False
-        self.encoder_standardize.trainable = False
-
-    def set_prior(self, labels: np.ndarray) -> None:
-        """Starts the head from how often each level occurs among the labelled segments.
-
-        Args:
-            labels: float [N, 6]. Emotions of the labelled subset; NaN does not count.
-        """
-        labels = np.asarray(labels, dtype="float32")
-        targets = ops.convert_to_numpy(
-            SoftTargetCrossentropy.soft_target(np.nan_to_num(labels), NUM_LEVELS)
-        )
-        counts = (targets * np.isfinite(labels)[..., None]).sum(axis=0)
-        # A quarter of a segment for every level: what was not seen is rare, not impossible.
-        counts = counts + 0.25
-        self.distribution.set_prior(counts / counts.sum(axis=-1, keepdims=True))
-
-    def _timesteps(self, inputs):
-        return self.backbone.frontend(inputs["features"], inputs["padding_mask"])
+        return self._embed(*self.backbone.timesteps(inputs), training)
 
     def _embed(self, frames, padding_mask, training):
         # A frozen encoder gives what `adapt` has seen: without its dropout.
@@ -177,31 +180,81 @@ class EmotionModel(keras.Model):
         states = self.encoder_pooling(sequence, padding_mask)
         pooled = [
             self.encoder_standardize(states, training=training),
-            self.backbone.summary(frames, padding_mask),
+            self.backbone.summary_statistics(frames, padding_mask),
         ]
         return self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
 
-    def to_predictor(self) -> keras.Model:
-        """A model from the same inputs to a dict of predictions, sharing these weights.
+    def adapt(self, batches: Iterable) -> None:
+        """Standardises the backbone's summary and the pooled states; needs no labels.
 
-        Returns:
-            EmotionPredictor, see there.
+        Args:
+            batches: batches as for `fit`, of the training split, with labels or without; gone
+                through twice.
+
+        Raises:
+            UserError: there are none, or they can be gone through only once.
         """
-        from mosei_ssl.models.emotion_predictor import EmotionPredictor
+        self.backbone.adapt(batches)
+        states = []
+        for inputs in inputs_of(batches):
+            frames, mask = self.backbone.timesteps(inputs)
+            pooled = self.encoder_pooling(self.backbone.encoder(frames, mask, training=False), mask)
+            states.append(ops.convert_to_numpy(pooled))
+        stacked = np.concatenate(states)
+        self.encoder_standardize.moving_mean.assign(stacked.mean(axis=0))
+        self.encoder_standardize.moving_variance.assign(stacked.var(axis=0))
 
+    def freeze_backbone(self) -> None:
+        """Trains the head only from now on.
+
+        The pooled states are then standardised as `adapt` finds them, not by the few labelled
+        segments of a batch. If training has begun, its optimizer is replaced by a new one with the
+        same options.
+        """
+        self.backbone.trainable = False
+        self.encoder_standardize.trainable = False
+        if self.compiled and self.optimizer.built:
+            self.compile_from_config(self.get_compile_config())
+
+    def set_prior(self, labels: np.ndarray) -> None:
+        """Starts the head from how often each level occurs among the labelled segments.
+
+        Args:
+            labels: float [N, 6]. Emotions of the labelled subset; NaN does not count.
+        """
+        labels = np.asarray(labels, dtype="float32")
+        targets = ops.convert_to_numpy(soft_target(np.nan_to_num(labels), NUM_LEVELS))
+        counts = (targets * np.isfinite(labels)[..., None]).sum(axis=0)
+        # A quarter of a segment for every level: what was not seen is rare, not impossible.
+        counts = counts + 0.25
+        self.distribution.set_prior(counts / counts.sum(axis=-1, keepdims=True))
+
+    def to_predictor(self) -> EmotionPredictor:
+        """A model from the same inputs to a dict of predictions, sharing these weights."""
         return EmotionPredictor(self)
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "backbone": keras.saving.serialize_keras_object(self.backbone),
-            "head": asdict(self.head),
-            "seed": self.seed,
-        }
+        config = super().get_config()
+        config.update(
+            backbone=keras.saving.serialize_keras_object(self.backbone),
+            head=asdict(self.head),
+            seed=self.seed,
+        )
+        return config
 
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**config)
+
+def _resolve(metrics):
+    """Metrics of labels [B, 6] and logits [B, 6, 4] in place of Keras's names."""
+    if metrics is None:
+        return None
+    resolved = []
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        if isinstance(metric, str):
+            if metric.lower() not in _METRICS:
+                raise UserError(
+                    f"metrics: EmotionModel knows 'mae' and 'accuracy', not {metric!r}; other "
+                    "metrics must be objects that take labels [B, 6] and logits [B, 6, 4]"
+                )
+            metric = _METRICS[metric.lower()](name=metric)
+        resolved.append(metric)
+    return resolved

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from mosei_ssl.models.segment_model import SegmentModel
+
 
 def emotion_predictions(logits) -> dict:
     """Reads predictions off the distributions over intensity levels.
@@ -16,8 +18,8 @@ def emotion_predictions(logits) -> dict:
         intensity above level 0; `expected` float32, the mean.
 
     Example:
-        >>> emotion_predictions(np.log([[[0.3, 0.1, 0.4, 0.2]]]))["intensity"]
-        array([[2.]], dtype=float32)
+        >>> float(emotion_predictions(np.log([[[0.3, 0.1, 0.4, 0.2]]]))["intensity"][0, 0])
+        2.0
     """
     probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
     levels = ops.arange(probabilities.shape[-1], dtype="float32")
@@ -32,7 +34,7 @@ def emotion_predictions(logits) -> dict:
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
-class EmotionPredictor(keras.Model):
+class EmotionPredictor(SegmentModel):
     """Wraps an `EmotionModel`; for inference.
 
     Args:
@@ -46,27 +48,21 @@ class EmotionPredictor(keras.Model):
         `emotion_predictions`.
 
     Example:
-        >>> predictor = EmotionPredictor(emotion_model)
-        >>> predictor.predict(x)["class"]  # doctest: +SKIP
+        >>> predictor = EmotionPredictor(EmotionModel(backbone))
+        >>> predictor.predict(x, verbose=0)["class"].shape
+        (2, 6)
     """
 
     def __init__(self, emotion_model: keras.Model, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.emotion_model = emotion_model
-        self.built = True
+        self.backbone = emotion_model.backbone
+        self.build()
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         return emotion_predictions(self.emotion_model(inputs, training=False))
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "emotion_model": keras.saving.serialize_keras_object(self.emotion_model),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        config["emotion_model"] = keras.saving.deserialize_keras_object(config["emotion_model"])
-        return cls(**config)
+        config = super().get_config()
+        config.update(emotion_model=keras.saving.serialize_keras_object(self.emotion_model))
+        return config

@@ -8,20 +8,22 @@ from mosei_ssl.models.emotion_model import EmotionModel
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
 class LayerwiseAdamW(keras.optimizers.AdamW):
-    """AdamW whose learning rate is multiplied by a number of its own for some variables.
+    """AdamW whose learning rate is multiplied by another number for some variables.
 
-    The learning rate is that of the step and of the weight decay.
+    The multiplied learning rate is that of the step and of the weight decay. Also keeps the sum and
+    the number of the global gradient norms, before clipping, since they were last taken.
 
-    Also keeps the sum and the number of the global gradient norms, before clipping, since they were
-    last taken.
+    Under TensorFlow's MirroredStrategy Keras clips each replica's gradients, by `global_clipnorm`
+    too, before it sums them over the replicas; the norms kept are those of the first replica.
 
     Args:
         multipliers: numbers by variable path; 1 where there is none.
         **kwargs: as for `keras.optimizers.AdamW`.
 
     Example:
+        >>> model = EmotionModel(backbone)
         >>> multipliers = learning_rate_multipliers(model, layer_decay=0.5)
-        >>> optimizer = LayerwiseAdamW(multipliers, learning_rate=1e-3)
+        >>> model.compile(LayerwiseAdamW(multipliers, learning_rate=1e-3))
 
     References:
         Howard and Ruder, Universal Language Model Fine-tuning, ACL 2018
@@ -31,9 +33,6 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
     def __init__(self, multipliers: dict[str, float] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.multipliers = dict(multipliers or {})
-        # On several replicas of TensorFlow. Keras clips each replica's gradients and then sums
-        # them; who sums before, so that clipping acts on the whole, turns that off.
-        self.sums_over_replicas = True
         self._multiplier_by_index: list[float] = []
 
     def build(self, variables):
@@ -60,13 +59,8 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         self.gradient_norms.assign([0.0, 0.0])
         return float(total / count) if count else float("nan")
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        if not self.sums_over_replicas:
-            return list(grads_and_vars)
-        return super()._all_reduce_sum_gradients(grads_and_vars)
-
     def update_step(self, gradient, variable, learning_rate):
-        # By index: the TensorFlow backend hands over its own variables, which have no path.
+        # By index: the TensorFlow backend passes its own variables, which have no path.
         multiplier = self._multiplier_by_index[self._get_variable_index(variable)]
         rate = ops.cast(learning_rate * multiplier, variable.dtype)
         if self.weight_decay is not None and self._use_weight_decay(variable):
@@ -75,7 +69,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         super().update_step(gradient, variable, rate)
 
     def _apply_weight_decay(self, variables):
-        """Done in `update_step`: here Keras has the learning rate of all variables only."""
+        """Done in `update_step`: here Keras has one learning rate for all variables."""
 
     def get_config(self):
         config = super().get_config()
@@ -99,8 +93,9 @@ def learning_rate_multipliers(model: EmotionModel, layer_decay: float) -> dict[s
         ValueError: If `layer_decay` is out of range.
 
     Example:
-        >>> learning_rate_multipliers(model, 0.5)  # doctest: +SKIP
-        {'backbone/encoder/projection/kernel': 0.25, ...}
+        >>> multipliers = learning_rate_multipliers(EmotionModel(backbone), 0.5)
+        >>> sorted(set(multipliers.values()))
+        [0.25, 0.5]
     """
     if not 0.0 <= layer_decay <= 1.0:
         raise ValueError(f"layer_decay must lie in [0, 1], not {layer_decay}")

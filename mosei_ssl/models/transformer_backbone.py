@@ -21,14 +21,12 @@ class TransformerBackbone(Backbone):
         feedforward_dim: int. Width inside the feed-forward networks.
         dropout: float in [0, 1).
         pooling_factor: int. Frames (at 100 Hz) per timestep.
-        epsilon: float. Smallest standard deviation divided by.
-        clip: float. Largest absolute standardised value.
         seed: int. Seed of initial weights and dropout.
 
     Example:
         >>> backbone = TransformerBackbone(mean=[0.0] * 74, std=[1.0] * 74)
         >>> x = {"features": np.zeros((2, 95, 74)), "padding_mask": np.ones((2, 95), bool)}
-        >>> backbone(x)["sequence"].shape
+        >>> tuple(backbone(x)["sequence"].shape)
         (2, 10, 64)
     """
 
@@ -42,12 +40,11 @@ class TransformerBackbone(Backbone):
         feedforward_dim: int = 128,
         dropout: float = 0.1,
         pooling_factor: int = 10,
-        epsilon: float = 1e-3,
-        clip: float = 8.0,
         seed: int = 0,
         dtype=None,
         **kwargs,
     ):
+        # === Layers ===
         encoder = TransformerEncoder(
             hidden_dim,
             num_layers,
@@ -58,7 +55,9 @@ class TransformerBackbone(Backbone):
             dtype=dtype,
             name="encoder",
         )
-        super().__init__(encoder, mean, std, pooling_factor, epsilon, clip, dtype=dtype, **kwargs)
+        super().__init__(encoder, mean, std, pooling_factor, dtype=dtype, **kwargs)
+
+        # === Config ===
         self.seed = seed
 
     def get_config(self):

@@ -90,8 +90,7 @@ def measure(cell: Cell) -> Measured:
         model = EmotionModel(backbone, config.head, config.seed)
         if config.freeze_backbone:
             model.freeze_backbone()
-        loss = model.loss_function
-        model.compile(optimizer="adamw", loss=loss, jit_compile=config.jit_compile)
+        model.compile(optimizer="adamw", metrics=None, jit_compile=config.jit_compile)
     # A pretrained backbone has its own file beside that of the task.
     parameters = model.count_params() + (backbone.count_params() if pretraining else 0)
     data = make_training_dataset(

@@ -135,9 +135,10 @@ def _train(
             plan.steps_per_epoch * config.epochs,
             learning_rate_multipliers(model, config.optimizer.layer_decay),
         ),
-        loss=model.loss_function,
+        metrics=None,
         jit_compile=config.jit_compile,
     )
+    model.optimizer.build(model.trainable_variables)
     arm = "ssl" if config.pretrained else "baseline"
     best = BestEpoch(config.monitor, config.patience) if config.keep_best else None
     validation = load_segments(config, "validation").labelled()
