@@ -81,6 +81,7 @@ def finished_run(emotion_model, tmp_path_factory) -> Path:
         "kind": "finetune",
         "state": "finished",
         "seed": 3,
+        "backend": "tensorflow",
         "dataset": {"name": "covarep-0123456789", "version": "1.0.0", "fingerprint": "0123456789"},
         "command": "mosei-ssl finetune",
         "result": {"arm": "ssl", "labels": 8, "epoch": 1},

@@ -28,8 +28,7 @@ def scored(finished_run, synthetic_data, tmp_path):
         }
         info["result"]["labels"] = labels
         (run / "run.json").write_text(json.dumps(info))
-        options = {"data": {"data_dir": str(tmp_path / "where it was"), "batch_size": 16}}
-        options["freeze_backbone"] = frozen
+        options = {"data_dir": str(tmp_path / "where it was"), "freeze_backbone": frozen}
         (run / "config.yaml").write_text(yaml.safe_dump(options))
         names = zip(train.video_ids[:labels], train.segment_ids[:labels], strict=True)
         chosen = [{"video_id": str(video), "segment_id": int(row)} for video, row in names]

@@ -1,6 +1,7 @@
 """The command line: help that teaches, bad input in one line, exit code 2, no traceback."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from mosei_ssl.cli import main
 from mosei_ssl.cli.main import VERBS
 from mosei_ssl.cli.verify import VerifyOptions
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.signals import stop_politely
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -55,10 +57,10 @@ def test_bad_input_is_one_line_and_code_2_without_traceback(tmp_path):
 
 
 def test_debug_shows_the_traceback(tmp_path):
-    done = run("evaluate", "--run", str(tmp_path), "--debug")
+    done = run("pretrain", "--run", str(tmp_path), "--epochs", "x", "--debug")
     assert done.returncode != 0
     assert "Traceback" in done.stderr
-    assert "is not a run directory" in done.stderr
+    assert "--epochs must be a whole number" in done.stderr
 
 
 def test_debug_may_come_before_the_verb(tmp_path):
@@ -114,3 +116,30 @@ def test_a_file_that_cannot_be_read_is_one_line(monkeypatch, capsys):
     assert (
         capsys.readouterr().err == "mosei-ssl verify: /no/such/file: No such file or directory.\n"
     )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_ends_with_the_code_of_its_signal(number, code, monkeypatch, capsys):
+    def run(options: VerifyOptions):
+        with stop_politely():
+            signal.raise_signal(number)
+        return 0
+
+    monkeypatch.setattr("mosei_ssl.cli.verify.run", run)
+    assert main(["verify", "x"]) == code
+    assert "Give the same command to resume" in capsys.readouterr().err
+
+
+def test_versions_need_no_metadata_of_an_installed_package():
+    script = (
+        "import importlib.metadata as m; real = m.version\n"
+        "def version(name):\n"
+        "    if name == 'mosei_ssl': raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.version = version\n"
+        "import mosei_ssl\n"
+        "from mosei_ssl.utils.versions import package_versions\n"
+        "assert package_versions()['mosei_ssl'] == mosei_ssl.__version__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

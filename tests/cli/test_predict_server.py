@@ -12,7 +12,7 @@ from mosei_ssl.cli import main
         (["--server", "localhost:8501"], "is not the URL of a server"),
         (["--server", "http://127.0.0.1:9", "--timeout", "2"], "cannot be reached"),
         (["--server", "grpc://127.0.0.1:9", "--timeout", "2"], "cannot be reached"),
-        (["--server", "http://127.0.0.1:9", "--timeout", "0"], "--timeout is 0"),
+        (["--server", "http://127.0.0.1:9", "--timeout", "0"], "--timeout must be above 0"),
         (["--server", "http://127.0.0.1:9", "--model", "x"], "either --model"),
     ],
 )

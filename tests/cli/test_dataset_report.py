@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mosei_ssl.data import DataConfig, build_dataset, dataset_report, load_segments
+from mosei_ssl.cli.build import BuildOptions, build_dataset
+from mosei_ssl.cli.dataset_report import dataset_report
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.synthetic import SyntheticSize, write_corpus
 
@@ -18,18 +19,6 @@ def text_of(renderable):
     return out.getvalue()
 
 
-def test_a_synthetic_corpus_is_built_reported_and_loaded(tmp_path):
-    text = text_of(build_dataset(tmp_path, synthetic=True, size=6))
-    assert "SYNTHETIC" in text
-    assert "dataset synthetic" in text
-    for word in ("train", "validation", "test", "surprise"):
-        assert word in text
-    segments = load_segments(DataConfig(data_dir=str(tmp_path)), "train")
-    assert segments.synthetic
-    assert segments.rows(0).shape == (segments.lengths[0], 74)
-    assert len(segments.statistics["mean"]) == 74
-
-
 def test_the_places_of_report_and_folds_are_named(tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -38,12 +27,13 @@ def test_the_places_of_report_and_folds_are_named(tmp_path):
     other = tmp_path / "other.json"
     swapped = {"train": "train", "validation": "test", "test": "validation"}
     other.write_text(json.dumps({split: folds[of] for split, of in swapped.items()}))
-    lines = text_of(build_dataset(tmp_path / "data", corpus)).splitlines()
+    place = {"data_dir": str(tmp_path / "data"), "manual_dir": str(corpus)}
+    lines = text_of(build_dataset(BuildOptions(**place))).splitlines()
     report = Path(lines[1].removeprefix("report "))
     assert report.name == "report.html"
     assert report.is_file()
     assert lines[2] == f"folds {corpus / 'folds.json'}"
-    lines = text_of(build_dataset(tmp_path / "data", corpus, other)).splitlines()
+    lines = text_of(build_dataset(BuildOptions(**place, folds=str(other)))).splitlines()
     assert lines[2] == f"folds {other}"
 
 
@@ -61,7 +51,8 @@ def test_what_is_odd_is_told():
 
 
 def test_contradicting_options_are_refused(tmp_path):
+    corpus = str(tmp_path)
     with pytest.raises(UserError, match="--manual-dir"):
-        build_dataset(tmp_path, tmp_path, synthetic=True)
-    with pytest.raises(UserError, match="size"):
-        build_dataset(tmp_path, tmp_path, size=3)
+        build_dataset(BuildOptions(manual_dir=corpus, synthetic=True))
+    with pytest.raises(UserError, match="--size"):
+        build_dataset(BuildOptions(manual_dir=corpus, size=3))
