@@ -5,8 +5,9 @@ Importing this package makes ``tfds.load("tfds_mosei/covarep")`` and
 """
 
 from tfds_mosei import csd
+from tfds_mosei.building import build
 from tfds_mosei.errors import CorpusError, NothingPreparedError
-from tfds_mosei.prepared import build, find_prepared, list_prepared
+from tfds_mosei.prepared import find_prepared, list_prepared
 from tfds_mosei.schema import (
     EMOTIONS,
     FEATURE_NAMES,

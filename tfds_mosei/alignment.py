@@ -20,13 +20,8 @@ class FrameIndex:
         starts: float64 [m], starts of the usable rows, in order. Rows whose times are not
             finite, or that last no time, are left out.
         ends: float64 [m], ends of the same rows.
+        in_order: whether all rows are usable and in order of time, so that segments are slices.
         unusable: how many rows were left out.
-
-    Example:
-        ```python
-        index = FrameIndex(intervals)
-        rows = features[index.rows(2.5, 7.25)]
-        ```
     """
 
     def __init__(self, intervals: np.ndarray):
@@ -36,14 +31,14 @@ class FrameIndex:
         self.unusable = 0
         # Rows of real corpora are in order; then nothing needs to be moved or copied. NaN fails
         # every comparison, so only the outermost times can still be infinite.
-        self._in_order = not len(intervals) or bool(
+        self.in_order = not len(intervals) or bool(
             (ends - starts).min() > EPSILON
             and (intervals[1:] >= intervals[:-1]).all()
             and np.isfinite(starts[0])
             and np.isfinite(ends[-1])
         )
         self._nested = False
-        if not self._in_order:
+        if not self.in_order:
             usable = np.isfinite(starts) & np.isfinite(ends) & (ends - starts > EPSILON)
             self.unusable = int(len(intervals) - np.count_nonzero(usable))
             order = np.flatnonzero(usable)
@@ -62,31 +57,19 @@ class FrameIndex:
         return self._order
 
     def rows(self, start: float, end: float) -> np.ndarray | slice:
-        """Rows that intersect one segment.
+        """Rows that intersect one segment, which may begin before or end after all rows.
 
-        Args:
-            start: start of the segment in seconds; may be negative.
-            end: its end in seconds; may lie past the last row.
-
-        Returns:
-            An index into the rows as they were given, in order of time: a slice where that is
-            possible, else an int64 array. Empty where nothing intersects.
+        Returns an index into the rows as they were given, in order of time: a slice where that is
+        possible, else an int64 array.
         """
         return self.rows_of_each(np.array([[start, end]]))[0]
 
     def rows_of_each(self, segments: np.ndarray) -> list[np.ndarray | slice]:
-        """Rows that intersect each of several segments.
-
-        Args:
-            segments: float64 [m, 2], start and end of each in seconds, finite.
-
-        Returns:
-            For each segment what `rows` gives.
-        """
+        """What `rows` gives for each of several segments, float64 [m, 2], finite."""
         firsts = np.searchsorted(self.ends, segments[:, 0] + EPSILON, side="right").tolist()
         lasts = np.searchsorted(self.starts, segments[:, 1] - EPSILON, side="left").tolist()
         pairs = zip(firsts, lasts, strict=True)
-        if self._in_order:
+        if self.in_order:
             return [slice(first, max(first, last)) for first, last in pairs]
         if not self._nested:
             return [self.order[first:last] for first, last in pairs]

@@ -12,8 +12,7 @@ from typing import Any
 import apache_beam as beam
 
 from tfds_mosei.errors import CorpusError
-from tfds_mosei.generation import video_examples
-from tfds_mosei.segments import VideoSummary
+from tfds_mosei.segments import VideoSummary, video_examples
 from tfds_mosei.sources import Corpus, SourceFiles
 
 _SUMMARIES = "summaries"
@@ -41,16 +40,9 @@ class _ReadVideo(beam.DoFn):
 
 
 class SplitExamples(beam.PTransform):
-    """Examples of one split.
+    """Examples of one split; summaries of its videos go to a folder, for `read_summaries`.
 
-    Args:
-        files: the files of the corpus; workers must see them under the same paths.
-        split: name of the split.
-        video_ids: its videos.
-        folder: where the summaries of the videos are written, for `read_summaries`.
-
-    Raises:
-        CorpusError: Beam would take the folder's name for a pattern.
+    Workers must see the files of the corpus under the same paths.
     """
 
     def __init__(self, files: SourceFiles, split: str, video_ids: Sequence[str], folder: Path):
@@ -66,14 +58,7 @@ class SplitExamples(beam.PTransform):
         self._prefix = os.fspath(folder / f"{_SUMMARIES}-{split}")
 
     def expand(self, input_or_inputs: Any) -> Any:
-        """Builds the part of the pipeline.
-
-        Args:
-            input_or_inputs: the pipeline.
-
-        Returns:
-            A collection of ``(key, example)``.
-        """
+        """A collection of ``(key, example)``."""
         outputs = (
             input_or_inputs
             | "Videos" >> beam.Create(self._video_ids)
@@ -87,28 +72,8 @@ class SplitExamples(beam.PTransform):
         return outputs["examples"]
 
 
-def pipeline_options(flags: Sequence[str]) -> Any:
-    """Options of a pipeline, from flags as the command line of Beam takes them.
-
-    Args:
-        flags: for example ``["--runner=DirectRunner"]``.
-
-    Returns:
-        ``apache_beam.options.pipeline_options.PipelineOptions``; the arguments of the running
-        program are left alone.
-    """
-    return beam.options.pipeline_options.PipelineOptions(flags=list(flags))
-
-
 def read_summaries(folder: Path) -> list[VideoSummary]:
-    """Reads and removes the summaries that a pipeline wrote.
-
-    Args:
-        folder: as given to `SplitExamples`.
-
-    Returns:
-        One summary for each video and split.
-    """
+    """Reads and removes the summaries that a pipeline wrote, one for each video and split."""
     summaries = []
     for path in sorted(folder.glob(f"{_SUMMARIES}-*")):
         with path.open(encoding="utf-8") as file:

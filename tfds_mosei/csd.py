@@ -7,24 +7,23 @@ A file holds one sequence, named by its root::
     /<root name>/metadata/<key>             [1], a JSON string (bare text in some files)
 
 The reader touches one video at a time, so memory does not grow with the file. Whatever is wrong
-with a file comes out as a `CorpusError` that names it.
+with a file is reported as a `CorpusError` that names it.
 """
 
-import contextlib
 import functools
 import json
 import logging
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 
 from tfds_mosei.csd_writer import write
-from tfds_mosei.errors import CorpusError
-from tfds_mosei.global_heap import read_first_text
-from tfds_mosei.stored_rows import Rows, StoredRows
+from tfds_mosei.errors import CorpusError, one_line, reading
 
 __all__ = ["MAX_BYTES", "MAX_COLUMNS", "MAX_METADATA", "MAX_ROWS", "ComputationalSequence", "write"]
 
@@ -39,47 +38,48 @@ MAX_COLUMNS = 4096
 MAX_BYTES = 2**30
 """Bytes of one video's array in memory beyond which the file is taken for damaged."""
 
-MAX_METADATA = 10_000
-"""Elements of a metadata value beyond which it is left out."""
+MAX_METADATA = 16 * 2**20
+"""Bytes of a metadata value beyond which it is left out."""
 
-_NATIVE = {np.float32: h5py.h5t.NATIVE_FLOAT, np.float64: h5py.h5t.NATIVE_DOUBLE}
-
-# What h5py raises for damaged files depends on where the damage sits.
-_READ_ERRORS = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-    UnicodeError,
-)
+METADATA_SECONDS = 10
+"""Time after which reading the metadata is given up."""
 
 
-class _Reading:
-    """Turns whatever goes wrong inside into a `CorpusError`; cheap, since every video needs it."""
+class Rows(Protocol):
+    """Rows of a video: an array in memory, or rows read from the file when they are taken."""
 
-    def __init__(self, path: Path, what: str):
-        self._path = path
-        self._what = what
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
 
-    def __enter__(self) -> None:
-        pass
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, _READ_ERRORS) and not isinstance(error, CorpusError):
-            raise CorpusError(
-                f"{self._path}: {self._what} cannot be read ({_one_line(error)}). "
-                "The file is damaged or cut short: fetch it again."
-            ) from error
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+        """Some of the rows, [k, d], by a slice or by their numbers."""
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:200] + "..."
+class _StoredRows:
+    """Rows of an open file, read when they are taken."""
+
+    def __init__(self, dataset: h5py.Dataset, path: Path, what: str):
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype = dataset.dtype
+        self._dataset = dataset
+        self._place = (path, what)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+        with reading(*self._place):
+            if isinstance(rows, slice):
+                return self._dataset[rows]
+            return self._dataset[()][rows]  # HDF5 takes numbers in increasing order only
 
 
 class ComputationalSequence:
@@ -94,14 +94,17 @@ class ComputationalSequence:
         video_ids: ids of the videos in the file, sorted.
 
     Raises:
-        CorpusError: the file is missing, is not HDF5, is cut short or has no sequence in it.
+        CorpusError: the file is missing, is not HDF5, is cut short or holds no sequence.
 
     Example:
-        ```python
-        with ComputationalSequence("CMU_MOSEI_COVAREP.csd") as sequence:
-            for video_id in sequence.video_ids:
-                intervals, features = sequence.read(video_id)
-        ```
+        >>> from tfds_mosei import csd
+        >>> path = csd.write("speech.csd", "COVAREP", [("talk", [[0.0, 0.01]], [[1.0, 2.0]])],
+        ...                  dimension_names=["F0", "VUV"])
+        >>> with csd.ComputationalSequence(path) as sequence:
+        ...     for video_id in sequence.video_ids:
+        ...         intervals, features = sequence.read(video_id)
+        >>> features
+        array([[1., 2.]], dtype=float32)
 
     References:
         The layout is that of the CMU Multimodal SDK
@@ -112,25 +115,20 @@ class ComputationalSequence:
         self.path = Path(path)
         if not self.path.is_file():
             raise CorpusError(f"{self.path}: no such file. Check the path.")
-        self._opened = contextlib.ExitStack()
         try:
-            self._file = self._opened.enter_context(h5py.File(self.path, "r"))
-            self._bytes = self._opened.enter_context(self.path.open("rb", buffering=0))
-        except _READ_ERRORS as error:
-            self._opened.close()
+            self._file = h5py.File(self.path, "r")
+        except Exception as error:  # as in `reading`
             raise CorpusError(
-                f"{self.path} is not a readable HDF5 file ({_one_line(error)}). A .csd file is "
+                f"{self.path} is not a readable HDF5 file ({one_line(error)}). A .csd file is "
                 "HDF5; this one is something else, or was cut short: fetch it again."
             ) from error
+        self._last: tuple[str, h5py.Dataset, h5py.Dataset] | None = None
         try:
-            with _Reading(self.path, "the list of contents"):
+            with reading(self.path, "the list of contents"):
                 self.root = self._find_root()
-                data = self._file[self.root]["data"]
-                self.video_ids: tuple[str, ...] = tuple(sorted(data))
+                self._data: h5py.Group = self._file[self.root]["data"]
+                self.video_ids: tuple[str, ...] = tuple(sorted(self._data))
                 self._known = frozenset(self.video_ids)
-                self._data: h5py.h5g.GroupID = data.id
-                self._number = h5py.h5o.get_info(self._file.id).fileno
-                self._last: tuple[str, _Video] | None = None
         except CorpusError:
             self.close()
             raise
@@ -153,33 +151,34 @@ class ComputationalSequence:
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
         """What the file says about itself; values that are not JSON are kept as text."""
+        if not _ends(self._read_metadata, METADATA_SECONDS):
+            raise CorpusError(
+                f"{self.path}: its metadata cannot be read. The file is damaged: fetch it again."
+            )
         return self._read_metadata()
+
+    def _read_metadata(self) -> dict[str, Any]:
+        metadata: dict[str, Any] = {}
+        try:
+            group = self._file[self.root].get("metadata")
+            for key in group if isinstance(group, h5py.Group) else ():
+                try:
+                    metadata[key] = _decode_metadata(group[key])
+                except Exception as error:
+                    _logger.warning(
+                        "%s: metadata %r left out (%s)", self.path, key, one_line(error)
+                    )
+        except Exception as error:
+            _logger.warning("%s: metadata left out (%s)", self.path, one_line(error))
+        return metadata
 
     @functools.cached_property
     def dimension_names(self) -> list[str] | None:
         """Names of the columns, as the metadata gives them; None where it names none."""
-        names = self._read_metadata("dimension names").get("dimension names")
+        names = self.metadata.get("dimension names")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return None
         return [name.strip() for name in names]
-
-    def _read_metadata(self, only: str | None = None) -> dict[str, Any]:
-        """All of it, or one key: each costs as much as a video's labels."""
-        metadata: dict[str, Any] = {}
-        try:
-            group = self._file[self.root].get("metadata")
-            items = list(group) if isinstance(group, h5py.Group) else []
-        except _READ_ERRORS as error:
-            _logger.warning("%s: metadata left out (%s)", self.path, _one_line(error))
-            return metadata
-        for key in items:
-            if only not in (None, key):
-                continue
-            try:
-                metadata[key] = _decode_metadata(self.path, group[key])
-            except _READ_ERRORS as error:
-                _logger.warning("%s: metadata %r left out (%s)", self.path, key, _one_line(error))
-        return metadata
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._known
@@ -187,34 +186,28 @@ class ComputationalSequence:
     def __len__(self) -> int:
         return len(self.video_ids)
 
-    def _open(self, video_id: str) -> "_Video":
-        """Opens and checks the two arrays of a video.
+    def _open(self, video_id: str) -> tuple[h5py.Dataset, h5py.Dataset]:
+        """Opens and checks the intervals and features of a video; reads nothing yet."""
+        last = self._last
+        if last is None or last[0] != video_id:
+            if video_id not in self:
+                raise CorpusError(f"{self.path}: no video {video_id!r} in it.")
+            intervals, features = (self._array(video_id, n) for n in ("intervals", "features"))
+            self._check(video_id, intervals.shape or (), features.shape or ())
+            last = self._last = (video_id, intervals, features)
+        return last[1:]
 
-        HDF5's own interface is used here: the usual one spends more time on making objects than
-        on reading a video's rows.
-        """
-        if self._last is not None and self._last[0] == video_id:
-            return self._last[1]
-        if video_id not in self:
-            raise CorpusError(f"{self.path}: no video {video_id!r} in it.")
-        place = video_id.encode("utf-8", "surrogateescape")
-        arrays: list[h5py.h5d.DatasetID] = []
-        for name in ("intervals", "features"):
-            try:
-                arrays.append(h5py.h5o.open(self._data, place + b"/" + name.encode()))
-                if not isinstance(arrays[-1], h5py.h5d.DatasetID):
-                    raise ValueError("no array")
-            except (KeyError, ValueError) as error:
-                raise CorpusError(
-                    f"{self.path}: video {video_id!r} has no readable {name!r} "
-                    f"({_one_line(error)}). The file is damaged or is not a .csd file: fetch it "
-                    "again."
-                ) from error
-        intervals, features = arrays
-        opened = _Video(intervals, features, features.shape)
-        self._check(video_id, intervals.shape, opened.shape)
-        self._last = (video_id, opened)
-        return opened
+    def _array(self, video_id: str, name: str) -> h5py.Dataset:
+        try:
+            array = self._data[f"{video_id}/{name}"]
+            if not isinstance(array, h5py.Dataset):
+                raise ValueError("not an array")
+            return array
+        except (KeyError, ValueError) as error:
+            raise CorpusError(
+                f"{self.path}: video {video_id!r} has no readable {name!r} ({one_line(error)}). "
+                "The file is damaged or is not a .csd file: fetch it again."
+            ) from error
 
     def _check(self, video_id: str, intervals: tuple[int, ...], features: tuple[int, ...]) -> None:
         if len(intervals) != 2 or intervals[1] != 2:
@@ -230,9 +223,10 @@ class ComputationalSequence:
         if intervals[0] != features[0]:
             raise CorpusError(
                 f"{self.path}: video {video_id!r} has {features[0]} rows of features and "
-                f"{intervals[0]} intervals; they must be as many. Fetch the file again."
+                f"{intervals[0]} intervals; there must be one interval for each row. Fetch the "
+                "file again."
             )
-        # What is claimed need not be there: HDF5 makes up zeros for rows that were never written.
+        # What is claimed need not be there: HDF5 returns zeros for rows that were never written.
         needed = features[0] * features[1] * np.dtype(np.float32).itemsize
         if features[0] > MAX_ROWS or features[1] > MAX_COLUMNS or needed > MAX_BYTES:
             raise CorpusError(
@@ -253,8 +247,8 @@ class ComputationalSequence:
         Raises:
             CorpusError: the video is missing or its arrays do not fit together.
         """
-        with _Reading(self.path, f"video {video_id!r}"):
-            return self._open(video_id).shape
+        with reading(self.path, f"video {video_id!r}"):
+            return self._open(video_id)[1].shape
 
     def intervals(self, video_id: str) -> np.ndarray:
         """Start and end of each row.
@@ -263,63 +257,41 @@ class ComputationalSequence:
             video_id: one of `video_ids`.
 
         Returns:
-            float64 array [rows, 2], seconds, to be read only.
+            float64 array [rows, 2], seconds.
 
         Raises:
             CorpusError: the video is missing or cannot be read.
         """
-        with _Reading(self.path, f"intervals of video {video_id!r}"):
-            video = self._open(video_id)
-            shape = (video.shape[0], 2)
-            stored = self._in_one_piece(video.intervals, shape, np.float64)
-            if stored is not None:
-                return stored[:]
-            return _read_numbers(video.intervals, shape, np.float64)
+        with reading(self.path, f"intervals of video {video_id!r}"):
+            return _numbers(self._open(video_id)[0], np.float64)
 
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
-        """Intervals of one video, and its rows to take some from.
+        """Intervals of one video, and its rows to take slices from.
 
         Args:
             video_id: one of `video_ids`.
 
         Returns:
-            As `read`, but to be read only, and where the file holds the rows as float32 in one
-            piece they are `StoredRows`: taken from the file when they are asked for, as long as it
-            is open.
+            As `read`, but float32 rows that lie in the file in one piece are read when they are
+            taken (``rows[250:900]``), as long as the file is open.
 
         Raises:
             CorpusError: the video is missing or cannot be read; taking rows raises it too.
         """
         intervals = self.intervals(video_id)
-        with _Reading(self.path, f"features of video {video_id!r}"):
-            return intervals, self._rows(self._open(video_id))
-
-    def _rows(self, video: "_Video") -> Rows:
-        dataset = video.features
-        stored = self._in_one_piece(dataset, video.shape, np.float32)
-        if stored is not None:
-            return stored
-        kind = dataset.get_type()
-        if kind.get_class() in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
-            return _read_numbers(dataset, video.shape, np.float32)
-        if _has_variable_length(kind):
-            raise ValueError("neither numbers nor text of one length")
-        needed = video.shape[0] * video.shape[1] * kind.get_size()
-        if needed > MAX_BYTES:
-            raise ValueError(f"{needed} bytes of text, more than {MAX_BYTES}")
-        return np.asarray(h5py.Dataset(dataset)[()])
-
-    def _in_one_piece(
-        self, dataset: h5py.h5d.DatasetID, shape: tuple[int, int], kind: type[np.floating]
-    ) -> StoredRows | None:
-        """The array as bytes in the file; None where they are not all there as `kind`."""
-        place = dataset.get_offset()
-        if place is None or not dataset.get_type().equal(_NATIVE[kind]):
-            return None
-        # Behind an external link the place is one in the file that the link leads to.
-        if h5py.h5o.get_info(dataset).fileno != self._number:
-            return None
-        return StoredRows(self._bytes, place, shape, np.dtype(kind))
+        what = f"features of video {video_id!r}"
+        with reading(self.path, what):
+            features = self._open(video_id)[1]
+            if features.dtype == np.float32 and features.chunks is None:
+                return intervals, _StoredRows(features, self.path, what)
+            if features.dtype.kind in "fiu":
+                return intervals, _numbers(features, np.float32)
+            if features.dtype.kind not in "Sb":
+                raise ValueError("neither numbers nor text of one length")
+            needed = features.size * features.dtype.itemsize
+            if needed > MAX_BYTES:
+                raise ValueError(f"{needed} bytes of text, more than {MAX_BYTES}")
+            return intervals, features[()]
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Intervals and features of one video.
@@ -335,13 +307,11 @@ class ComputationalSequence:
             CorpusError: the video is missing or cannot be read.
         """
         intervals, rows = self.open(video_id)
-        # Copies of what is mapped from the file, for the caller to do with as they like.
-        return np.require(intervals, requirements="W"), np.require(rows[:], requirements="W")
+        return intervals, rows[:]
 
     def close(self) -> None:
         """Closes the file."""
-        self._last = None
-        self._opened.close()
+        self._file.close()
 
     def __enter__(self) -> "ComputationalSequence":
         return self
@@ -350,39 +320,32 @@ class ComputationalSequence:
         self.close()
 
 
-class _Video(NamedTuple):
-    intervals: h5py.h5d.DatasetID
-    features: h5py.h5d.DatasetID
-    shape: tuple[int, int]
-
-
-def _read_numbers(
-    dataset: h5py.h5d.DatasetID, shape: tuple[int, int], kind: type[np.floating]
-) -> np.ndarray:
+def _numbers(dataset: h5py.Dataset, kind: type[np.floating]) -> np.ndarray:
     """Reads a whole array; HDF5 converts, so that a wider form is never held in memory."""
-    values = np.empty(shape, kind)
-    if values.size:
-        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
-    return values
+    return dataset[()] if dataset.dtype == kind else dataset.astype(kind)[()]
 
 
-def _has_variable_length(kind: h5py.h5t.TypeID) -> bool:
-    """Whether values of a type lie in the global heap, which only `global_heap` may read."""
-    if kind.get_class() == h5py.h5t.STRING:
-        return bool(kind.is_variable_str())
-    return kind.get_class() not in (h5py.h5t.FLOAT, h5py.h5t.INTEGER, h5py.h5t.ENUM)
+def _ends(task: Callable[[], object], seconds: int) -> bool:
+    """Whether a task ends in time, tried in a child process.
+
+    HDF5 loops for ever on some damaged heaps of text, where no Python exception reaches it.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            logging.disable()
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(seconds)
+            task()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def _decode_metadata(path: Path, dataset: h5py.Dataset) -> Any:
-    kind = dataset.id.get_type()
-    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
-        value: Any = read_first_text(path, dataset)
-    elif dataset.size > MAX_METADATA or _has_variable_length(kind):
-        raise ValueError("not a text")
-    else:
-        value = dataset[()]
-    if isinstance(value, np.ndarray):
-        value = value.reshape(-1)[0]
+def _decode_metadata(dataset: h5py.Dataset) -> Any:
+    if dataset.nbytes > MAX_METADATA:
+        raise ValueError("too long for a text")
+    value = np.asarray(dataset[()]).reshape(-1)[0]
     text = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
     try:
         return json.loads(text)

@@ -9,21 +9,23 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
 
+from mosei_ssl.utils.files import put_in_place
 from tfds_mosei.errors import CorpusError
 
 
 def write(
     path: str | os.PathLike[str],
     root: str,
-    videos: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    videos: Iterable[tuple[str, ArrayLike, ArrayLike]],
     *,
     dimension_names: Sequence[str],
     description: str = "",
     metadata: Mapping[str, Any] | None = None,
     compression: int | None = 1,
 ) -> Path:
-    """Writes a ``.csd`` file that this module and the official SDK read.
+    """Writes a ``.csd`` file that this package and the official SDK read.
 
     The file appears under its name only when it is complete.
 
@@ -43,10 +45,12 @@ def write(
         CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold.
 
     Example:
-        ```python
-        write("speech.csd", "COVAREP", [("talk", intervals, features)],
-              dimension_names=tfds_mosei.FEATURE_NAMES)
-        ```
+        >>> import numpy as np, tfds_mosei
+        >>> from tfds_mosei import csd
+        >>> times = np.array([[0.0, 0.01], [0.01, 0.02]])
+        >>> csd.write("speech.csd", "COVAREP", [("talk", times, np.zeros((2, 74)))],
+        ...           dimension_names=tfds_mosei.FEATURE_NAMES).name
+        'speech.csd'
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
@@ -54,9 +58,11 @@ def write(
         with h5py.File(partial, "w") as file:
             data = file.create_group(root).create_group("data")
             for video_id, intervals, features in videos:
-                _write_video(data, path, video_id, intervals, features, compression)
+                _write_video(
+                    data, path, video_id, np.asarray(intervals), np.asarray(features), compression
+                )
             _write_metadata(file[root], root, dimension_names, description, metadata or {})
-        partial.replace(path)
+        put_in_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
@@ -74,7 +80,6 @@ def _write_video(
         raise CorpusError(f"{path}: {video_id!r} cannot be the id of a video.")
     if video_id in data:
         raise CorpusError(f"{path}: video {video_id!r} is given twice.")
-    intervals, features = np.asarray(intervals), np.asarray(features)
     if intervals.shape != (len(features), 2) or features.ndim != 2:
         raise CorpusError(
             f"{path}: video {video_id!r} has features {features.shape} and intervals "
@@ -109,8 +114,8 @@ def _write_metadata(
         "featureset bib citation": "",
         "dataset bib citation": "",
         "md5": "",
+        **metadata,
     }
-    values.update(metadata)
     # Derived, not drawn: the same content gives the same file.
     seed = json.dumps([values, sorted(root_group["data"])], sort_keys=True)
     values.setdefault("uuid", str(uuid.uuid5(uuid.NAMESPACE_OID, seed)))

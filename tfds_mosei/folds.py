@@ -9,12 +9,15 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import LABELLED_SPLITS
+
+_logger = logging.getLogger(__name__)
 
 FOLDS_FILE = "folds.json"
 STANDARD_FOLDS_FILE = "cmu_mosei_std_folds.py"
@@ -33,7 +36,7 @@ _STANDARD_NAMES = {
     "standard_valid_fold": "validation",
     "standard_test_fold": "test",
 }
-_JSON_NAMES = {
+SPLIT_NAMES = {
     "train": "train",
     "validation": "validation",
     "valid": "validation",
@@ -51,26 +54,13 @@ class Folds:
     Attributes:
         videos: ids of each split, sorted, by split name.
         source: where it was read from, for messages and the dataset's metadata.
-
-    Example:
-        ```python
-        folds = load_folds("folds.json")
-        folds.split_of("-3g5yACwYnA")   # "train", or None where it is in no fold
-        ```
     """
 
     videos: Mapping[str, tuple[str, ...]]
     source: str
 
     def split_of(self, video_id: str) -> str | None:
-        """Split of a video.
-
-        Args:
-            video_id: id of the video.
-
-        Returns:
-            Name of its split, None where no fold has it.
-        """
+        """Split of a video, None where no fold has it."""
         return self._by_id.get(video_id)
 
     @functools.cached_property
@@ -85,18 +75,7 @@ class Folds:
 
 
 def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds") -> Folds:
-    """Checks an assignment of videos to splits.
-
-    Args:
-        videos: ids by split: ``train``, ``validation`` (or ``valid``, ``val``, ``dev``), ``test``.
-        source: where it comes from, for messages.
-
-    Returns:
-        The folds.
-
-    Raises:
-        CorpusError: a split is missing, empty or not a list of ids, or a video is in two splits.
-    """
+    """Checks ids by split: ``train``, ``validation`` (or ``valid``, ``val``, ``dev``), ``test``."""
     if not isinstance(videos, Mapping):
         raise CorpusError(
             f"{source}: folds must be an object with the lists train, validation and test; "
@@ -104,7 +83,7 @@ def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds")
         )
     clean: dict[str, tuple[str, ...]] = {}
     for name, ids in videos.items():
-        split = _JSON_NAMES.get(str(name).lower())
+        split = SPLIT_NAMES.get(str(name).lower())
         if split is None or split in clean:
             raise CorpusError(
                 f"{source}: {'unknown' if split is None else 'second'} split {name!r}; "
@@ -113,36 +92,24 @@ def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds")
         if not isinstance(ids, list | tuple) or not all(isinstance(x, str) and x for x in ids):
             raise CorpusError(f"{source}: split {name!r} must be a list of video ids (strings).")
         clean[split] = tuple(sorted(set(ids)))
+    seen: dict[str, str] = {}
     for split in LABELLED_SPLITS:
         if not clean.get(split):
             raise CorpusError(
                 f"{source}: the split {split!r} is {'empty' if split in clean else 'missing'}; "
                 "folds must name at least one video for each of train, validation and test."
             )
-    seen: dict[str, str] = {}
-    for split in LABELLED_SPLITS:
         for video_id in clean[split]:
-            if video_id in seen:
+            if seen.setdefault(video_id, split) != split:
                 raise CorpusError(
                     f"{source}: video {video_id!r} is in both {seen[video_id]} and {split}; "
                     "a video must be in one split only."
                 )
-            seen[video_id] = split
     return Folds({split: clean[split] for split in LABELLED_SPLITS}, source)
 
 
 def load_folds(path: str | os.PathLike[str]) -> Folds:
-    """Reads folds from a JSON file or from the SDK's Python file.
-
-    Args:
-        path: ``*.json`` or ``*.py``.
-
-    Returns:
-        The folds.
-
-    Raises:
-        CorpusError: the file is missing or does not hold folds.
-    """
+    """Reads folds from a JSON file or from the SDK's Python file."""
     path = Path(path)
     if path.suffix == ".py":
         return parse_standard_file(path)
@@ -157,35 +124,35 @@ def load_folds(path: str | os.PathLike[str]) -> Folds:
     return make_folds(content, str(path))
 
 
-def _read_text(path: Path) -> str:
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such folds file. Check the path.")
+def find_folds(folder: str | os.PathLike[str]) -> Path | None:
+    """Folds beside a corpus: ``folds.json``, else ``cmu_mosei_std_folds.py``, else None."""
+    paths = (Path(folder) / name for name in (FOLDS_FILE, STANDARD_FOLDS_FILE))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def download_standard_folds(download: Callable[[str], str | os.PathLike[str]]) -> Folds:
+    """MOSEI's standard folds, fetched by a function that returns a file's path; checked."""
+    _logger.info("Fetching the standard folds from %s", STANDARD_FOLDS_URL)
+    remedy = f"Put a {FOLDS_FILE} or {STANDARD_FOLDS_FILE} into the folder, or name one (folds)."
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise CorpusError(f"{path}: too large to be a folds file.")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: the folds file cannot be read ({error}).") from error
+        path = Path(download(STANDARD_FOLDS_URL))
+    except Exception as error:
+        raise CorpusError(
+            f"No {FOLDS_FILE} beside the corpus, and the standard folds could not be fetched from "
+            f"{STANDARD_FOLDS_URL} ({error}). {remedy}"
+        ) from error
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != STANDARD_FOLDS_SHA256:
+        raise CorpusError(
+            f"{path}: the standard folds were fetched with sha256 {found}, not "
+            f"{STANDARD_FOLDS_SHA256}. {remedy}"
+        )
+    return parse_standard_file(path)
 
 
 def parse_standard_file(path: str | os.PathLike[str]) -> Folds:
-    """Reads the SDK's ``cmu_mosei_std_folds.py`` without executing it.
-
-    Args:
-        path: the file, under any name.
-
-    Returns:
-        The folds.
-
-    Raises:
-        CorpusError: the three assignments are missing or are not lists of strings.
-    """
-    path = Path(path)
-    return make_folds(_parse_standard_folds(_read_text(path), path), str(path))
-
-
-def _parse_standard_folds(text: str, path: Path) -> dict[str, list[str]]:
-    """Reads three assignments of literal lists; nothing in the file is run."""
+    """Reads the SDK's ``cmu_mosei_std_folds.py``, under any name, without executing it."""
+    text = _read_text(Path(path))
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -198,52 +165,23 @@ def _parse_standard_folds(text: str, path: Path) -> dict[str, list[str]]:
         if not isinstance(target, ast.Name) or target.id not in _STANDARD_NAMES:
             continue
         try:
-            value = ast.literal_eval(statement.value)
+            folds[_STANDARD_NAMES[target.id]] = ast.literal_eval(statement.value)
         except (ValueError, TypeError, RecursionError, MemoryError) as error:
             raise CorpusError(
                 f"{path}: {target.id} is not a plain list of strings; the file is not executed."
             ) from error
-        folds[_STANDARD_NAMES[target.id]] = value
     missing = [name for name, split in _STANDARD_NAMES.items() if split not in folds]
     if missing:
         raise CorpusError(f"{path}: no assignment to {', '.join(missing)} in it.")
-    return folds
+    return make_folds(folds, os.fspath(path))
 
 
-def find_folds(folder: str | os.PathLike[str]) -> Path | None:
-    """Looks for folds beside a corpus.
-
-    Args:
-        folder: where the corpus lies.
-
-    Returns:
-        ``folds.json``, else ``cmu_mosei_std_folds.py``, else None.
-    """
-    for name in (FOLDS_FILE, STANDARD_FOLDS_FILE):
-        path = Path(folder) / name
-        if path.is_file():
-            return path
-    return None
-
-
-def check_standard_folds(path: str | os.PathLike[str]) -> Path:
-    """Checks that a downloaded file is the registered one.
-
-    Args:
-        path: the downloaded file.
-
-    Returns:
-        The path.
-
-    Raises:
-        CorpusError: it has another content.
-    """
-    path = Path(path)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != STANDARD_FOLDS_SHA256:
-        raise CorpusError(
-            f"{path}: the standard folds were fetched with sha256 {found}, not "
-            f"{STANDARD_FOLDS_SHA256}. Fetch {STANDARD_FOLDS_URL} yourself and put it, or a "
-            f"{FOLDS_FILE}, into the folder of the corpus."
-        )
-    return path
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such folds file. Check the path.")
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise CorpusError(f"{path}: too large to be a folds file.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: the folds file cannot be read ({error}).") from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfds_mosei.csd import ComputationalSequence
 from tfds_mosei.errors import CorpusError
-from tfds_mosei.schema import LABEL_NAMES, LABEL_ROOT
+from tfds_mosei.schema import LABEL_NAMES, LABEL_ROOT, column_order
 
 _logger = logging.getLogger(__name__)
 
@@ -39,18 +39,9 @@ class VideoLabels:
 
 
 def clip_labels(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Brings labels into range; some older releases have values above 3.
+    """Brings labels [n, 7] into range; some older releases have values above 3.
 
-    Args:
-        values: float32 [n, 7].
-
-    Returns:
-        The clipped labels, and how many values of each column changed (only those that did).
-
-    Example:
-        ```python
-        clip_labels(np.array([[0, 3.5, 0, 0, 0, 0, 0]], np.float32))  # 3.5 -> 3, {"happy": 1}
-        ```
+    Returns the clipped labels, and how many values of each column changed (only those that did).
     """
     clipped = np.clip(values, _LIMITS[:, 0], _LIMITS[:, 1]).astype(np.float32)
     changed = np.count_nonzero((clipped != values) & np.isfinite(values), axis=0)
@@ -58,17 +49,7 @@ def clip_labels(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def labels_from_sequence(sequence: ComputationalSequence) -> dict[str, VideoLabels]:
-    """Reads all labels of a ``.csd`` file with the root ``All Labels``.
-
-    Args:
-        sequence: the opened file.
-
-    Returns:
-        Labels by video id.
-
-    Raises:
-        CorpusError: a video does not have seven columns of numbers.
-    """
+    """Reads all labels of a ``.csd`` file with the root ``All Labels``, by video id."""
     order = _column_order(sequence)
     needed = f"'{LABEL_ROOT}' has the {len(LABEL_NAMES)} numbers {', '.join(LABEL_NAMES)}."
     table: dict[str, VideoLabels] = {}
@@ -80,7 +61,7 @@ def labels_from_sequence(sequence: ComputationalSequence) -> dict[str, VideoLabe
                 f"{sequence.path}: labels of video {video_id!r} have {width} columns; {needed}"
             )
         intervals, values = sequence.read(video_id)
-        if values.dtype.kind not in "fiub":
+        if values.dtype.kind not in "fb":
             raise CorpusError(
                 f"{sequence.path}: labels of video {video_id!r} are of type {values.dtype}; "
                 f"{needed}"
@@ -100,28 +81,20 @@ def _column_order(sequence: ComputationalSequence) -> list[int]:
             ", ".join(LABEL_NAMES),
         )
         return list(range(len(LABEL_NAMES)))
-    lower = [name.lower() for name in names]
-    if sorted(lower) != sorted(LABEL_NAMES):
+    order = column_order(names, LABEL_NAMES)
+    if order is None:
         raise CorpusError(
             f"{sequence.path}: the columns are named {', '.join(names)}; the names "
             f"{', '.join(LABEL_NAMES)} are needed, in any order. Correct 'dimension names' in "
             "its metadata."
         )
-    return [lower.index(name) for name in LABEL_NAMES]
+    return order
 
 
 def labels_from_csv(path: str | Path) -> dict[str, VideoLabels]:
-    """Reads labels from a CSV file.
+    """Reads labels from a CSV file with a header line that names `CSV_COLUMNS`, by video id.
 
-    Args:
-        path: file with a header line and the columns id, start, end, sentiment, happy, sad,
-            anger, surprise, disgust, fear; others are ignored. Rows of one video keep their order.
-
-    Returns:
-        Labels by video id.
-
-    Raises:
-        CorpusError: a column is missing, or a line does not hold numbers.
+    Rows of one video keep their order.
     """
     path = Path(path)
     rows: dict[str, list[list[float]]] = collections.defaultdict(list)
@@ -139,28 +112,19 @@ def labels_from_csv(path: str | Path) -> dict[str, VideoLabels]:
                     rows[video_id].append(numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path}: the label file cannot be read ({error}).") from error
-    table = {}
-    for video_id, lines in rows.items():
-        array = np.array(lines, dtype=np.float64)
-        table[video_id] = VideoLabels(array[:, :2], array[:, 2:].astype(np.float32))
-    return table
+    arrays = {video_id: np.array(lines, dtype=np.float64) for video_id, lines in rows.items()}
+    return {
+        video_id: VideoLabels(array[:, :2], array[:, 2:].astype(np.float32))
+        for video_id, array in arrays.items()
+    }
 
 
 def csv_columns(header: list[str]) -> list[int] | None:
-    """Where a label CSV keeps its columns.
-
-    Args:
-        header: the cells of its first line.
-
-    Returns:
-        Positions of id, start, end and the seven labels; None where the header is another one.
-    """
+    """Positions of id, start, end and the seven labels; None where the header is another one."""
     names = [cell.strip().lower() for cell in header]
-    id_name = next((name for name in _CSV_ID_NAMES if name in names), None)
+    id_name = next((name for name in _CSV_ID_NAMES if name in names), "id")
     wanted = [id_name, *CSV_COLUMNS[1:]]
-    if any(name is None or name not in names for name in wanted):
-        return None
-    return [names.index(str(name)) for name in wanted]
+    return [names.index(name) for name in wanted] if set(wanted) <= set(names) else None
 
 
 def _parse_row(

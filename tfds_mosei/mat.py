@@ -4,36 +4,15 @@ A file holds ``features`` [n, 74] and mostly ``names``; there are no times in it
 ``i * 10 ms`` to ``(i + 1) * 10 ms``.
 """
 
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from tfds_mosei.csd import MAX_ROWS
-from tfds_mosei.errors import CorpusError
-from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES
-
-# What the MATLAB and HDF5 readers raise depends on where a file is damaged.
-_READ_ERRORS = (
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-    MatReadError,
-    zlib.error,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-    UnicodeError,
-    EOFError,
-)
+from tfds_mosei.errors import CorpusError, one_line
+from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES, column_order
 
 
 class MatFeatures:
@@ -44,15 +23,6 @@ class MatFeatures:
 
     Attributes:
         video_ids: ids of the videos, sorted.
-
-    Raises:
-        CorpusError: two files have the same name.
-
-    Example:
-        ```python
-        source = MatFeatures(Path("raw/COVAREP").glob("*.mat"))
-        intervals, rows = source.read("-3g5yACwYnA")
-        ```
     """
 
     def __init__(self, files: Iterable[Path]):
@@ -66,64 +36,31 @@ class MatFeatures:
                 )
         self.video_ids: tuple[str, ...] = tuple(sorted(self._files))
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of one video.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            ``(intervals, features)``: float64 [n, 2] in seconds, float32 [n, 74].
-
-        Raises:
-            CorpusError: the file cannot be read, or does not hold 74 columns of COVAREP.
-        """
+    def open(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals float64 [n, 2] in seconds, and rows float32 [n, 74]."""
         features = read_mat(self._files[video_id])
         starts = np.arange(len(features)) * FRAME_PERIOD
         ends = np.arange(1, len(features) + 1) * FRAME_PERIOD
         return np.stack([starts, ends], axis=1), features
-
-    def open(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """The same as `read`: a ``.mat`` file is read as a whole.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            As `read`.
-
-        Raises:
-            CorpusError: as `read`.
-        """
-        return self.read(video_id)
 
     def close(self) -> None:
         """Nothing is held open between videos."""
 
 
 def read_mat(path: str | Path) -> np.ndarray:
-    """Reads the COVAREP rows of a MATLAB file.
+    """Reads the COVAREP rows of a MATLAB file of version 5 to 7.3, float32 [n, 74].
 
-    Args:
-        path: file of MATLAB version 5 to 7.3 with ``features`` [n, 74]; where it has ``names``,
-            the columns are brought into the order of `FEATURE_NAMES`.
-
-    Returns:
-        float32 [n, 74].
-
-    Raises:
-        CorpusError: the file cannot be read, or does not hold 74 columns of COVAREP.
+    Where it has ``names``, the columns are brought into the order of `FEATURE_NAMES`.
     """
     path = Path(path)
     try:
         features, names = _read_hdf5(path) if h5py.is_hdf5(path) else _read_classic(path)
     except CorpusError:
         raise
-    except _READ_ERRORS as error:
-        text = " ".join(str(error).split())[:200]
+    except Exception as error:  # what the readers raise depends on where a file is damaged
         raise CorpusError(
-            f"{path} is not a readable MATLAB file ({text}). It is damaged or cut short: "
-            "fetch it again."
+            f"{path} is not a readable MATLAB file ({one_line(error)}). It is damaged or cut "
+            "short: fetch it again."
         ) from error
     if features.ndim != 2 or features.shape[1] != NUM_FEATURES or features.dtype.kind not in "fiu":
         raise CorpusError(
@@ -131,14 +68,17 @@ def read_mat(path: str | Path) -> np.ndarray:
             f"is [rows, {NUM_FEATURES}] numbers."
         )
     if names is not None:
-        if sorted(names) != sorted(FEATURE_NAMES):
+        order = column_order(names, FEATURE_NAMES)
+        if order is None:
             raise CorpusError(f"{path}: 'names' are not the {NUM_FEATURES} COVAREP columns.")
-        features = features[:, [names.index(name) for name in FEATURE_NAMES]]
+        features = features[:, order]
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(features, dtype=np.float32)
 
 
 def _read_classic(path: Path) -> tuple[np.ndarray, list[str] | None]:
+    import scipy.io
+
     content = scipy.io.loadmat(path, variable_names=["features", "names"])
     features = content.get("features")
     if not isinstance(features, np.ndarray):
@@ -167,6 +107,6 @@ def _read_hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
             return features[()].T, None
         if names.size != NUM_FEATURES:
             raise CorpusError(f"{path}: 'names' are not the {NUM_FEATURES} COVAREP columns.")
-        cells = [file[reference] for reference in names[()].reshape(-1)]
-        found = [cell[: len(max(FEATURE_NAMES, key=len)) + 1] for cell in cells]
-        return features[()].T, ["".join(chr(int(c)) for c in cell.reshape(-1)) for cell in found]
+        longest = max(map(len, FEATURE_NAMES))
+        cells = [file[reference][: longest + 1] for reference in names[()].reshape(-1)]
+        return features[()].T, ["".join(chr(int(c)) for c in cell.reshape(-1)) for cell in cells]

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from tfds_mosei.folds import Folds
-from tfds_mosei.generation import SPLITS
-from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
-from tfds_mosei.segments import DROP_REASONS, VideoSummary
+from tfds_mosei.schema import EMOTIONS, NUM_FEATURES, four_class
+from tfds_mosei.segments import DROP_REASONS, SPLITS, VideoSummary
 from tfds_mosei.sources import Corpus
 from tfds_mosei.statistics import ColumnMoments
 
 MAX_LISTED = 1000
 """Ids and dropped segments listed by name; the counts are always complete."""
-
 
 DURATION_EDGES = [*range(31)]
 """Seconds; what is longer counts in the last bin."""
@@ -23,27 +21,8 @@ DURATION_EDGES = [*range(31)]
 SENTIMENT_EDGES = [-3.0, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.0]
 
 
-def level_of(values: np.ndarray) -> np.ndarray:
-    """Nearest of the four classes, halves upwards.
-
-    Args:
-        values: emotion labels, 0 to 3.
-
-    Returns:
-        int64 array of the same shape, 0 to 3.
-    """
-    return np.clip(np.floor(np.asarray(values, np.float64) + 0.5), 0, 3).astype(np.int64)
-
-
 def merge_moments(summaries: Iterable[VideoSummary]) -> ColumnMoments:
-    """Column statistics of several videos, in the order of their ids.
-
-    Args:
-        summaries: summaries in any order; the result does not depend on it.
-
-    Returns:
-        Their statistics together.
-    """
+    """Column statistics of several videos; the order of the summaries does not matter."""
     merged = ColumnMoments.empty(NUM_FEATURES)
     for summary in sorted(summaries, key=lambda item: item.video_id):
         merged = merged.merge(summary.moments)
@@ -53,16 +32,10 @@ def merge_moments(summaries: Iterable[VideoSummary]) -> ColumnMoments:
 def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds) -> dict[str, Any]:
     """Everything a build counted, as JSON can hold it.
 
-    Args:
-        summaries: one for each video and split.
-        corpus: the corpus that was read.
-        folds: the folds that were used.
-
-    Returns:
-        ``splits``: per split videos, segments, frames, hours, lengths, emotion histograms and
-        column statistics; ``dropped`` and ``dropped_segments``: what became no example and why;
-        ``clipped``, ``oddities``: counts; ``folds``: ids without labels or features;
-        ``videos``: what the files hold.
+    ``splits``: per split videos, segments, frames, hours, lengths, emotion histograms and column
+    statistics; ``dropped`` and ``dropped_segments``: what became no example and why; ``clipped``,
+    ``oddities``: counts; ``folds``: ids without labels or features; ``videos``: what the files
+    hold.
     """
     by_split: dict[str, list[VideoSummary]] = {split: [] for split in SPLITS}
     for summary in sorted(summaries, key=lambda item: item.video_id):
@@ -115,7 +88,7 @@ def _split_report(group: list[VideoSummary]) -> dict[str, Any]:
         counts, _ = np.histogram(np.minimum(durations, DURATION_EDGES[-1]), DURATION_EDGES)
         report["duration_histogram"] = counts.tolist()
     if len(labels):
-        levels = level_of(labels[:, 1:])
+        levels = four_class(labels[:, 1:])
         report["emotion_levels"] = {
             name: np.bincount(levels[:, i], minlength=4).tolist() for i, name in enumerate(EMOTIONS)
         }

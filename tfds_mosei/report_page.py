@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.utils.files import write_text
 from tfds_mosei.report import DURATION_EDGES, SENTIMENT_EDGES
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
 from tfds_mosei.segments import DROP_REASONS
@@ -26,29 +27,14 @@ _COLOURS = ("#2b6cb0", "#dd8a1f", "#3b9b5f", "#8a63b8", "#8c96a3")
 
 
 def write_report(folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
-    """Writes the data report of a dataset.
-
-    Args:
-        folder: directory of the dataset.
-        name: name of the dataset, for the title.
-        metadata: the dataset's metadata.
-    """
+    """Writes the data report of a dataset into its directory."""
     content = {"dataset": name, **metadata}
-    text = json.dumps(content, indent=1)
-    (folder / JSON_FILE).write_text(text + "\n", encoding="utf-8")
-    (folder / HTML_FILE).write_text(render_page(name, metadata), encoding="utf-8")
+    write_text(folder / JSON_FILE, json.dumps(content, indent=1) + "\n")
+    write_text(folder / HTML_FILE, render_page(name, metadata))
 
 
 def render_page(name: str, metadata: Mapping[str, Any]) -> str:
-    """Renders the page.
-
-    Args:
-        name: name of the dataset, for the title.
-        metadata: the dataset's metadata.
-
-    Returns:
-        HTML that needs no other file.
-    """
+    """One HTML page that needs no other file."""
     # Heavy, and needed only at the end of a build.
     import jinja2
 

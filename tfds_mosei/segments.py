@@ -1,4 +1,4 @@
-"""One video's rows and labels become its examples."""
+"""Which video gives which examples to which split; the same for every way of building."""
 
 import collections
 import dataclasses
@@ -9,10 +9,17 @@ import numpy as np
 
 from tfds_mosei.alignment import EPSILON, FrameIndex
 from tfds_mosei.chunks import cut_at_pauses
+from tfds_mosei.csd import Rows
+from tfds_mosei.folds import Folds
 from tfds_mosei.labels import VideoLabels, clip_labels
-from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, NUM_FEATURES, VUV_COLUMN
+from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, LABELLED_SPLITS, NUM_FEATURES, VUV_COLUMN
+from tfds_mosei.sources import Corpus
 from tfds_mosei.statistics import ColumnMoments
-from tfds_mosei.stored_rows import Rows
+
+UNASSIGNED = "unassigned"
+UNLABELLED = "unlabelled"
+SPLITS = (*LABELLED_SPLITS, UNASSIGNED, UNLABELLED)
+UNLABELLED_CHOICES = ("train", "all", "none")
 
 DROP_REASONS = {
     "bad_interval": "start or end is not a number, or the end lies before the start",
@@ -22,6 +29,8 @@ DROP_REASONS = {
     "no_features": "the video has no features",
 }
 """Why a label row becomes no example."""
+
+Examples = Iterator[tuple[str, dict[str, Any]]]
 
 
 @dataclasses.dataclass
@@ -57,23 +66,14 @@ class VideoSummary:
     )
 
     def add(self, frames: np.ndarray, seconds: float) -> None:
-        """Counts one example.
-
-        Args:
-            frames: its rows, [n, 74].
-            seconds: its duration.
-        """
+        """Counts one example: its rows [n, 74] and its duration."""
         self.segments += 1
         self.lengths.append(len(frames))
         self.durations.append(seconds)
         self.moments = self.moments.merge(ColumnMoments.of(frames))
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as JSON can hold it, without loss.
-
-        Returns:
-            A dictionary for `from_json`.
-        """
+        """The summary as JSON can hold it, without loss."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain["labels"] = self.labels.tolist()
         plain["moments"] = {
@@ -84,77 +84,52 @@ class VideoSummary:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "VideoSummary":
-        """Reads what `to_json` gave.
-
-        Args:
-            plain: the dictionary.
-
-        Returns:
-            The summary.
-        """
+        """Reads what `to_json` gave."""
         moments: dict[str, Any] = {
             name: np.array(value) if isinstance(value, list) else value
             for name, value in plain["moments"].items()
         }
-        labels = np.array(plain["labels"], np.float32).reshape(-1, len(LABEL_NAMES))
-        dropped = [(row, reason) for row, reason in plain["dropped"]]
-        return cls(
-            **{
-                **plain,
-                "labels": labels,
-                "dropped": dropped,
-                "moments": ColumnMoments(**moments),
-            }
-        )
+        restored = {
+            "labels": np.array(plain["labels"], np.float32).reshape(-1, len(LABEL_NAMES)),
+            "dropped": [(row, reason) for row, reason in plain["dropped"]],
+            "moments": ColumnMoments(**moments),
+        }
+        return cls(**{**plain, **restored})
 
 
-def segment_key(video_id: str, segment_id: int) -> str:
-    """Key of an example, unique in a dataset.
+def plan_videos(corpus: Corpus, folds: Folds, unlabelled: str) -> dict[str, tuple[str, ...]]:
+    """Videos that each split reads, sorted; optional splits only where they have any.
 
-    Args:
-        video_id: id of the video.
-        segment_id: row of the segment in the label file.
-
-    Returns:
-        The name that the official SDK gives the segment: ``video_id[segment_id]``.
+    The split ``unlabelled`` reads those of the train fold (``"train"``), those in no fold too
+    (``"all"``), or is left out (``"none"``); never a video of the validation or test fold.
     """
-    return f"{video_id}[{segment_id}]"
+    plan: dict[str, tuple[str, ...]] = {}
+    for split in (*LABELLED_SPLITS, UNASSIGNED):
+        fold = None if split == UNASSIGNED else split
+        plan[split] = tuple(v for v in sorted(corpus.labels) if folds.split_of(v) == fold)
+    allowed = {"train": ("train",), "all": ("train", None), "none": ()}[unlabelled]
+    plan[UNLABELLED] = tuple(v for v in corpus.features.video_ids if folds.split_of(v) in allowed)
+    return {split: ids for split, ids in plan.items() if ids or split in LABELLED_SPLITS}
 
 
-def unavailable(video_id: str, split: str, labels: VideoLabels) -> VideoSummary:
-    """Summary of a labelled video that has no features: all its rows are dropped.
-
-    Args:
-        video_id: id of the video.
-        split: split it belongs to.
-        labels: its labels.
-
-    Returns:
-        The summary.
-    """
+def video_examples(corpus: Corpus, split: str, video_id: str) -> tuple[Examples, VideoSummary]:
+    """Examples that one video gives to a split, and a summary, complete once they are exhausted."""
+    if split == UNLABELLED:
+        return chunk_examples(video_id, split, *corpus.features.open(video_id))
+    labels = corpus.labels[video_id]
+    if corpus.has_features(video_id):
+        return segment_examples(video_id, split, *corpus.features.open(video_id), labels)
     dropped = [(row, "no_features") for row in range(len(labels.values))]
-    return VideoSummary(video_id, split, dropped=dropped)
+    return iter(()), VideoSummary(video_id, split, dropped=dropped)
 
 
 def segment_examples(
-    video_id: str,
-    split: str,
-    intervals: np.ndarray,
-    features: Rows,
-    labels: VideoLabels,
-) -> tuple[Iterator[tuple[str, dict[str, Any]]], VideoSummary]:
-    """Cuts a video into its annotated segments.
+    video_id: str, split: str, intervals: np.ndarray, features: Rows, labels: VideoLabels
+) -> tuple[Examples, VideoSummary]:
+    """Cuts a video into its annotated segments, in the order of the label file.
 
-    Args:
-        video_id: id of the video.
-        split: split it belongs to.
-        intervals: float64 [n, 2], start and end of each row in seconds.
-        features: float32 [n, 74], COVAREP rows, in memory or read as they are needed.
-        labels: its labels, m rows.
-
-    Returns:
-        An iterator of ``(key, example)``, in the order of the label file, and a summary that
-        is complete once the iterator is exhausted.
+    A key is the name that the official SDK gives the segment: ``video_id[segment_id]``. The
+    summary is complete once the examples are exhausted.
     """
     summary = VideoSummary(video_id, split)
     return _segments(intervals, features, labels, summary), summary
@@ -162,8 +137,10 @@ def segment_examples(
 
 def _segments(
     intervals: np.ndarray, features: Rows, labels: VideoLabels, summary: VideoSummary
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Examples:
     index = FrameIndex(intervals)
+    # Only what lies in a segment is read, where that is one piece.
+    rows = features if index.in_order else features[:]
     values, _ = clip_labels(labels.values)
     odd = collections.Counter(_label_oddities(labels.intervals, index))
     if index.unusable:
@@ -173,7 +150,7 @@ def _segments(
     for row, (start, end) in enumerate(labels.intervals):
         reason = _reason_to_drop(start, end, labels.values[row])
         if reason is None:
-            frames = features[found[row]]
+            frames = rows[found[row]]
             reason = None if len(frames) else "outside_features"
         if reason is not None:
             summary.dropped.append((row, reason))
@@ -181,7 +158,7 @@ def _segments(
         kept.append(row)
         summary.add(frames, float(end - start))
         yield (
-            segment_key(summary.video_id, row),
+            f"{summary.video_id}[{row}]",
             {
                 "video_id": summary.video_id,
                 "segment_id": row,
@@ -196,27 +173,18 @@ def _segments(
 
 
 def chunk_examples(
-    video_id: str, split: str, intervals: np.ndarray, features: np.ndarray
-) -> tuple[Iterator[tuple[str, dict[str, Any]]], VideoSummary]:
-    """Cuts a whole video into chunks without labels, for pretraining.
+    video_id: str, split: str, intervals: np.ndarray, features: Rows
+) -> tuple[Examples, VideoSummary]:
+    """Cuts a whole video into chunks without labels, for pretraining, in order of time.
 
-    Args:
-        video_id: id of the video.
-        split: split it belongs to.
-        intervals: float64 [n, 2], start and end of each row in seconds.
-        features: float32 [n, 74], COVAREP rows.
-
-    Returns:
-        An iterator of ``(key, example)`` in order of time, and a summary that is complete once
-        the iterator is exhausted. ``segment_id`` is -1, the labels are NaN.
+    ``segment_id`` is -1, the labels are NaN. The summary is complete once the examples are
+    exhausted.
     """
     summary = VideoSummary(video_id, split)
-    return _chunks(intervals, features, summary), summary
+    return _chunks(intervals, features[:], summary), summary
 
 
-def _chunks(
-    intervals: np.ndarray, features: np.ndarray, summary: VideoSummary
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _chunks(intervals: np.ndarray, features: np.ndarray, summary: VideoSummary) -> Examples:
     index = FrameIndex(intervals)
     if index.unusable:
         summary.oddities = {"unusable_rows": index.unusable}

@@ -5,12 +5,11 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
 
-from tfds_mosei.csd import ComputationalSequence
+from tfds_mosei.csd import ComputationalSequence, Rows
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.labels import (
     CSV_COLUMNS,
@@ -20,8 +19,7 @@ from tfds_mosei.labels import (
     labels_from_sequence,
 )
 from tfds_mosei.mat import MatFeatures
-from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
-from tfds_mosei.stored_rows import Rows
+from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES, column_order
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
@@ -32,72 +30,36 @@ class FeatureSource(Protocol):
 
     video_ids: tuple[str, ...]
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals float64 [n, 2] in seconds and rows float32 [n, 74] of a video."""
-
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
-        """The same, with rows that are read when they are asked for, where that is possible."""
+        """Intervals float64 [n, 2] in seconds and rows float32 [n, 74] of a video."""
 
     def close(self) -> None:
         """Closes what is open."""
 
 
 class CsdFeatures:
-    """COVAREP rows from a ``.csd`` file.
-
-    Args:
-        path: file with the root ``COVAREP``.
-
-    Attributes:
-        video_ids: ids of the videos, sorted.
-
-    Raises:
-        CorpusError: the file cannot be read.
-    """
+    """COVAREP rows from a ``.csd`` file with the root ``COVAREP``."""
 
     def __init__(self, path: Path):
         self._sequence = ComputationalSequence(path)
         self.video_ids: tuple[str, ...] = self._sequence.video_ids
         self._order = feature_order(self._sequence.dimension_names)
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of one video.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            ``(intervals, features)``: float64 [n, 2] in seconds, float32 [n, 74].
-
-        Raises:
-            CorpusError: the video cannot be read, or is not COVAREP.
-        """
-        intervals, features = self.open(video_id)
-        return intervals, features[:]
-
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
-        """Intervals of one video, and its rows to take some from.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            As `read`, but rows that lie in the file in one piece are read when they are taken.
-
-        Raises:
-            CorpusError: the video cannot be read, or is not COVAREP.
-        """
+        """Intervals of one video, and its rows, read when they are taken where possible."""
+        path = self._sequence.path
         _, width = self._sequence.shape(video_id)
         if width != NUM_FEATURES:
+            kind = "a label file" if self._sequence.root == LABEL_ROOT else "another feature set"
             raise CorpusError(
-                f"{self._sequence.path}: features of video {video_id!r} have {width} columns; "
-                f"COVAREP has {NUM_FEATURES}. This is another feature set."
+                f"{path}: features of video {video_id!r} have {width} columns; "
+                f"COVAREP has {NUM_FEATURES}. This is {kind}."
             )
         intervals, features = self._sequence.open(video_id)
         if features.dtype != np.float32:
             raise CorpusError(
-                f"{self._sequence.path}: features of video {video_id!r} are of type "
-                f"{features.dtype}; numbers are needed."
+                f"{path}: features of video {video_id!r} are of type {features.dtype}; numbers "
+                "are needed."
             )
         return intervals, features if self._order is None else features[:][:, self._order]
 
@@ -107,18 +69,12 @@ class CsdFeatures:
 
 
 def feature_order(names: list[str] | None) -> list[int] | None:
-    """Where each COVAREP column is in a file.
+    """Column of each of `FEATURE_NAMES` in a file with these ``dimension names``.
 
-    Args:
-        names: the file's ``dimension names``, if it has any.
-
-    Returns:
-        The column of each of `FEATURE_NAMES`; None where they are in this order already, or the
-        file does not say otherwise.
+    None where they are in this order already, or the file does not say otherwise.
     """
-    if names is None or names == list(FEATURE_NAMES) or sorted(names) != sorted(FEATURE_NAMES):
-        return None
-    return [names.index(name) for name in FEATURE_NAMES]
+    order = None if names is None else column_order(names, FEATURE_NAMES)
+    return None if order == list(range(NUM_FEATURES)) else order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,27 +92,13 @@ class SourceFiles:
     labels: Path
 
     def open_features(self) -> FeatureSource:
-        """Opens the features.
-
-        Returns:
-            Rows by video.
-
-        Raises:
-            CorpusError: they cannot be read.
-        """
+        """Opens the features."""
         if self.features[0].suffix.lower() == ".mat":
             return MatFeatures(self.features)
         return CsdFeatures(self.features[0])
 
     def read_labels(self) -> dict[str, VideoLabels]:
-        """Reads all labels.
-
-        Returns:
-            Labels by video id.
-
-        Raises:
-            CorpusError: they cannot be read.
-        """
+        """Reads all labels, by video id."""
         if self.labels.suffix.lower() == ".csv":
             return labels_from_csv(self.labels)
         with ComputationalSequence(self.labels) as sequence:
@@ -173,15 +115,6 @@ class Corpus:
         files: where it was read from.
         features: rows by video.
         labels: labels by video id.
-
-    Raises:
-        CorpusError: a file cannot be read.
-
-    Example:
-        ```python
-        with Corpus(find_sources("downloads/mosei")) as corpus:
-            intervals, rows = corpus.features.read("-3g5yACwYnA")
-        ```
     """
 
     def __init__(self, files: SourceFiles):
@@ -191,14 +124,7 @@ class Corpus:
         self._with_features = frozenset(self.features.video_ids)
 
     def has_features(self, video_id: str) -> bool:
-        """Whether a video has feature rows.
-
-        Args:
-            video_id: id of the video.
-
-        Returns:
-            True where the feature source holds it.
-        """
+        """Whether a video has feature rows."""
         return video_id in self._with_features
 
     def close(self) -> None:
@@ -208,27 +134,12 @@ class Corpus:
     def __enter__(self) -> "Corpus":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """What lies in a folder.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        Its files and folders, sorted.
-
-    Raises:
-        CorpusError: it cannot be read.
-    """
+    """Files and folders in a folder, sorted."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -238,16 +149,9 @@ def list_folder(folder: Path) -> list[Path]:
 def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
     """Finds features and labels of a corpus by what is in the files, whatever their names.
 
-    Args:
-        folder: where to look. Features: a file with the root ``COVAREP``, or ``.mat`` files here
-            or in folders below. Labels: a file with the root ``All Labels``, or a CSV file with
-            the columns id, start, end, sentiment, happy, sad, anger, surprise, disgust, fear.
-
-    Returns:
-        The files.
-
-    Raises:
-        CorpusError: something is missing, unreadable or there twice.
+    Features: a file with the root ``COVAREP``, or ``.mat`` files here or in folders below. Labels:
+    a file with the root ``All Labels``, or a CSV file with the columns `CSV_COLUMNS`. Anything
+    missing, unreadable or there twice is a `CorpusError`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -256,26 +160,21 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
             f"and the label file (root '{LABEL_ROOT}')."
         )
     roots: dict[str, list[Path]] = {}
-    problems: list[str] = []
     tables: list[Path] = []
+    problems: list[str] = []
     for path in (p for p in list_folder(folder) if p.is_file()):
-        if path.suffix.lower() == ".csv":
-            problem = _why_no_label_table(path)
-            if problem is None:
+        try:
+            if path.suffix.lower() == ".csv":
+                _check_label_table(path)
                 tables.append(path)
-            else:
-                problems.append(problem)
-        elif _may_be_sequence(path):
-            try:
+            elif _may_be_sequence(path):
                 with ComputationalSequence(path) as sequence:
                     roots.setdefault(sequence.root, []).append(path)
-            except CorpusError as error:
-                problems.append(str(error))
+        except CorpusError as error:
+            problems.append(str(error))
     matlab = sorted(p for p in folder.rglob("*.[mM][aA][tT]") if p.is_file())
     features = [(path,) for path in roots.get(FEATURE_ROOT, [])] + ([tuple(matlab)] * bool(matlab))
     labels = roots.get(LABEL_ROOT, []) + tables
-    if len(features) == 1 and len(labels) == 1:
-        return SourceFiles(folder, features[0], labels[0])
     for what, root, found in (
         ("features", FEATURE_ROOT, [paths[0] for paths in features]),
         ("labels", LABEL_ROOT, labels),
@@ -284,8 +183,10 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
             names = ", ".join(str(path.relative_to(folder)) for path in found)
             raise CorpusError(
                 f"{folder}: {what} (root '{root}') are there {len(found)} times: {names}. "
-                "Leave what is meant and move the others away."
+                "Keep the one you want and move the others away."
             )
+    if features and labels:
+        return SourceFiles(folder, features[0], labels[0])
     missing = (FEATURE_ROOT, "features") if not features else (LABEL_ROOT, "labels")
     raise CorpusError(_missing(folder, *missing, roots, problems))
 
@@ -302,8 +203,8 @@ def _may_be_sequence(path: Path) -> bool:
         return False
 
 
-def _why_no_label_table(path: Path) -> str | None:
-    """What keeps a CSV file from being the labels; None where nothing does."""
+def _check_label_table(path: Path) -> None:
+    """Raises what keeps a CSV file from being the labels."""
     needed = (
         f"a label table has the columns {', '.join(CSV_COLUMNS)}, separated by commas, in UTF-8"
     )
@@ -312,10 +213,9 @@ def _why_no_label_table(path: Path) -> str | None:
             line = file.readline(65536)
             header = next(csv.reader([line]), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        return f"{path}: cannot be read ({error}); {needed}."
-    if csv_columns(header) is not None:
-        return None
-    return f"{path}: its first line is {line.strip()[:200]!r}; {needed}."
+        raise CorpusError(f"{path}: cannot be read ({error}); {needed}.") from error
+    if csv_columns(header) is None:
+        raise CorpusError(f"{path}: its first line is {line.strip()[:200]!r}; {needed}.")
 
 
 def _missing(

@@ -33,14 +33,7 @@ class ColumnMoments:
 
     @classmethod
     def empty(cls, width: int) -> "ColumnMoments":
-        """Statistics of nothing.
-
-        Args:
-            width: number of columns.
-
-        Returns:
-            Statistics that leave others unchanged when merged with them.
-        """
+        """Statistics of nothing, which leave others unchanged when merged with them."""
         return cls(
             rows=0,
             count=np.zeros(width, np.int64),
@@ -52,14 +45,7 @@ class ColumnMoments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "ColumnMoments":
-        """Statistics of one array.
-
-        Args:
-            values: [n, d], may hold NaN and infinities.
-
-        Returns:
-            Statistics of its finite values.
-        """
+        """Statistics of one array [n, d], which may hold NaN and infinities."""
         if not len(values):
             return cls.empty(values.shape[1])
         wide = values.astype(np.float64)
@@ -81,24 +67,15 @@ class ColumnMoments:
         return cls(len(values), count, mean, squares, minimum, maximum)
 
     def merge(self, other: "ColumnMoments") -> "ColumnMoments":
-        """Statistics of both together.
-
-        Args:
-            other: statistics over the same columns.
-
-        Returns:
-            New statistics; neither operand changes.
-        """
+        """Statistics of both together; neither operand changes."""
         count = self.count + other.count
-        safe = np.maximum(count, 1)
+        share = other.count / np.maximum(count, 1)
         delta = other.mean - self.mean
         return ColumnMoments(
             rows=self.rows + other.rows,
             count=count,
-            mean=self.mean + delta * (other.count / safe),
-            squares=self.squares
-            + other.squares
-            + delta * delta * (self.count * (other.count / safe)),
+            mean=self.mean + delta * share,
+            squares=self.squares + other.squares + delta * delta * (self.count * share),
             minimum=np.minimum(self.minimum, other.minimum),
             maximum=np.maximum(self.maximum, other.maximum),
         )
@@ -106,9 +83,8 @@ class ColumnMoments:
     def to_dict(self) -> dict[str, object]:
         """The statistics as JSON can hold them.
 
-        Returns:
-            ``mean``, ``std`` (population), ``min``, ``max``, ``non_finite``: lists of d numbers;
-            ``count``: rows seen. A column without finite values has 0 for all four.
+        ``mean``, ``std`` (population), ``min``, ``max``, ``non_finite`` are lists of d numbers,
+        ``count`` is the number of rows. A column without finite values has 0 for all four.
         """
         seen = self.count > 0
         std = np.sqrt(np.maximum(self.squares, 0.0) / np.maximum(self.count, 1))

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import lfilter
 
+from mosei_ssl.utils.files import write_text
 from tfds_mosei import csd
 from tfds_mosei.errors import CorpusError
+from tfds_mosei.folds import FOLDS_FILE
 from tfds_mosei.schema import (
     EMOTIONS,
     FEATURE_NAMES,
@@ -84,21 +85,7 @@ class SyntheticSize:
 def write_corpus(folder: str | Path, size: SyntheticSize | None = None) -> Path:
     """Writes a corpus: two genuine ``.csd`` files and ``folds.json``.
 
-    Args:
-        folder: where to; made where missing.
-        size: how large; by default 40 videos of 20 segments of 2 to 6 s.
-
-    Returns:
-        The folder.
-
-    Raises:
-        CorpusError: the size is too small to have three splits.
-
-    Example:
-        ```python
-        write_corpus("corpus", SyntheticSize(videos=6, segments=4))
-        tfds_mosei.build("covarep", data_dir="data", manual_dir="corpus")
-        ```
+    By default it has 40 videos of 20 segments of 2 to 6 s.
     """
     folder = Path(folder)
     size = size or SyntheticSize()
@@ -129,8 +116,7 @@ def write_corpus(folder: str | Path, size: SyntheticSize | None = None) -> Path:
         description="drawn sentiment and emotions",
         metadata=about,
     )
-    folds = json.dumps(_draw_folds(size), indent=1)
-    (folder / "folds.json").write_text(folds + "\n", encoding="utf-8")
+    write_text(folder / FOLDS_FILE, json.dumps(_draw_folds(size), indent=1) + "\n")
     return folder
 
 
@@ -294,6 +280,8 @@ def _columns(rng: np.random.Generator, movement: np.ndarray, voiced: np.ndarray)
 
 def _smooth_noise(rng: np.random.Generator, frames: int) -> np.ndarray:
     """First-order noise of unit variance, correlated over about 0.1 s: float64 [frames, 74]."""
+    from scipy.signal import lfilter  # slow to import
+
     memory = 0.9
     noise = rng.normal(size=(frames, NUM_FEATURES)) * np.sqrt(1 - memory**2)
     noise[0] /= np.sqrt(1 - memory**2)

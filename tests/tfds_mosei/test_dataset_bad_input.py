@@ -126,10 +126,13 @@ def test_a_small_label_file_cannot_ask_for_all_memory(tmp_path, shape, message, 
             )
     assert (folder / "labels.csd").stat().st_size < 60_000
 
-    def read(*_):
-        raise AssertionError("read before its shape was checked")
+    read_any = h5py.Dataset.__getitem__
 
-    monkeypatch.setattr(csd, "_read_numbers", read)
+    def read(dataset, *arguments):
+        assert dataset.name.split("/")[2] == "metadata", "read before its shape was checked"
+        return read_any(dataset, *arguments)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
     refuse(tmp_path, message)
 
 

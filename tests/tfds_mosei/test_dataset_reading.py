@@ -201,8 +201,8 @@ def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus
         textwrap.dedent(
             """
             import sys, time, tfds_mosei
-            from tfds_mosei import generation
-            whole = generation.video_examples
+            from tfds_mosei import segments
+            whole = segments.video_examples
             def slow(*args):
                 examples, summary = whole(*args)
                 def wait():
@@ -212,7 +212,7 @@ def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus
                             print("writing", flush=True)
                             time.sleep(60)
                 return wait(), summary
-            generation.video_examples = slow
+            segments.video_examples = slow
             tfds_mosei.build(data_dir=sys.argv[1], manual_dir=sys.argv[2])
             """
         )
@@ -240,16 +240,16 @@ def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus
 
 
 def test_a_failing_build_removes_what_it_wrote(corpus, tmp_path, monkeypatch):
-    from tfds_mosei import generation
+    from tfds_mosei import segments
 
-    whole = generation.video_examples
+    whole = segments.video_examples
 
     def fail_at_test(corpus, split, video):
         if split == "test":
             raise OSError("No space left on device")
         return whole(corpus, split, video)
 
-    monkeypatch.setattr(generation, "video_examples", fail_at_test)
+    monkeypatch.setattr(segments, "video_examples", fail_at_test)
     with pytest.raises(CorpusError, match=r"cannot be written \(No space left.*make room"):
         tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus)
     assert not list(tmp_path.glob("tfds_mosei/covarep*"))

@@ -11,10 +11,10 @@ from mosei_corpus import examples
 import tfds_mosei
 from tfds_mosei import FEATURE_NAMES, CorpusError, csd
 from tfds_mosei.folds import STANDARD_FOLDS_DIGEST, load_folds
-from tfds_mosei.generation import plan_videos, video_examples
 from tfds_mosei.labels import labels_from_csv
 from tfds_mosei.mat import read_mat
 from tfds_mosei.report import make_report
+from tfds_mosei.segments import plan_videos, video_examples
 from tfds_mosei.sources import Corpus, find_sources
 
 COUNTS = {"train": 16327, "validation": 1871, "test": 4662, "unassigned": 399}

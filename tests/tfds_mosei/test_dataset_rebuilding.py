@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from mosei_corpus import examples, frames, ramp, write_corpus
 
 import tfds_mosei
-from tfds_mosei import CorpusError, generation, workspace
+from tfds_mosei import CorpusError, segments, workspace
 
 PLAIN = {v: (frames(100), ramp(100)) for v in "abcd"}
 
@@ -74,35 +74,34 @@ def test_a_build_says_that_it_waits_for_another(corpus, tmp_path, caplog):
     builder = tfds_mosei.Builder(data_dir=tmp_path / "data", manual_dir=corpus)
     thread = threading.Thread(target=builder.download_and_prepare)
     with (
-        caplog.at_level("INFO", logger="tfds_mosei"),
-        workspace.exclusive(Path(builder.data_dir).parent, "nothing"),
+        caplog.at_level("INFO"),
+        workspace.exclusive(Path(builder.data_dir)),
     ):
         thread.start()
-        wait_for(f"Another build is at work in {Path(builder.data_dir).parent}: waiting", caplog)
+        wait_for(f"Another build is at work in {tmp_path / 'data' / 'tfds_mosei'}: wait", caplog)
         assert not builder.data_path.exists()
     thread.join()
     assert first_value(builder) == 20
 
 
-def test_who_waited_holds_the_folder_even_if_it_was_removed_meanwhile(tmp_path, caplog):
-    """The build that was waited for fails, and takes its empty folder with it."""
-    folder = tmp_path / "config"
+def test_who_waited_for_a_build_that_failed_holds_the_lock(tmp_path, caplog):
+    place = tmp_path / "tfds_mosei" / "config" / "1.0.0"
     entered, done = threading.Event(), threading.Event()
 
     def wait_and_hold():
-        with workspace.exclusive(folder, "nothing"):
+        with workspace.exclusive(place):
             entered.set()
             done.wait(10)
 
     thread = threading.Thread(target=wait_and_hold)
-    with (
-        caplog.at_level("INFO", logger="tfds_mosei"),
-        workspace.exclusive(folder, "nothing"),
-    ):
+    with caplog.at_level("INFO"), pytest.raises(ZeroDivisionError), workspace.exclusive(place):
+        place.with_name("incomplete.abc_1.0.0").mkdir(parents=True)
         thread.start()
         wait_for("waiting", caplog)
+        raise ZeroDivisionError
     assert entered.wait(10)
-    handle = os.open(folder, os.O_RDONLY)
+    assert not place.with_name("incomplete.abc_1.0.0").exists()
+    handle = os.open(tmp_path / "tfds_mosei", os.O_RDONLY)
     with pytest.raises(BlockingIOError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
@@ -186,7 +185,7 @@ def test_an_overwriting_build_that_fails_leaves_the_old_dataset(
         raise CorpusError("no")
 
     if failure == "in the middle":
-        monkeypatch.setattr(generation, "video_examples", fail)
+        monkeypatch.setattr(segments, "video_examples", fail)
     else:
         (corpus / "folds.json").write_text("{")
     with pytest.raises(CorpusError):

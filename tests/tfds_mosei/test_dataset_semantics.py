@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from mosei_corpus import frames, label, ramp
 
-from tfds_mosei.generation import plan_videos, video_examples
 from tfds_mosei.labels import VideoLabels, clip_labels
-from tfds_mosei.segments import VideoSummary, chunk_examples, segment_examples
+from tfds_mosei.segments import (
+    VideoSummary,
+    chunk_examples,
+    plan_videos,
+    segment_examples,
+    video_examples,
+)
 
 
 def cut(segments, labels=None, rows=100, intervals=None, features=None):
@@ -173,7 +178,7 @@ class FakeCorpus:
     def has_features(self, video_id):
         return video_id in self.video_ids
 
-    def read(self, _):
+    def open(self, _):
         return frames(20), ramp(20)
 
 

@@ -175,11 +175,11 @@ def test_feature_columns_follow_the_names_in_the_file(tmp_path, compression):
     names = [FEATURE_NAMES[i] for i in order]
     video = ("v", frames(9), ramp(9)[:, order])
     csd.write(path, "COVAREP", [video], dimension_names=names, compression=compression)
-    np.testing.assert_array_equal(CsdFeatures(path).read("v")[1], ramp(9))
+    np.testing.assert_array_equal(CsdFeatures(path).open("v")[1][:], ramp(9))
     np.testing.assert_array_equal(CsdFeatures(path).open("v")[1][2:4], ramp(9)[2:4])
     # Names of their own say nothing about the order.
     csd.write(path, "COVAREP", [video], dimension_names=[f"f{i}" for i in range(74)])
-    np.testing.assert_array_equal(CsdFeatures(path).read("v")[1], ramp(9)[:, order])
+    np.testing.assert_array_equal(CsdFeatures(path).open("v")[1][:], ramp(9)[:, order])
 
 
 # === .mat and CSV ===

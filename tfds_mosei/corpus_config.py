@@ -1,0 +1,113 @@
+"""What a dataset is made from: the configuration of the builder."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from tfds_mosei import folds as folds_lib
+from tfds_mosei import identity, segments, sources
+from tfds_mosei.errors import CorpusError
+from tfds_mosei.synthetic import GENERATOR_VERSION, SyntheticSize
+
+FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
+
+
+@dataclasses.dataclass
+class CorpusConfig(tfds.core.BuilderConfig):
+    """A kind of corpus, or one corpus of it, whose fingerprint then is part of the name.
+
+    Attributes:
+        synthetic: whether the corpus is drawn instead of read.
+        manual_dir: folder of the corpus; None where TFDS's own default is meant.
+        folds: folds file or ids by split; None for those of the folder, else MOSEI's.
+        size: number of videos of the synthetic corpus; None for its default.
+        unlabelled: videos of the split ``unlabelled``: ``"train"``, ``"all"`` or ``"none"``.
+    """
+
+    synthetic: bool = False
+    manual_dir: Path | None = None
+    folds: FoldsLike = None
+    size: int | None = None
+    unlabelled: str = "train"
+
+    def with_corpus(
+        self,
+        manual_dir: str | os.PathLike[str] | None,
+        folds: FoldsLike,
+        size: int | None,
+        unlabelled: str,
+    ) -> "CorpusConfig":
+        """The same kind of corpus with other contents, checked, under the same name for now."""
+        if unlabelled not in segments.UNLABELLED_CHOICES:
+            raise CorpusError(
+                f"unlabelled must be one of {', '.join(segments.UNLABELLED_CHOICES)}; "
+                f"not {unlabelled!r}."
+            )
+        given: dict[str, Any] = {
+            "manual_dir": None if manual_dir is None else Path(manual_dir),
+            "folds": folds,
+            "size": size,
+            "unlabelled": unlabelled,
+        }
+        if all(getattr(self, name) == value for name, value in given.items()):
+            return self
+        if self.synthetic and (manual_dir is not None or folds is not None):
+            raise CorpusError("The synthetic corpus takes a size, no manual_dir and no folds.")
+        if not self.synthetic and size is not None:
+            raise CorpusError("Only the synthetic corpus takes a size.")
+        if not self.synthetic and manual_dir is None:
+            raise CorpusError(
+                "Other folds, or other videos for the split unlabelled, need manual_dir too: the "
+                "folder of the corpus."
+            )
+        return dataclasses.replace(self, **given)
+
+    def describe(self, folder: Path | None) -> dict[str, Any]:
+        """What identifies a dataset: ``fingerprint``, ``synthetic`` and ``sources``.
+
+        `folder` is that of the corpus, which a synthetic one does not have.
+        """
+        content: dict[str, Any]
+        if folder is None or self.synthetic:
+            content = {
+                "generator": GENERATOR_VERSION,
+                **dataclasses.asdict(self.synthetic_size),
+            }
+            described = [{"name": "synthetic", **content}]
+        else:
+            described = identity.describe_files(sources.find_sources(folder))
+            local = self._local_folds(folder)
+            content = {
+                "sources": [item["blake2b"] for item in described],
+                "folds": folds_lib.STANDARD_FOLDS_DIGEST if local is None else local.digest,
+            }
+        if self.unlabelled != "train":
+            content["unlabelled"] = self.unlabelled
+        return {
+            "fingerprint": identity.fingerprint(content),
+            "synthetic": self.synthetic,
+            "sources": described,
+        }
+
+    @property
+    def synthetic_size(self) -> SyntheticSize:
+        """Size of the synthetic corpus."""
+        given = {} if self.size is None else {"videos": self.size}
+        return SyntheticSize(**given)
+
+    def resolve_folds(
+        self, folder: Path, download: Callable[[str], str | os.PathLike[str]]
+    ) -> folds_lib.Folds:
+        """Folds given, else those in the folder, else MOSEI's standard folds, downloaded."""
+        return self._local_folds(folder) or folds_lib.download_standard_folds(download)
+
+    def _local_folds(self, folder: Path) -> folds_lib.Folds | None:
+        """Folds that need no download."""
+        if isinstance(self.folds, Mapping):
+            return folds_lib.make_folds(self.folds)
+        path = self.folds or folds_lib.find_folds(folder)
+        return None if path is None else folds_lib.load_folds(path)
