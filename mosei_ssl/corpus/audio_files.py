@@ -10,16 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.covarep import SAMPLE_RATE, ExtractionOptions
-from mosei_ssl.covarep.audio import (
-    check_length,
-    check_rate,
-    check_samples,
-    dithered,
-    import_soxr,
-    mix,
-    prepare,
-)
+from mosei_ssl.covarep import SAMPLE_RATE, ExtractionOptions, audio
 from mosei_ssl.covarep.extraction import analyse_samples
 from mosei_ssl.utils.errors import UserError
 
@@ -29,8 +20,8 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".ai
 """File name endings taken for audio where a folder is searched."""
 
 _BLOCK_SECONDS = 30
+# So much may be missing without a warning: MP3 encoders pad, and not all record by how much.
 _SLACK_SECONDS = 0.1
-"""So much may be missing without a warning: MP3 encoders pad, and not all record by how much."""
 
 
 def printable(name: object) -> str:
@@ -84,15 +75,13 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
             finite; the message names the file.
 
     Example:
-        >>> read_audio("speech.wav").shape  # doctest: +SKIP
-        (48000,)
+        >>> read_audio(speech_wav).shape
+        (16000,)
     """
     with open_audio(path) as file:
-        declared = file.frames
         samples = file.read(dtype="float64", always_2d=True)
-        rate = file.samplerate
-        _warn(path, *check_rate(rate), *_cut(len(samples), declared, rate))
-        return prepare(samples, rate, channel)
+        _warn(path, *audio.check_rate(file.samplerate), *_cut(len(samples), file))
+        return audio.prepare(samples, file.samplerate, channel)
 
 
 @contextmanager
@@ -100,25 +89,24 @@ def long_recording(path: str | Path, channel: int | None = None) -> Iterator[np.
     """Decodes a file of any length to a temporary file, mapped into memory as float32 [N]."""
     with tempfile.NamedTemporaryFile(prefix="covarep-", suffix=".f32") as store:
         with open_audio(path) as file:
-            rate, declared, seen = file.samplerate, file.frames, 0
-            _warn(path, *check_rate(rate))
+            rate, seen = file.samplerate, 0
+            _warn(path, *audio.check_rate(rate))
             resampler = None
             if rate != SAMPLE_RATE:
-                resampler = import_soxr().ResampleStream(
-                    rate, SAMPLE_RATE, 1, dtype="float64", quality="VHQ"
-                )
+                stream = audio.import_soxr().ResampleStream
+                resampler = stream(rate, SAMPLE_RATE, 1, dtype="float64", quality="VHQ")
             # SoundFile.blocks goes by the length in the header, and repeats its last block where a
             # file was cut off.
             size = _BLOCK_SECONDS * rate
             while len(block := file.read(size, dtype="float64", always_2d=True)):
-                samples = mix(block, channel)
-                check_samples(samples)
+                samples = audio.mix(block, channel)
+                audio.check_samples(samples)
                 seen += len(samples)
                 if resampler is not None:
                     samples = resampler.resample_chunk(samples)
                 samples.astype(np.float32).tofile(store)
-            check_length(seen, rate)
-            _warn(path, *_cut(seen, declared, rate))
+            audio.check_length(seen, rate)
+            _warn(path, *_cut(seen, file))
             if resampler is not None:
                 rest = resampler.resample_chunk(np.zeros(0), last=True)
                 rest.astype(np.float32).tofile(store)
@@ -131,10 +119,11 @@ def _warn(path: str | Path, *remarks: str) -> None:
         logger.warning("%s: %s", printable(path), remark)
 
 
-def _cut(frames: int, declared: int, rate: int) -> Iterator[str]:
-    if declared - frames > _SLACK_SECONDS * rate:
-        should = f"should hold {declared / rate:.2f} s: is it complete?"
-        yield f"the file ends after {frames / rate:.2f} s, but {should}"
+def _cut(frames: int, file) -> Iterator[str]:
+    """A remark on a file that holds fewer frames than its header says."""
+    ends, declared = frames / file.samplerate, file.frames / file.samplerate
+    if declared - ends > _SLACK_SECONDS:
+        yield f"the file ends after {ends:.2f} s, but should hold {declared:.2f} s: is it complete?"
 
 
 def extract_file(path: str | Path, **options: Any) -> np.ndarray:
@@ -152,8 +141,8 @@ def extract_file(path: str | Path, **options: Any) -> np.ndarray:
         UserError: The file cannot be used (the message names it), or an option is out of range.
 
     Example:
-        >>> extract_file("speech.wav").shape  # doctest: +SKIP
-        (300, 74)
+        >>> extract_file(speech_wav, chunk_seconds=None).shape
+        (100, 74)
     """
     chosen = ExtractionOptions(**options)
     with open_audio(path) as file:
@@ -163,7 +152,7 @@ def extract_file(path: str | Path, **options: Any) -> np.ndarray:
             noisy = _Dithered(samples, chosen) if chosen.dither > 0 else samples
             found = analyse_samples(noisy, chosen.chunk_seconds, chosen.seed)
     else:
-        samples = dithered(read_audio(path, chosen.channel), chosen.dither, chosen.seed)
+        samples = audio.dithered(read_audio(path, chosen.channel), chosen.dither, chosen.seed)
         found = analyse_samples(samples, chosen.chunk_seconds, chosen.seed)
     _warn(path, *found.remarks)
     return found.features.astype(np.float32)
@@ -174,7 +163,7 @@ class _Dithered:
 
     def __init__(self, samples: np.ndarray, options: ExtractionOptions):
         self._samples = samples
-        self._noise = dithered(np.zeros(SAMPLE_RATE * 7 + 1), options.dither, options.seed)
+        self._noise = audio.dithered(np.zeros(SAMPLE_RATE * 7 + 1), options.dither, options.seed)
 
     def __len__(self) -> int:
         return len(self._samples)

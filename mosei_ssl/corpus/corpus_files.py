@@ -1,7 +1,6 @@
 """The files of a corpus in MOSEI's layout: features, labels and folds."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,11 +17,6 @@ from mosei_ssl.utils.files import write_text
 from tfds_mosei import csd
 from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_ROOT
 
-logger = logging.getLogger(__name__)
-
-APPROXIMATE_COLUMNS = ("creak",)
-"""Columns from an estimator fitted to the original, whose trained network cannot be shipped."""
-
 
 def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -> None:
     """Writes the stored features of recordings under their ids."""
@@ -31,9 +25,7 @@ def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -
         for recording, name in names.items():
             features = store.load(recording)
             if features is None:
-                raise UserError(
-                    f"{printable(recording)} changed during the extraction: start again"
-                )
+                raise UserError(f"{printable(recording)} changed meanwhile: start again")
             edges = np.arange(len(features) + 1) / ROWS_PER_SECOND
             yield name, np.stack([edges[:-1], edges[1:]], axis=1), features
 
@@ -42,16 +34,14 @@ def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -
         FEATURE_ROOT,
         videos(),
         dimension_names=FEATURE_NAMES,
-        description=(
-            f"74 COVAREP features every 10 ms, computed by mosei_ssl {__version__}; approximate: "
-            + ", ".join(APPROXIMATE_COLUMNS)
-        ),
-        metadata={"approximate columns": list(APPROXIMATE_COLUMNS)},
+        description=f"74 COVAREP features every 10 ms, computed by mosei_ssl {__version__}",
+        # Its estimator was fitted to the original, whose trained network cannot be shipped.
+        metadata={"approximate columns": ["creak"]},
     )
 
 
 def write_labels(
-    path: Path, table: LabelTable, names: Mapping[Path, str], durations: Mapping[Path, float]
+    path: Path, table: LabelTable, names: Mapping[Path, str], rows: Mapping[Path, int]
 ) -> tuple[list[Path], int, list[str]]:
     """Writes the labels of recordings under their ids.
 
@@ -59,8 +49,8 @@ def write_labels(
     that lies beyond the end of its recording and was left out.
     """
     videos, labelled, dropped = [], [], []
-    for recording, duration in durations.items():
-        kept = []
+    for recording, name in names.items():
+        duration, kept = rows[recording] / ROWS_PER_SECOND, []
         for segment in table.segments.get(recording, []):
             if segment.start < duration:
                 kept.append(segment)
@@ -72,7 +62,7 @@ def write_labels(
         if kept:
             intervals = np.array([(s.start, min(s.end, duration)) for s in kept], np.float64)
             values = np.array([segment.values for segment in kept], np.float32)
-            videos.append((names[recording], intervals, values))
+            videos.append((name, intervals, values))
             labelled.append(recording)
     csd.write(
         path,

@@ -87,9 +87,9 @@ def extract_corpus(
         mosei_ssl.utils.signals.Interrupted: SIGTERM or Ctrl-C; the same call resumes.
 
     Example:
-        >>> report = extract_corpus(["recordings"], "corpus/speech.csd", labels="labels.csv")
-        >>> report.failed
-        {}
+        >>> report = extract_corpus([speech_wav], speech_wav.with_name("corpus.csd"))
+        >>> report.rows
+        {'speech': 100}
     """
     if workers < 1:
         raise UserError(f"{workers} workers cannot work: give at least 1")
@@ -104,7 +104,7 @@ def extract_corpus(
         report.labels = out.with_name(f"{out.stem}_labels.csd")
         report.folds = out.with_name("folds.json")
     store = FeatureStore(out.with_name(f".{out.name}.parts"), chosen)
-    paths = [path for path in (out, report.labels, report.folds) if path is not None]
+    paths = [path for path in (out, report.labels, report.folds) if path]
     guard = OutputGuard(paths, store.record, overwrite)
     guard.refuse_existing()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -120,11 +120,10 @@ def extract_corpus(
         guard.refuse_existing()
         with guard.written(out):
             write_features(out, usable, store)
-        if table is not None and report.labels and report.folds:
-            durations = {recording: counts[recording] / ROWS_PER_SECOND for recording in usable}
+        if table and report.labels and report.folds:
             with guard.written(report.labels, report.folds):
                 labelled, report.segments, report.dropped = write_labels(
-                    report.labels, table, names, durations
+                    report.labels, table, usable, counts
                 )
                 write_folds(report.folds, folds, table, labelled, names, chosen.seed)
             for message in report.dropped:

@@ -73,7 +73,7 @@ def extract_to_store(recording: Path, store: FeatureStore) -> Outcome:
         with threadpool_limits(1):
             features = extract_file(recording, **asdict(store.options))
         if store.fingerprint(recording) != before:
-            raise UserError(f"{name} changed during the extraction: start again")
+            raise UserError(f"{name} changed meanwhile: start again")
         store.save(recording, features, before)
     except UserError as error:
         return Outcome(recording, error=str(error))

@@ -27,8 +27,7 @@ class FeatureStore:
     def __init__(self, folder: Path, options: ExtractionOptions):
         self.folder = folder
         self.options = options
-        self.record = folder / "outputs.json"
-        """Place for the digests of the output, see :class:`OutputGuard`."""
+        self.record = folder / "outputs.json"  # of the OutputGuard
 
     def fingerprint(self, recording: Path) -> str:
         """Digest of a recording's place, size and time, the options and the version."""
@@ -53,9 +52,8 @@ class FeatureStore:
                     return None
                 return stored["features"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            logger.info(
-                "features of %s are damaged (%s): computed again", printable(recording), error
-            )
+            message = "features of %s are damaged (%s): computed again"
+            logger.info(message, printable(recording), error)
             return None
 
     def save(self, recording: Path, features: np.ndarray, fingerprint: str) -> None:

@@ -21,16 +21,12 @@ _KNOWN = {"file", "start", "end", "speaker", *LABEL_NAMES}
 # Labels often name the video that a recording was taken from.
 _VIDEO = ".mp4 .m4v .m4a .mpg .mpeg .mkv .avi .mov .webm .wmv .flv .3gp .aac .wma"
 _ENDINGS = (*AUDIO_SUFFIXES, *_VIDEO.split())
-_SHOWN = 5
-"""Lines named in a warning; there may be thousands."""
+_SHOWN = 5  # lines named in a warning; there may be thousands
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Labels of a stretch of a recording: seconds, sentiment and emotions, and their line.
-
-    The end is infinite where it is that of the recording.
-    """
+    """Sentiment and emotions from start to end (seconds; infinite: to the recording's end)."""
 
     start: float
     end: float
@@ -71,10 +67,8 @@ def read_labels(path: str | Path, recordings: Iterable[Path]) -> LabelTable:
                 table.speakers.setdefault(recording, set()).update(row.speakers())
                 before = seen.setdefault((recording, segment.start, segment.end), segment)
                 if before.values != segment.values:
-                    raise row.fail(
-                        f"the labels differ from those in line {before.line} for the same stretch "
-                        f"of {recording.name}"
-                    )
+                    where = f"line {before.line} for the same stretch of {recording.name}"
+                    raise row.fail(f"the labels differ from those in {where}")
                 if before is segment:
                     table.segments.setdefault(recording, []).append(segment)
                 else:
@@ -93,11 +87,11 @@ def read_labels(path: str | Path, recordings: Iterable[Path]) -> LabelTable:
         message = "%s: %d row(s) repeat an earlier one and count once (line %s)"
         logger.warning(message, path, len(repeated), lines)
     if not has_speakers:
-        logger.warning(
+        message = (
             "%s has no column 'speaker': each recording counts as a different speaker, so the same "
-            "voice may end up in training and test",
-            path,
+            "voice may end up in training and test"
         )
+        logger.warning(message, path)
     return table
 
 

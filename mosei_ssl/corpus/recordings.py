@@ -34,11 +34,8 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
     for path in found:
         first = kept.setdefault(_real(path), path)
         if first != path:
-            logger.warning(
-                "%s is the same file as %s: used once, under the latter name",
-                printable(path),
-                printable(first),
-            )
+            message = "%s is the same file as %s: used once, under the latter name"
+            logger.warning(message, printable(path), printable(first))
     return list(kept.values())
 
 

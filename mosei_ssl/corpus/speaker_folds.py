@@ -12,8 +12,8 @@ from tfds_mosei.schema import LABELLED_SPLITS
 
 logger = logging.getLogger(__name__)
 
+# Of the segments.
 _SHARES = dict(zip(LABELLED_SPLITS, (0.6, 0.2, 0.2), strict=True))
-"""Share of the segments that each split should get."""
 
 
 def speaker_disjoint_folds(
@@ -87,20 +87,13 @@ def _deal(
 
 def _shortage(table: LabelTable, groups: list[list[Path]]) -> str:
     """Why there are only one or two groups, and what follows."""
-    why, linked, effect = {
-        1: (
-            "a single speaker",
-            "all of them",
-            "the same voice is in train, validation and test, so scores will say nothing about "
-            "other voices",
-        ),
-        2: (
-            "two speakers only",
-            "them into two groups",
-            "one is for training, the other for both validation and test",
-        ),
-    }[len(groups)]
     speakers = {name for group in groups for path in group for name in table.speakers[path]}
-    if len(speakers) > len(groups):
-        why = f"{len(speakers)} speakers, but recordings they share link {linked}"
-    return f"{why}: {effect}"
+    shared = f"{len(speakers)} speakers, but recordings they share link "
+    if len(groups) == 2:
+        why = "two speakers only" if len(speakers) == 2 else f"{shared}them into two groups"
+        return f"{why}: one is for training, the other for both validation and test"
+    why = "a single speaker" if len(speakers) == 1 else f"{shared}all of them"
+    return (
+        f"{why}: the same voice is in train, validation and test, so scores will say nothing about "
+        "other voices"
+    )

@@ -109,7 +109,7 @@ def analyse(
         >>> import numpy as np
         >>> buzz = np.sign(np.sin(2 * np.pi * 120 * np.arange(16000) / 16000)) * 0.1
         >>> analyse(buzz, 16000).f0_median
-        119.0
+        120.0
     """
     ExtractionOptions(dither=dither, seed=seed)
     samples = dithered(prepare(audio, sample_rate, channel), dither, seed)

@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import threadpoolctl
 from voices import RATE, pulse_train
 
 from mosei_ssl.corpus import extract_corpus, extract_file, extraction, extraction_pool
@@ -16,6 +20,7 @@ from mosei_ssl.corpus.label_table import read_labels
 from mosei_ssl.corpus.recordings import find_audio, video_ids
 from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds, speaker_groups
 from mosei_ssl.covarep import ExtractionOptions
+from mosei_ssl.utils import progress
 from mosei_ssl.utils.errors import UserError
 
 soundfile = pytest.importorskip("soundfile")
@@ -179,7 +184,7 @@ def test_a_recording_changed_while_it_was_read_is_not_kept(
 
     monkeypatch.setattr(extraction_pool, "extract_file", change)
     store = FeatureStore(tmp_path / "parts", ExtractionOptions())
-    assert "changed during the extraction" in extract_to_store(recording, store).error
+    assert "changed meanwhile" in extract_to_store(recording, store).error
     assert store.load(recording) is None
     monkeypatch.setattr(extraction_pool, "extract_file", quick)
     assert extract_to_store(recording, store).rows == 50
@@ -227,19 +232,108 @@ def test_names_that_are_not_utf8_are_spelled_out(tmp_path, caplog):
         assert list(sequence.video_ids) == ["caf\\xe9"]
 
 
+class Deadly(FeatureStore):
+    """Kills its process, as lack of memory does, where the recording is clip1."""
+
+    def fingerprint(self, recording):
+        if recording.stem == "clip1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fingerprint(recording)
+
+
 @pytest.mark.slow
-def test_processes_give_the_same_corpus(tmp_path, recordings):
+def test_processes_give_the_same_corpus_whatever_kills_one(tmp_path, recordings, monkeypatch):
     from tfds_mosei.csd import ComputationalSequence
 
-    extract_corpus([recordings], tmp_path / "one.csd")
-    report = extract_corpus([recordings, tmp_path / "gone.wav"], tmp_path / "two.csd", workers=2)
-    assert list(report.failed) == [str(tmp_path / "gone.wav")]
+    audio = [recordings / f"clip{k}.wav" for k in range(3)]
+    extract_corpus([audio[0], audio[2]], tmp_path / "one.csd")
+    monkeypatch.setattr(extraction, "FeatureStore", Deadly)
+    report = extract_corpus([*audio, tmp_path / "gone.wav"], tmp_path / "two.csd", workers=2)
+    assert set(report.failed) == {str(tmp_path / "gone.wav"), str(audio[1])}
+    assert "clip1.wav: the process died" in report.failed[str(audio[1])]
     with (
         ComputationalSequence(tmp_path / "one.csd") as one,
         ComputationalSequence(tmp_path / "two.csd") as two,
     ):
+        assert list(one.video_ids) == list(two.video_ids) == ["clip0", "clip2"]
         for video in one.video_ids:
-            np.testing.assert_allclose(two.read(video)[1], one.read(video)[1], atol=1e-4)
+            np.testing.assert_array_equal(two.read(video)[1], one.read(video)[1])
+
+
+STOPPED = """
+import sys
+from mosei_ssl.corpus import extract_corpus
+from mosei_ssl.utils.signals import Interrupted
+try:
+    extract_corpus(sys.argv[2:], sys.argv[1], workers=2)
+except Interrupted as error:
+    sys.exit(error.exit_code)
+"""
+
+
+def lives(group: int) -> bool:
+    """Whether there are processes in a group."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_processes_and_the_same_call_resumes(tmp_path, number):
+    for k in range(3):
+        soundfile.write(tmp_path / f"clip{k}.wav", pulse_train(120, 0.5 if k else 60), RATE)
+    audio, out = [str(tmp_path / f"clip{k}.wav") for k in range(3)], tmp_path / "out.csd"
+    command = [sys.executable, "-c", STOPPED, str(out), *audio]
+    # In a group of their own, which Ctrl-C reaches as a whole.
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    parts = tmp_path / ".out.csd.parts"
+    while len(list(parts.glob("*.npz"))) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+    assert not out.exists()
+    # No worker is left behind.
+    deadline = time.monotonic() + 10
+    while lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not lives(process.pid)
+    soundfile.write(audio[0], pulse_train(120, 0.5), RATE)
+    assert extract_corpus(audio, out).reused == 2
+
+
+def test_one_worker_has_one_thread(tmp_path, recordings, monkeypatch, quick):
+    threads = []
+
+    def count(path, **options):
+        threads.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+        return quick(path, **options)
+
+    monkeypatch.setattr(extraction_pool, "extract_file", count)
+    with threadpoolctl.threadpool_limits(2):
+        extract_corpus([recordings / "clip0.wav"], tmp_path / "out.csd")
+    assert set(threads) == {1}
+
+
+def test_progress_is_logged(tmp_path, recordings, monkeypatch, quick, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
+
+    def slow(path, **options):
+        time.sleep(0.03)
+        return quick(path, **options)
+
+    monkeypatch.setattr(extraction_pool, "extract_file", slow)
+    extract_corpus([recordings], tmp_path / "out.csd")
+    assert "extracting: 0 of 6 done (0 %), time left unknown" in caplog.text
+    assert "extracting: 5 of 6 done (83 %), about 0 s left" in caplog.text
 
 
 def test_existing_output_is_not_lost(tmp_path, recordings):
