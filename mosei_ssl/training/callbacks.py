@@ -70,8 +70,9 @@ class BestEpoch(keras.callbacks.EarlyStopping):
             restore_best_weights=True,
         )
         # Keras compares in float32, and never again finds anything better than NaN.
-        self.monitor_op = lambda value, best: not math.isnan(value) and (
-            math.isnan(best) or (value < best if lower else value > best)
+        self.monitor_op = lambda value, best: (
+            not math.isnan(value)
+            and (math.isnan(best) or (value < best if lower else value > best))
         )
         self._restored = False
 

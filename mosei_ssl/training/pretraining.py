@@ -96,6 +96,10 @@ def _pretrain(
             model.compile(
                 optimizer=make_optimizer(config.optimizer, steps), jit_compile=config.jit_compile
             )
+            model.optimizer.build(model.trainable_variables)
+        # Keras averages a batch over replicas to build a model from it, which fails on booleans;
+        # this model is built.
+        model._maybe_symbolic_build = lambda *args, **kwargs: None
         fit(
             model,
             run,

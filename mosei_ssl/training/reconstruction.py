@@ -1,4 +1,4 @@
-"""What a pretraining model makes of one segment, to look at."""
+"""Pictures of what a pretraining model reconstructs of one segment."""
 
 import io
 from pathlib import Path
@@ -14,25 +14,14 @@ from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
 
 
 def example_batch(config: DataConfig) -> dict[str, Any]:
-    """The validation segment of middle length, as a batch of one.
-
-    Args:
-        config: the dataset.
-
-    Returns:
-        Inputs as for a call of a model.
-    """
+    """The validation segment of middle length, as inputs for a model, a batch of one."""
     validation = load_segments(config, "validation")
     middle = validation.length_order()[len(validation) // 2 :][:1]
     return next(iter(make_evaluation_dataset(validation.subset(middle), config)))[0]
 
 
 def reconstruct(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """What was hidden of a segment, and what the model fills in.
-
-    Args:
-        model: a pretraining model.
-        batch: a batch of one, see `example_batch`.
+    """What a pretraining model fills in of a batch of one, see `example_batch`.
 
     Returns:
         Dict of `target` and `reconstruction` float32 [T', F'] and `hidden` bool [T'], or None if
@@ -59,20 +48,7 @@ def reconstruct(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarr
 def draw_reconstruction(
     target: np.ndarray, reconstruction: np.ndarray, hidden: np.ndarray
 ) -> Figure:
-    """Draw what a segment was, what was hidden of it, and what the model filled in.
-
-    Args:
-        target: [T, F] standardised timesteps.
-        reconstruction: [T, F] the model's.
-        hidden: [T] bool.
-
-    Returns:
-        The figure.
-
-    Example:
-        >>> zeros = np.zeros((4, 2))
-        >>> figure = draw_reconstruction(zeros, zeros, np.zeros(4, bool))
-    """
+    """Draw what `reconstruct` returned: the segment, what was hidden, and what was filled in."""
     filled = np.where(hidden[:, None], reconstruction, target)
     seen = np.where(hidden[:, None], np.nan, target)
     figure = Figure(figsize=(11.0, 3.6), layout="constrained")
@@ -97,7 +73,7 @@ def draw_reconstruction(
 
 
 class ReconstructionImages(keras.callbacks.Callback):
-    """Shows in TensorBoard what the model makes of one validation segment as it learns.
+    """Shows in TensorBoard how the model reconstructs one validation segment as it learns.
 
     Draws after the first epoch and then a few times until the last; nothing for tasks that
     reconstruct nothing that can be seen.
@@ -111,7 +87,7 @@ class ReconstructionImages(keras.callbacks.Callback):
 
     def __init__(self, directory: Path, config: DataConfig, epochs: int, images: int = 8):
         super().__init__()
-        self.directory = Path(directory)
+        self.directory = directory
         self.config = config
         self.due = {int(n) for n in np.unique(np.linspace(0, epochs - 1, min(epochs, images)))}
         self.batch: dict[str, Any] | None = None
@@ -129,7 +105,5 @@ class ReconstructionImages(keras.callbacks.Callback):
         with mpl.rc_context({"font.size": 9}):
             draw_reconstruction(**found).savefig(png, format="png", dpi=110)
         image = tf.io.decode_png(png.getvalue(), channels=3)[None]
-        writer = tf.summary.create_file_writer(str(self.directory / "validation"))
-        with writer.as_default():
-            tf.summary.image("reconstruction", image, step=epoch + 1)
-        writer.close()
+        with tf.summary.create_file_writer(str(self.directory / "validation")).as_default():
+            tf.summary.image("reconstruction", image, step=epoch)

@@ -53,7 +53,7 @@ def fit(
     with_labels: bool = True,
     profile_steps: str | None = None,
 ) -> None:
-    """Train a compiled, built model to the end, from wherever the run stands.
+    """Train a compiled model, its optimizer built, to the end, from where the run stands.
 
     Args:
         model: what is trained.
@@ -73,7 +73,6 @@ def fit(
         UserError: a loss is not finite, or the state cannot be saved or read.
     """
     plan = BatchPlan(segments.lengths, config, config.seed, min_steps=min_steps)
-    model.optimizer.build(model.trainable_variables)
     with stop_politely() as stop, stop.held():
         checkpoint = Checkpoint(run.checkpoints / "state.npz", stop, best)
         checkpoint.restore(model)

@@ -49,9 +49,13 @@ class RunDirectory:
     Args:
         path: the directory.
 
+    Attributes:
+        path: the directory.
+        info: what run.json holds, once the run is opened or started.
+
     Example:
-        >>> run = RunDirectory("runs/ssl100")
-        >>> run.open("finetune").info["seed"]
+        >>> run = RunDirectory("runs/ssl100").open("finetune")  # doctest: +SKIP
+        >>> run.info["seed"]  # doctest: +SKIP
         0
     """
 
@@ -64,51 +68,15 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of the training state."""
         return self.path / "checkpoints"
 
     @property
     def finished(self) -> bool:
+        """Whether the run has ended."""
         return self.info.get("state") == "finished"
 
-    def start(self, kind: str, config: Any, dataset: dict[str, Any]) -> "RunDirectory":
-        """Create the directory, or take up an interrupted run with the same options.
-
-        Args:
-            kind: `pretrain` or `finetune`.
-            config: the run's dataclass of options.
-            dataset: name, version and fingerprint of what it trains on.
-
-        Raises:
-            UserError: the directory holds something else, or cannot be written.
-        """
-        options = _options(config)
-        try:
-            if self._holds_run(kind):
-                self._check_same(options, dataset)
-                if not self.finished:
-                    self._check_storage()
-                return self
-            self._check_storage()
-            self.info = {
-                "format": FORMAT,
-                "kind": kind,
-                "state": "running",
-                "seed": options["seed"],
-                "dataset": dataset,
-                "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
-                "backend": keras.backend.backend(),
-                "versions": {
-                    "python": sys.version.split()[0],
-                    **package_versions(decisive_packages(keras.backend.backend())),
-                },
-            }
-            # In this order: a run.json alone is a run cut off here, a config.yaml alone may be a
-            # user's own.
-            self._save()
-            write_text(self / "config.yaml", yaml.safe_dump(options, sort_keys=False))
-        except OSError as error:
-            raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from None
-        return self
+    # === Writing ===
 
     @contextlib.contextmanager
     def begun(self, kind: str, config: Any, dataset: dict[str, Any]) -> Iterator[None]:
@@ -127,6 +95,59 @@ class RunDirectory:
             self.start(kind, config, dataset)
             yield
 
+    def start(self, kind: str, config: Any, dataset: dict[str, Any]) -> "RunDirectory":
+        """Create the directory, or take up an interrupted run with the same options.
+
+        Args:
+            kind: `pretrain` or `finetune`.
+            config: the run's dataclass of options.
+            dataset: name and fingerprint of what it trains on.
+
+        Returns:
+            Itself.
+
+        Raises:
+            UserError: the directory holds something else, or cannot be written.
+        """
+        options = _options(config)
+        try:
+            if self._holds_run(kind):
+                self._check_same(options, dataset)
+                if not self.finished:
+                    self._check_storage()
+                return self
+            self._check_storage()
+            backend = keras.backend.backend()
+            self.info = {
+                "format": FORMAT,
+                "kind": kind,
+                "state": "running",
+                "seed": options["seed"],
+                "dataset": dataset,
+                "command": " ".join(["mosei-ssl", *sys.argv[1:]]),
+                "backend": backend,
+                "versions": {
+                    "python": sys.version.split()[0],
+                    **package_versions(decisive_packages(backend)),
+                },
+            }
+            # In this order: a run.json alone is a run cut off here, a config.yaml alone may be a
+            # user's own.
+            self._save()
+            write_text(self / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from None
+        return self
+
+    def finish(self) -> None:
+        """Mark the run as complete and drop its training state."""
+        self.info["state"] = "finished"
+        self._save()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def _save(self) -> None:
+        write_text(self / "run.json", json.dumps(self.info, indent=2) + "\n")
+
     def _holds_run(self, kind: str) -> bool:
         """Whether there is a run to resume; a UserError if there is something else."""
         if not self.path.exists():
@@ -142,124 +163,29 @@ class RunDirectory:
                 raise UserError(
                     f"{self.path} holds a run whose config.yaml is gone: give another --run."
                 )
-            return False
-        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
-            names.discard("checkpoints")
         # A run cut off at its very start leaves no more than this.
-        if names - {_PROBE, f"{_PROBE}.tmp", "run.json.tmp"}:
+        elif names - {_PROBE, f"{_PROBE}.tmp", "run.json.tmp"}:
             raise UserError(f"{self.path} is not empty and holds no run: give another --run.")
         return False
 
     def _check_same(self, options: dict[str, Any], dataset: dict[str, Any]) -> None:
-        try:
-            before = self.config()
-            changed = _changed(options, before)
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError):
-            raise UserError(
-                f"{self / 'config.yaml'} is damaged: delete the run and repeat it."
-            ) from None
+        changed = _changed(options, self.config())
         if changed:
             raise UserError(
                 f"{self.path} holds a run with other options ({'; '.join(changed)}). "
                 "Give the same options to resume it, or another --run."
             )
-        backend = keras.backend.backend()
-        if not self.finished and self.info["backend"] != backend:
+        before, backend = self.info["backend"], keras.backend.backend()
+        if not self.finished and before != backend:
             raise UserError(
-                f"{self.path} was begun with Keras's backend {self.info['backend']!r}, and this is "
-                f"{backend!r}: set KERAS_BACKEND={self.info['backend']}, or give another --run."
+                f"{self.path} was begun with Keras's backend {before!r}, and this is "
+                f"{backend!r}: set KERAS_BACKEND={before}, or give another --run."
             )
         if self.info["dataset"]["fingerprint"] != dataset["fingerprint"]:
             raise UserError(
                 f"{self.path} was trained on dataset {self.info['dataset']['fingerprint']}, "
                 f"not on {dataset['fingerprint']}. Give another --run."
             )
-
-    def open(self, kind: str | None = None) -> "RunDirectory":
-        """Read an existing run.
-
-        Args:
-            kind: the kind it must be; None accepts any.
-
-        Raises:
-            UserError: no run, another kind, or written by another version of the layout.
-        """
-        file = self / "run.json"
-        if not file.is_file():
-            raise UserError(f"{self.path} is not a run directory: {file.name} is missing.")
-        try:
-            self.info = json.loads(file.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{file} is damaged ({error}): delete the run and repeat it.") from None
-        except OSError as error:
-            raise UserError(f"cannot read {file}: {error.strerror}") from None
-        if not isinstance(self.info, dict):
-            raise UserError(f"{file} is damaged (no JSON object): delete the run and repeat it.")
-        if self.info.get("format") != FORMAT:
-            raise UserError(
-                f"{self.path} has run format {self.info.get('format')}, this version of mosei_ssl "
-                f"reads {FORMAT}: repeat the run, or use mosei_ssl "
-                f"{self.info.get('versions', {}).get('mosei_ssl', 'of that time')}."
-            )
-        if kind and self.info["kind"] != kind:
-            raise UserError(
-                f"{self.path} is a {self.info['kind']} run; a {kind} run is needed here."
-            )
-        return self
-
-    def require_finished(self) -> "RunDirectory":
-        """Raise a UserError unless the run has ended."""
-        if not self.finished:
-            raise UserError(
-                f"{self.path} has not finished: run `{self.info['command']}` again to resume it."
-            )
-        return self
-
-    def finish(self) -> None:
-        """Mark the run as complete and drop its training state."""
-        self.info["state"] = "finished"
-        self._save()
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-
-    def config(self) -> dict[str, Any]:
-        """The run's options as written in config.yaml.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
-        file = self / "config.yaml"
-        remedy = "delete the run and repeat it."
-        try:
-            options = yaml.safe_load(file.read_text())
-        except OSError as error:
-            raise UserError(f"{file} is missing ({error.strerror}): {remedy}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{file} is damaged ({reason}): {remedy}") from None
-        if not isinstance(options, dict):
-            raise UserError(f"{file} is damaged (no options): {remedy}")
-        return options
-
-    def options(self, kind: type[T]) -> T:
-        """The run's options as the dataclass they were given in.
-
-        Args:
-            kind: `PretrainConfig` or `FinetuneConfig`.
-
-        Raises:
-            UserError: config.yaml is missing or damaged.
-        """
-        return from_mapping(kind, {**self.config(), "run": str(self.path)}, str(self / "config.yaml"))
-
-    def history(self) -> list[dict[str, float]]:
-        """The rows of history.csv: losses and scores of each epoch."""
-        with open(self / "history.csv", newline="") as file:
-            return [
-                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
-            ]
-
-    def _save(self) -> None:
-        write_text(self / "run.json", json.dumps(self.info, indent=2) + "\n")
 
     def _check_storage(self) -> None:
         """Make the directory, if there is room for a run and it can be written."""
@@ -275,50 +201,96 @@ class RunDirectory:
         write_text(self / _PROBE, "")
         (self / _PROBE).unlink()
 
+    # === Reading ===
+
+    def open(self, kind: str | None = None) -> "RunDirectory":
+        """Read an existing run.
+
+        Args:
+            kind: the kind it must be; None accepts any.
+
+        Returns:
+            Itself.
+
+        Raises:
+            UserError: no run, another kind, or written by another version of the layout.
+        """
+        file = self / "run.json"
+        if not file.is_file():
+            raise UserError(f"{self.path} is not a run directory: {file.name} is missing.")
+        self.info = _read(file, json.loads)
+        if self.info.get("format") != FORMAT:
+            raise UserError(
+                f"{self.path} has run format {self.info.get('format')}, this version of mosei_ssl "
+                f"reads {FORMAT}: repeat the run, or use mosei_ssl "
+                f"{self.info.get('versions', {}).get('mosei_ssl', 'of that time')}."
+            )
+        if kind and self.info["kind"] != kind:
+            raise UserError(
+                f"{self.path} is a {self.info['kind']} run; a {kind} run is needed here."
+            )
+        return self
+
+    def require_finished(self) -> "RunDirectory":
+        """Raise a UserError unless the run has ended; return itself."""
+        if not self.finished:
+            raise UserError(
+                f"{self.path} has not finished: run `{self.info['command']}` again to resume it."
+            )
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The run's options as written in config.yaml; a UserError if it is damaged."""
+        return _read(self / "config.yaml", yaml.safe_load)
+
+    def options(self, kind: type[T]) -> T:
+        """The run's options as `PretrainConfig` or `FinetuneConfig`, as which they were given."""
+        values = {**self.config(), "run": str(self.path)}
+        return from_mapping(kind, values, str(self / "config.yaml"))
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of history.csv: losses and scores of each epoch."""
+        with open(self / "history.csv", newline="") as file:
+            return [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+            ]
+
 
 def is_finished(path: str | Path) -> bool:
-    """Whether a directory holds a run that has ended.
-
-    Args:
-        path: the directory; need not exist.
-    """
+    """Whether a directory, which need not exist, holds a run that has ended."""
     try:
         return RunDirectory(path).open().finished
     except UserError:
         return False
 
 
-def absolute_places(options: dict[str, Any]) -> dict[str, Any]:
-    """Write the places among a run's options as absolute paths.
-
-    A run is resumed, evaluated and exported from other working directories than the one it was
-    begun in.
-
-    Args:
-        options: options of a run as plain values.
-
-    Returns:
-        A copy.
-
-    Example:
-        >>> absolute_places({"data": {"data_dir": "/mnt/data/", "batch_size": 8}})
-        {'data': {'data_dir': '/mnt/data', 'batch_size': 8}}
-    """
-    return {
-        key: absolute_places(value)
-        if isinstance(value, dict)
-        else os.path.abspath(value)
-        if key in _PLACES and isinstance(value, str) and "://" not in value
-        else value
-        for key, value in options.items()
-    }
+def _read(file: Path, parse: Any) -> dict[str, Any]:
+    """The mapping in a file of the run; a UserError if there is none."""
+    try:
+        content = parse(file.read_text())
+        if isinstance(content, dict):
+            return content
+        reason = "not a mapping"
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+    raise UserError(f"{file} is damaged ({reason}): delete the run and repeat it.")
 
 
 def _options(config: Any) -> dict[str, Any]:
-    """The dataclass as plain YAML types; the run's own place is not one of its options."""
+    """The dataclass as plain YAML types, without the run's own place.
+
+    Paths are absolute: a run is resumed, evaluated and exported from other working directories
+    than the one it was begun in.
+    """
     options = json.loads(json.dumps(dataclasses.asdict(config)))
-    options.pop("run")
-    return absolute_places(options)
+    del options["run"]
+    for key in _PLACES:
+        place = options.get(key)
+        if place and "://" not in place:
+            options[key] = os.path.abspath(place)
+    return options
 
 
 def _changed(new: dict, old: dict, prefix: str = "") -> list[str]:
@@ -339,4 +311,4 @@ def _same_place(a: Any, b: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)
