@@ -1,6 +1,7 @@
 """What clients of a TF Serving server have in common, whichever protocol they speak."""
 
 import abc
+import contextlib
 import functools
 import math
 import time
@@ -16,8 +17,11 @@ from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.options import OptionError, out_of_range
 from tfds_mosei.schema import EMOTIONS
 
+ATTEMPTS = 4
+"""How often a batch is sent at most, unless it is refused."""
 
-class Client(Predictor):
+
+class Client(Predictor, contextlib.AbstractContextManager):
     """Retries and deadlines.
 
     Predicting changes nothing on a server, so a request is repeated when it may have been lost:
@@ -31,9 +35,7 @@ class Client(Predictor):
         timeout: seconds within which a batch must be answered, retries included. Over REST it
             bounds each wait, and the whole of the answer's content: a server that sends its
             headers byte by byte takes longer.
-        attempts: how often a batch is sent at most, unless it is refused.
         max_batch: most segments in a request; servers that batch refuse more than their own limit.
-        max_frames: most frames in a request, padding included.
     """
 
     def __init__(
@@ -42,18 +44,15 @@ class Client(Predictor):
         model_name: str,
         version: int | None = None,
         timeout: float = 30.0,
-        attempts: int = 4,
         max_batch: int = 32,
-        max_frames: int = 48_000,
     ):
         if problem := out_of_range(timeout, 0, math.inf, above=True):
             raise OptionError("--", "timeout", problem)
-        super().__init__(max_batch, max_frames)
+        self.max_batch = max_batch
         self.address = address
         self.model_name = model_name
         self.version = version
         self.timeout = timeout
-        self.attempts = attempts
 
     def status(self) -> dict[int, str]:
         """State of each version on the server, such as `{1: "AVAILABLE"}`."""
@@ -62,9 +61,6 @@ class Client(Predictor):
     @abc.abstractmethod
     def close(self) -> None:
         """Close the connections."""
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -83,8 +79,6 @@ class Client(Predictor):
         try:
             outputs = self._with_retries(send, end)
         except errors.InputRefused:
-            if self.attempts == 1:
-                raise
             # The segments have been checked, so the fault may well be in another client's.
             outputs = self._with_retries(send, end)
         return {name: self._checked(outputs, name, len(segments)) for name in OUTPUTS}
@@ -99,8 +93,7 @@ class Client(Predictor):
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(errors.ServerUnavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),
-            stop=tenacity.stop_after_attempt(self.attempts)
-            | tenacity.stop_before_delay(self.timeout),
+            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(self.timeout),
             reraise=True,
         )(ask_in_time)
 
@@ -112,10 +105,13 @@ class Client(Predictor):
             problem = f"{name!r} has shape {list(values.shape)}, or values that are not finite"
         except (KeyError, TypeError, ValueError, OverflowError):
             problem = f"{name!r} is missing or not numbers"
-        raise errors.BadAnswer(
-            f"{self.address} answered, but {problem}; expected are [{count}, {len(EMOTIONS)}] "
-            "numbers. Is the model on it an export of mosei_ssl?"
+        raise self._nonsense(
+            f"answered, but {problem}; expected are [{count}, {len(EMOTIONS)}] numbers. Is the "
+            "model on it an export of mosei_ssl?"
         )
+
+    def _nonsense(self, what: str) -> errors.BadAnswer:
+        return errors.BadAnswer(f"{self.address} {what}")
 
     def _too_late(self) -> errors.DeadlineExceeded:
         return errors.DeadlineExceeded(

@@ -21,7 +21,7 @@ def connect(
             `grpc://HOST:PORT` for gRPC (8500), `grpcs://...` for gRPC over TLS.
         model_name: name of the model on the server.
         version: which version; None for the highest.
-        **options: `timeout` in seconds, `attempts`, `max_batch` and `max_frames`; see `Client`.
+        **options: `timeout` in seconds and `max_batch`; see `Client`.
 
     Returns:
         A client with `predict`, `status` and `close`; nothing has been sent yet.
@@ -36,14 +36,11 @@ def connect(
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = parts.port or 8500
+        if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+            raise ValueError("give http://HOST:8501 for REST or grpc://HOST:8500 for gRPC")
     except ValueError as error:
-        raise UserError(f"{url!r} is not a URL of a server ({error}).") from None
-    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
-        raise UserError(
-            f"{url!r} is not the URL of a server: give http://HOST:8501 for REST or "
-            "grpc://HOST:8500 for gRPC."
-        )
+        raise UserError(f"{url!r} is not the URL of a server ({error}).") from None
     if parts.scheme in ("http", "https"):
         from mosei_ssl.serving.rest_client import RestClient
 
@@ -51,6 +48,5 @@ def connect(
     from mosei_ssl.serving.grpc_client import GrpcClient
 
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return GrpcClient(
-        f"{host}:{port or 8500}", model_name, version, tls=parts.scheme == "grpcs", **options
-    )
+    tls = parts.scheme == "grpcs"
+    return GrpcClient(f"{host}:{port}", model_name, version, tls, **options)

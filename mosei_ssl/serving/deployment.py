@@ -11,8 +11,6 @@ DEPLOYMENT = "deployment"
 """Folder beside the versions; TF Serving only looks at folders whose name is a number."""
 
 CONFIGS = ("models.config", "batching.config", "monitoring.config")
-MAX_BATCH_SIZE = 64
-CORES = 4
 IMAGE = "tensorflow/serving:2.19.1"
 """Images come out long after TensorFlow does; this is the newest that is known to be published.
 
@@ -27,21 +25,18 @@ def render(template: str, **values: object) -> str:
         loader=jinja2.PackageLoader("mosei_ssl.serving"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,
     )
     return environment.get_template(f"{template}.j2").render(**values)
 
 
-def write_deployment(to: Path) -> list[Path]:
-    """Write the deployment files of `saved_models/NAME` that are missing, and return them.
+def write_deployment(to: Path) -> None:
+    """Write the deployment files of `saved_models/NAME` that are missing.
 
     Existing files are left alone: they are meant to be adapted.
     """
-    files = {to / DEPLOYMENT / name: t for name, t in deployment_files(to.resolve().name).items()}
-    missing = [file for file in files if not file.exists()]
-    for file in missing:
-        write_text(file, files[file])
-    return missing
+    for name, text in deployment_files(to.resolve().name).items():
+        if not (to / DEPLOYMENT / name).exists():
+            write_text(to / DEPLOYMENT / name, text)
 
 
 def deployment_files(name: str) -> dict[str, str]:
@@ -50,8 +45,8 @@ def deployment_files(name: str) -> dict[str, str]:
         "name": name,
         "service": _service_name(name),
         "image": IMAGE,
-        "cores": CORES,
-        "max_batch_size": MAX_BATCH_SIZE,
+        "cores": 4,
+        "max_batch_size": 64,
         "flags": [
             "--model_config_file=/config/models.config",
             "--enable_batching=true",

@@ -3,9 +3,10 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
@@ -14,12 +15,11 @@ from mosei_ssl.serving.model_card import write_model_card
 from mosei_ssl.serving.portable import check_formats, write_portable
 from mosei_ssl.serving.signatures import serving_signatures
 from mosei_ssl.serving.warmup import write_warmup
+from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import folder_to_disk, lock, storage_errors_told
 from tfds_mosei.prepared import train_seconds
-
-if TYPE_CHECKING:
-    from mosei_ssl.training import RunDirectory
 
 
 def export(
@@ -45,10 +45,10 @@ def export(
         >>> export(finished_run, tmp_path / "saved_models" / "emotion").name
         '1'
     """
-    from mosei_ssl.training import RunDirectory
-
     directory = RunDirectory(run).open("finetune").require_finished()
-    model = load_emotion_model(directory / "model.keras")
+    model = load_model(directory / "model.keras")
+    if not isinstance(model, EmotionModel):
+        raise UserError(f"{run} holds a {type(model).__name__}, not an EmotionModel.")
     predictions = directory / "predictions-test.npz"
     return export_model(
         model,
@@ -60,7 +60,7 @@ def export(
     )
 
 
-def _provenance(run: "RunDirectory") -> dict[str, Any]:
+def _provenance(run: RunDirectory) -> dict[str, Any]:
     try:
         config = run.config()
     except UserError:
@@ -76,16 +76,6 @@ def _provenance(run: "RunDirectory") -> dict[str, Any]:
         },
         "dataset": dataset if seconds is None else dataset | {"train_seconds": seconds},
     }
-
-
-def load_emotion_model(file: Path) -> EmotionModel:
-    """Load the emotion model of a run, in safe mode: no code in the file is run."""
-    from mosei_ssl.training.saved_models import load_model
-
-    model = load_model(file)
-    if not isinstance(model, EmotionModel):
-        raise UserError(f"{file} holds a {type(model).__name__}, not an EmotionModel.")
-    return model
 
 
 def export_model(
@@ -144,7 +134,8 @@ def export_model(
             storage_errors_told(to, lambda: "Nothing was exported"),
         ):
             building = Path(folder, "version")
-            _write_saved_model(model, building)
+            signatures = serving_signatures(model)
+            tf.saved_model.save(tf.Module(), str(building), signatures=signatures)
             write_warmup(building)
             write_portable(model, building, formats)
             described = {
@@ -160,12 +151,6 @@ def export_model(
             return _publish(building, to)
     except OSError as error:
         raise UserError(f"cannot write to {to}: {error.strerror or error}.") from error
-
-
-def _write_saved_model(model: EmotionModel, directory: Path) -> None:
-    import tensorflow as tf
-
-    tf.saved_model.save(tf.Module(), str(directory), signatures=serving_signatures(model))
 
 
 def _publish(building: Path, to: Path) -> Path:

@@ -24,13 +24,9 @@ except ImportError:
         "pip install 'mosei_ssl[serving]'."
     ) from None
 
-_REJECTED = (
-    *("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"),
-    *("PERMISSION_DENIED", "UNAUTHENTICATED"),
-)
 _KINDS: dict[str, type[errors.ServerError]] = {
     **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"), errors.ServerUnavailable),
-    **dict.fromkeys(_REJECTED, errors.RequestRejected),
+    **dict.fromkeys(("CANCELLED", "UNKNOWN", "INTERNAL", "DATA_LOSS"), errors.ServerError),
     "DEADLINE_EXCEEDED": errors.DeadlineExceeded,
     "INVALID_ARGUMENT": errors.InputRefused,
     "NOT_FOUND": errors.ModelNotFound,
@@ -84,9 +80,7 @@ class GrpcClient(Client):
         try:
             return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
         except (TypeError, ValueError) as error:
-            raise errors.BadAnswer(
-                f"{self.address} answered with broken tensors ({error})."
-            ) from None
+            raise self._nonsense(f"answered with broken tensors ({error}).") from None
 
     def _status(self, seconds: float) -> dict[int, str]:
         request = get_model_status_pb2.GetModelStatusRequest()
@@ -103,5 +97,5 @@ class GrpcClient(Client):
         except grpc.RpcError as error:
             code = error.code().name
             raise self._failure(
-                _KINDS.get(code, errors.ServerError), code, error.details() or ""
+                _KINDS.get(code, errors.RequestRejected), code, error.details() or ""
             ) from error

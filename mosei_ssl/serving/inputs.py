@@ -122,11 +122,10 @@ def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator
         segments = load_prepared(folder, split)
     else:
         segments = load_segments(DataConfig(data_dir=str(folder), dataset=dataset), split)
-    for index, (start, end) in enumerate(segments.intervals):
+    for index, (start, end) in enumerate(segments.intervals.tolist()):
         labels = segments.emotions[index]
         truth = labels if np.isfinite(labels).all() else None
-        name = str(segments.video_ids[index])
-        yield Segment(name, float(start), float(end), segments.rows(index), truth)
+        yield Segment(str(segments.video_ids[index]), start, end, segments.rows(index), truth)
 
 
 def _file_segments(
@@ -201,18 +200,16 @@ def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
 def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Times and rows of one recording; nothing in the file is unpickled."""
     try:
-        rows = np.load(file, allow_pickle=False)
+        rows = np.asarray(np.load(file, allow_pickle=False))
     except Exception as error:
         # A damaged header shows up as tokenizer, zip and memory errors too.
         raise UserError(
             f"{file} is not a readable .npy array of numbers ({error}): save it with numpy.save."
         ) from None
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
-        raise UserError(f"{file} does not hold an array of numbers: save it with numpy.save.")
-    if rows.ndim != 2 or rows.shape[1] != NUM_FEATURES or not len(rows):
+    if rows.dtype.kind not in "fiu" or rows.shape[1:] != (NUM_FEATURES,) or not rows.size:
         raise UserError(
-            f"{file} holds an array {list(rows.shape)}; raw COVAREP rows are [frames, "
-            f"{NUM_FEATURES}], one every 10 ms."
+            f"{file} holds an array {list(rows.shape)} of {rows.dtype}; raw COVAREP rows are "
+            f"[frames, {NUM_FEATURES}] numbers, one every 10 ms."
         )
     # A double beyond float32 becomes infinite, which a model takes as missing.
     with np.errstate(over="ignore"):

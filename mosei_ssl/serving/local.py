@@ -20,12 +20,10 @@ class LocalModel(Predictor):
     Args:
         directory: `NAME/VERSION`, or `NAME` for its highest version.
         max_batch: most segments run at a time.
-        max_frames: most frames run at a time, padding included.
 
     Attributes:
         directory: the version directory.
-        has_manifest: whether it could be verified.
-        manifest: what the manifest says; empty without one.
+        manifest: what the manifest says; empty without one, and then nothing was verified.
 
     Raises:
         UserError: it is missing, cannot be loaded, lacks the signature, or has changed since it
@@ -37,11 +35,10 @@ class LocalModel(Predictor):
         (1, 6)
     """
 
-    def __init__(self, directory: str | Path, max_batch: int = 32, max_frames: int = 48_000):
-        super().__init__(max_batch, max_frames)
+    def __init__(self, directory: str | Path, max_batch: int = 32):
+        self.max_batch = max_batch
         self.directory = latest_version(directory)
-        self.has_manifest = (self.directory / MANIFEST).is_file()
-        if self.has_manifest:
+        if (self.directory / MANIFEST).is_file():
             self.manifest = verify(self.directory).manifest
         else:
             _log.warning("%s has no manifest: its origin is unknown", self.directory)

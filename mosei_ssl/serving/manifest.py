@@ -5,9 +5,8 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
@@ -21,8 +20,7 @@ FORMAT = 1
 _PACKAGES = ("mosei_ssl", "tensorflow", "keras", "numpy")
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(NamedTuple):
     """What `verify` found in a version directory.
 
     The digest of the manifest itself should be kept elsewhere: if files can be changed, so can
@@ -50,7 +48,7 @@ def stamp() -> dict[str, Any]:
     }
 
 
-def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> Path:
+def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> None:
     """Write the manifest of everything in a finished SavedModel.
 
     `provenance` is what it came from: run, dataset, model, and `stamp`.
@@ -64,7 +62,6 @@ def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> Path:
         },
     }
     write_text(directory / MANIFEST, json.dumps(content, indent=2) + "\n")
-    return directory / MANIFEST
 
 
 def latest_version(directory: str | Path) -> Path:
@@ -72,11 +69,8 @@ def latest_version(directory: str | Path) -> Path:
     directory = Path(directory)
     if (directory / "saved_model.pb").is_file():
         return directory
-    versions = [
-        int(file.parent.name)
-        for file in directory.glob("*/saved_model.pb")
-        if file.parent.name.isdecimal()
-    ]
+    names = [file.parent.name for file in directory.glob("*/saved_model.pb")]
+    versions = [int(name) for name in names if name.isdecimal()]
     if not versions:
         raise UserError(
             f"{directory} holds no SavedModel: neither saved_model.pb nor a numbered version of "

@@ -18,10 +18,6 @@ from tfds_mosei.schema import EMOTIONS
 MODEL_CARD = f"{EXTRA_ASSETS}/model_card.md"
 LABELS = f"{EXTRA_ASSETS}/labels.txt"
 RESAMPLES = 500
-UNKNOWN_LICENCE = (
-    "not stated at export (`--data-licence`). CMU-MOSEI comes with the terms of the CMU "
-    "Multimodal SDK."
-)
 
 
 def write_model_card(
@@ -35,12 +31,12 @@ def write_model_card(
 
     `predictions` is the run's `predictions-SPLIT.npz`, None if it has not been evaluated.
     """
-    scores: dict[str, Any] = {"rows": []} if predictions is None else _scores(predictions)
+    scores = {"rows": []} if predictions is None else _scores(predictions)
     text = render(
         "model_card.md",
         name=name,
         **{"run": {}, "dataset": {}, "model": {}, **manifest},
-        licence=licence or UNKNOWN_LICENCE,
+        licence=licence,
         emotions=EMOTIONS,
         resamples=RESAMPLES,
         **scores,

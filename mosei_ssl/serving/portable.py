@@ -22,8 +22,6 @@ FORMATS = {
 }
 """Where each format is put in an export."""
 
-ONNX_OPSET = 18
-
 
 def check_formats(formats: Sequence[str]) -> None:
     """Raise a UserError for an unknown format, or one whose converter is not installed."""
@@ -90,7 +88,7 @@ def to_onnx(model: EmotionModel) -> bytes:
         tf.import_graph_def(graph_def, name="")
         converted = tfonnx.process_tf_graph(
             graph,
-            opset=ONNX_OPSET,
+            opset=18,
             input_names=inputs,
             output_names=outputs,
             tensors_to_rename=dict(zip([*inputs, *outputs], names, strict=True)),

@@ -1,8 +1,10 @@
 """Predicting segments in batches, wherever the model runs."""
 
 import abc
+import functools
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,9 +28,11 @@ class Predictor(abc.ABC):
     manifest: Mapping[str, Any] = {}
     """What is known of the model's origin."""
 
-    def __init__(self, max_batch: int, max_frames: int):
-        self.max_batch = max_batch
-        self.max_frames = max_frames
+    max_batch = 32
+    """Most segments in a batch."""
+
+    max_frames = 48_000
+    """Most frames in a batch, padding included."""
 
     @abc.abstractmethod
     def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -116,25 +120,24 @@ def pad(segments: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def predict_records(
     predictor: Predictor,
     segments: Iterable[Segment],
-    progress: Callable[[int, int | None], object] | None = None,
+    progress: Callable[..., object] = lambda count, known: None,
 ) -> Iterator[dict[str, Any]]:
     """Predict segments block by block, so that no more of a corpus than a block is in memory.
 
     Yields a record per segment, in their order, see `as_records`. A warning says at the end how
     many were far longer than any that the model was trained on. `progress` is called with the
-    number of segments done since the last call, and of all of them; None until that is known.
+    `count` of segments done since the last call and, once `known`, that of all.
     """
     longest = predictor.manifest.get("dataset", {}).get("train_seconds", {}).get("longest")
+    longest = longest or math.inf
     seen = long = 0
     segments = iter(segments)
     while block := list(itertools.islice(segments, BLOCK)):
         seen += len(block)
-        total = seen if len(block) < BLOCK else None
-        frames = [segment.features for segment in block]
-        if longest:
-            long += sum(len(rows) * FRAME_PERIOD > 2 * longest for rows in frames)
-        predictions = predictor.predict(frames, lambda n, t=total: progress and progress(n, t))
-        yield from as_records(block, predictions)
+        report = functools.partial(progress, known=seen if len(block) < BLOCK else None)
+        rows = [segment.features for segment in block]
+        long += sum(len(frames) * FRAME_PERIOD > 2 * longest for frames in rows)
+        yield from as_records(block, predictor.predict(rows, report))
     if long:
         _log.warning(
             "%d of %d segments are more than twice as long as any that the model was trained on "

@@ -24,9 +24,7 @@ _KINDS: dict[int, type[errors.ServerError]] = {
     400: errors.InputRefused,
     404: errors.ModelNotFound,
     # Overloaded, restarting, or behind a proxy that lost it: another try may succeed.
-    429: errors.ServerUnavailable,
-    502: errors.ServerUnavailable,
-    503: errors.ServerUnavailable,
+    **dict.fromkeys((429, 502, 503), errors.ServerUnavailable),
     504: errors.DeadlineExceeded,
 }
 
@@ -57,9 +55,7 @@ class RestClient(Client):
         answer = self._ask("POST", f"{self._path}:predict", seconds, json.dumps(body).encode())
         outputs = answer.get("outputs")
         if not isinstance(outputs, dict):
-            raise errors.BadAnswer(
-                f"{self.address} answered JSON without 'outputs': is it TF Serving?"
-            )
+            raise self._nonsense("answered JSON without 'outputs': is it TF Serving?")
         return outputs
 
     def _status(self, seconds: float) -> dict[int, str]:
@@ -67,7 +63,7 @@ class RestClient(Client):
         try:
             return {int(s["version"]): str(s["state"]) for s in answer["model_version_status"]}
         except (KeyError, TypeError, ValueError):
-            raise errors.BadAnswer(f"{self.address} does not answer as TF Serving does.") from None
+            raise self._nonsense("does not answer as TF Serving does.") from None
 
     def _ask(
         self, method: str, path: str, seconds: float, content: bytes | None = None
@@ -77,7 +73,7 @@ class RestClient(Client):
         except httpx.TimeoutException:
             raise self._too_late() from None
         except httpx.DecodingError as error:
-            raise errors.BadAnswer(f"{self.address} sent an unreadable answer ({error}).") from None
+            raise self._nonsense(f"sent an unreadable answer ({error}).") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
         try:
@@ -90,10 +86,7 @@ class RestClient(Client):
             default = errors.RequestRejected if 400 < status < 500 else errors.ServerError
             raise self._failure(_KINDS.get(status, default), f"HTTP status {status}", details)
         if not isinstance(answer, dict):
-            raise errors.BadAnswer(
-                f"{self.address} did not answer with a JSON object but with {text[:60]!r}: is it "
-                "TF Serving?"
-            )
+            raise self._nonsense(f"answered {text[:60]!r}, not a JSON object: is it TF Serving?")
         return answer
 
     def _exchange(
@@ -111,7 +104,5 @@ class RestClient(Client):
                 if time.monotonic() > end:
                     raise self._too_late()
                 if len(received) > _LARGEST_ANSWER:
-                    raise errors.BadAnswer(
-                        f"{self.address} does not stop answering: is it TF Serving?"
-                    )
+                    raise self._nonsense("does not stop answering: is it TF Serving?")
             return response.status_code, bytes(received)

@@ -30,11 +30,10 @@ _LARGEST = 16_000
 """Frames, padding included, beyond which warming up would take longer than it saves."""
 
 
-def write_warmup(directory: Path) -> Path | None:
+def write_warmup(directory: Path) -> None:
     """Write warm-up requests for every signature of a SavedModel, over the usual lengths.
 
-    The file is a TFRecord of PredictionLog messages; None where TF Serving's protos are not
-    installed.
+    Nothing is written where TF Serving's protos are not installed.
     """
     try:
         from tensorflow_serving.apis import prediction_log_pb2
@@ -44,7 +43,7 @@ def write_warmup(directory: Path) -> Path | None:
             "without warm-up requests, so a server's first answers will be slow; "
             "mosei_ssl[serving] brings what writes them (tensorflow-serving-api)"
         )
-        return None
+        return
     import tensorflow as tf
 
     file = directory / WARMUP
@@ -54,7 +53,6 @@ def write_warmup(directory: Path) -> Path | None:
             log = prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(request)
             writer.write(log.SerializeToString(deterministic=True))
-    return file
 
 
 def _requests() -> Iterator[Any]:

@@ -141,7 +141,6 @@ def test_windows_far_longer_than_training_segments_are_warned_of_once(caplog):
 
     class Trained(Predictor):
         def __init__(self, dataset):
-            super().__init__(max_batch=8, max_frames=48_000)
             self.manifest = {"dataset": dataset}
 
         def _answer(self, segments):

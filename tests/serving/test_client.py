@@ -111,7 +111,7 @@ def free_port():
 def test_nobody_there_is_told_after_a_few_tries(scheme):
     started = time.monotonic()
     with (
-        connect(f"{scheme}://127.0.0.1:{free_port()}", timeout=5, attempts=3) as client,
+        connect(f"{scheme}://127.0.0.1:{free_port()}", timeout=5) as client,
         pytest.raises(ServerUnavailable, match="Is the server running there"),
     ):
         client.predict(speech(5))
@@ -140,7 +140,7 @@ def test_a_server_killed_while_it_answers_is_told(stuck):
     told = {}
 
     def ask(protocol):
-        with connect(getattr(stuck, protocol), timeout=20, attempts=2) as client:
+        with connect(getattr(stuck, protocol), timeout=20) as client:
             try:
                 client.predict(speech(5))
             except ServerUnavailable as error:
@@ -269,7 +269,7 @@ def test_version_0_is_a_version():
 )
 def test_nonsense_is_told(scripted, answer, kind, message):
     url, _ = scripted(answer)
-    with connect(url, timeout=3, attempts=2) as client, pytest.raises(kind, match=message) as told:
+    with connect(url, timeout=3) as client, pytest.raises(kind, match=message) as told:
         client.predict(speech(5))
     assert "\n" not in str(told.value)
 
@@ -369,7 +369,7 @@ def test_many_clients_at_once(server, saved_model, protocol):
 
     def ask():
         try:
-            with connect(getattr(server, protocol), timeout=60, attempts=6) as client:
+            with connect(getattr(server, protocol), timeout=60) as client:
                 answers = client.predict(segments)
             np.testing.assert_allclose(answers["present"], truth["present"], atol=1e-5)
         except Exception as error:

@@ -125,12 +125,14 @@ def test_kubernetes_schema_accepts_the_manifest():
 
 
 def test_adapted_files_are_left_alone(tmp_path):
-    written = write_deployment(tmp_path)
-    assert {file.name for file in written} == set(deployment_files("x"))
-    (tmp_path / "deployment" / "models.config").write_text("mine")
-    (tmp_path / "deployment" / "batching.config").unlink()
-    assert [file.name for file in write_deployment(tmp_path)] == ["batching.config"]
-    assert (tmp_path / "deployment" / "models.config").read_text() == "mine"
+    folder, texts = tmp_path / "emotion" / "deployment", deployment_files("emotion")
+    write_deployment(folder.parent)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == texts
+    (folder / "models.config").write_text("mine")
+    (folder / "batching.config").unlink()
+    write_deployment(folder.parent)
+    assert (folder / "batching.config").read_text() == texts["batching.config"]
+    assert (folder / "models.config").read_text() == "mine"
 
 
 def warmup_logs(directory):
@@ -161,6 +163,6 @@ def test_warmup_covers_lengths_and_signatures_and_is_answered(saved_model):
 def test_without_the_protos_there_is_no_warmup(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     with caplog.at_level(logging.INFO, "mosei_ssl"):
-        assert write_warmup(tmp_path) is None
+        write_warmup(tmp_path)
     assert "mosei_ssl[serving]" in caplog.text
     assert list(tmp_path.iterdir()) == []

@@ -214,12 +214,10 @@ def test_exports_at_the_same_time_are_all_kept(tmp_path):
 
 
 def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
-    import tensorflow as tf
-
     errors = {
         "write_manifest": OSError(28, "No space left on device"),
         # As TensorFlow says it.
-        "_write_saved_model": tf.errors.ResourceExhaustedError(
+        "serving_signatures": tf.errors.ResourceExhaustedError(
             None, None, "variables.data; No space left on device"
         ),
     }

@@ -119,16 +119,23 @@ def test_array_is_one_recording(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((5, 73)), r"\[5, 73\]; raw COVAREP rows are \[frames, 74\]"),
+        (np.zeros((5, 73)), r"\[5, 73\] of float64; raw COVAREP rows are \[frames, 74\]"),
         (np.zeros((0, 74)), "raw COVAREP rows"),
         (np.zeros((2, 5, 74)), "raw COVAREP rows"),
-        (np.array([["a"] * 74]), "array of numbers"),
+        (np.array([["a"] * 74]), r"\[1, 74\] of <U1; .* numbers"),
         (np.array([{}], dtype=object), "not a readable .npy array"),
     ],
 )
 def test_other_arrays_are_refused(tmp_path, array, message):
     np.save(tmp_path / "x.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=message):
+        list(read_segments(tmp_path / "x.npy"))
+
+
+def test_several_arrays_in_a_file_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", np.zeros((5, 74)), np.zeros((5, 74)))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(UserError, match="npy"):
         list(read_segments(tmp_path / "x.npy"))
 
 
