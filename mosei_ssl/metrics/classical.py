@@ -4,10 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR
 
 from tfds_mosei.schema import EMOTIONS, four_class
 
@@ -158,6 +154,12 @@ def regression(
         >>> regression("ridge", x, x, x[[0, 50, 99]])["class"].ravel().tolist()
         [0, 2, 3]
     """
+    # Slow to import, and few that import the metrics fit anything.
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+
     train_features, train_labels, features = (
         np.asarray(values, dtype=np.float64) for values in (train_features, train_labels, features)
     )

@@ -53,7 +53,7 @@ def run_wave(
                 settle(cell, failed.get(cell.path) or f"needs {broken}, which failed")
         deaths: Counter[str] = Counter()
         while waiting:
-            batch = [cell for cell in waiting.values() if deaths[cell.path]][:1]
+            batch = [cell for cell in waiting.values() if deaths[cell.path]]
             workers = 1 if batch else engine.workers
             batch = batch or [*waiting.values()]
             compiles = _compiles(batch[0])

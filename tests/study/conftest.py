@@ -1,7 +1,9 @@
 """Planted studies: predictions whose truth is known by construction."""
 
+import contextlib
 import json
 import shutil
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,67 @@ def corpora(tmp_path_factory):
     (metadata,) = (folder / "speech").rglob("metadata.json")
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "synthetic": False}))
     return data
+
+
+class HereEngine:
+    """Runs cells in this process and notes which, pool by pool."""
+
+    workers = 2
+    died = OSError
+
+    def __init__(self):
+        self.pools = []
+
+    @property
+    def ran(self):
+        return [path for _, paths in self.pools for path in paths]
+
+    @contextlib.contextmanager
+    def pool(self, workers, *, compiles):
+        paths = []
+        self.pools.append((compiles, paths))
+
+        def submit(run, cell, out):
+            paths.append(cell.path)
+            future = Future()
+            future.set_result(run(cell, out))
+            return future
+
+        yield submit
+
+
+@pytest.fixture
+def here():
+    """An engine without worker processes, which take long to start."""
+    return HereEngine()
+
+
+@pytest.fixture
+def fold():
+    from mosei_ssl.study.cells import Fold
+
+    return Fold("1", "covarep-1", "print", False, 60, 20, 30, ("t0", "t1", "t2"), 5000)
+
+
+@pytest.fixture
+def classical_study(tmp_path, fold):
+    """A study folder whose features exist, and its classical cells, which need no TensorFlow."""
+    from mosei_ssl.metrics import write_json
+    from mosei_ssl.study import StudyConfig
+    from mosei_ssl.study.cells import CELL_FILE, grid_cells, preparation_cells
+
+    config = StudyConfig(seeds=[0, 1])
+    features = preparation_cells(config, [fold])[-1]
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 60), ("test", 30)):
+        labels = rng.integers(0, 4, (count, 6)) * (rng.random((count, 6)) < 0.5) * 1.0
+        arrays[f"{split}_features"] = rng.normal(size=(count, 8)) + labels[:, :1]
+        arrays[f"{split}_labels"] = labels
+        arrays[f"{split}_videos"] = np.array([f"{split[1]}{i % 3}" for i in range(count)])
+    folder = tmp_path / features.path
+    folder.mkdir(parents=True)
+    np.savez(folder / "pooled.npz", **arrays)
+    write_json(folder / CELL_FILE, {"key": features.key})
+    cells = [c for c in grid_cells(config, [fold], [10, 20], {}) if c.kind == "classical"]
+    return tmp_path, cells

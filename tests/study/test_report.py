@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from mosei_ssl.metrics import METRICS, PREDICTOR_LABELS, write_json
-from mosei_ssl.study import StudyConfig, report
+from mosei_ssl.study import ArmConfig, StudyConfig, report
 from mosei_ssl.study.cells import CELL_FILE, Fold, grid_cells, preparation_cells
-from mosei_ssl.study.config import ArmConfig
-from mosei_ssl.study.document import Code, Figure, Section, Table, to_html, to_markdown
+from mosei_ssl.study.document import Code, Figure, Section, Table, render
 from mosei_ssl.study.results import write_results
 
 BUDGETS = {"25": 25.0, "all": 400.0}
@@ -137,11 +136,12 @@ def test_the_primary_metric_is_shown_wherever_differences_are(written):
         assert "AUROC" in (written / "figures" / f"{name}.svg").read_text()
 
 
-def test_an_arm_with_a_backbone_of_its_own_does_not_share_it():
-    config = StudyConfig(arms=[ArmConfig("baseline"), ArmConfig("gru", backbone={"kind": "gru"})])
+def test_an_arm_with_its_own_backbone_does_not_share_it():
+    units = ArmConfig(name="units", backbone={"kind": "codebook"})
+    config = StudyConfig(arms=[ArmConfig(name="baseline"), units])
     table = report._design_blocks(Path(), config, [FOLDS[0]], {})[0]
     assert table.caption.startswith("Arms. All share labelled subsets and data order")
-    assert table.rows[1][3] == '{"backbone.kind": "gru"}'
+    assert table.rows[1][3] == '{"backbone.kind": "codebook"}'
 
 
 def use_of_validation_labels(arms, trials=(), chosen=()):
@@ -154,8 +154,8 @@ def use_of_validation_labels(arms, trials=(), chosen=()):
 
 
 def test_only_arms_that_watch_a_validation_score_use_validation_labels():
-    baseline, blind = ArmConfig("baseline"), ArmConfig("blind", early_stopping=False)
-    alone = ArmConfig("alone", finetune={"monitor": "loss"})
+    baseline, blind = ArmConfig(name="baseline"), ArmConfig(name="blind", early_stopping=False)
+    alone = ArmConfig(name="alone", finetune={"monitor": "loss"})
     use = "use those of their fold, on top of the label budget, to choose the epoch."
     assert use_of_validation_labels([baseline, blind]) == f"Arms with early stopping {use}"
     without = "By the training loss, without them, it is chosen for: alone."
@@ -327,11 +327,11 @@ def test_documents_render_every_block():
     sections = [
         Section("S", ["a < b", Table(["x|y"], [["1|2"]], "cap"), Figure("f", "<svg/>"), Code("c")])
     ]
-    html = to_html("T", sections, "STAMP")
+    html = render("html", "T", sections, "STAMP")
     assert "a &lt; b" in html
     assert "<svg/>" in html
     assert "<pre>c</pre>" in html
     assert "STAMP" in html
-    markdown = to_markdown("T", sections, "STAMP")
+    markdown = render("md", "T", sections, "STAMP")
     assert "| x\\|y |" in markdown
     assert "**STAMP**" in markdown

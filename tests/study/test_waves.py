@@ -1,0 +1,243 @@
+"""Waves of cells: failures, workers that die, engines."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mosei_ssl.metrics import write_json
+from mosei_ssl.study import StudyConfig
+from mosei_ssl.study.cells import CELL_FILE, Cell, preparation_cells
+from mosei_ssl.study.engines import LocalEngine, RayEngine
+from mosei_ssl.study.results import write_results
+from mosei_ssl.study.waves import run_wave
+from mosei_ssl.utils.errors import UserError
+
+
+def finish(cell, out):
+    """Stand in for a cell's work."""
+    write_json(out / cell.path / CELL_FILE, {"key": cell.key})
+    return ""
+
+
+def cells(*names):
+    return [Cell("classical", name, {}) for name in names]
+
+
+def test_a_failure_takes_along_only_what_needs_it(tmp_path, here):
+    failed = {}
+
+    def run(cell, out):
+        return "it broke\ntraceback" if cell.path == "a" else finish(cell, out)
+
+    run_wave(cells("a", "b"), tmp_path, here, "first", failed, run)
+    second = [Cell("train", "c", {}, requires=("a",)), Cell("train", "d", {}, requires=("b",))]
+    run_wave(second, tmp_path, here, "second", failed, run)
+    assert failed == {"a": "it broke\ntraceback", "c": "needs a, which failed"}
+    assert here.ran == ["a", "b", "d"]
+    # Once more, a works.
+    failed = {}
+    run_wave(cells("a", "b"), tmp_path, here, "first", failed, finish)
+    run_wave(second, tmp_path, here, "second", failed, finish)
+    assert failed == {}
+    assert here.ran[3:] == ["a", "c"]
+
+
+def test_what_is_known_to_fail_is_not_tried(tmp_path, here):
+    failed = {"a": "no options for it"}
+    run_wave(cells("a", "b"), tmp_path, here, "x", failed, finish)
+    assert here.ran == ["b"]
+    assert failed == {"a": "no options for it"}
+
+
+def test_the_log_gets_the_time_left(tmp_path, here, monkeypatch, caplog):
+    monkeypatch.setattr("mosei_ssl.utils.progress.LOG_SECONDS", 0.05)
+
+    def run(cell, out):
+        time.sleep(0.1)
+        return finish(cell, out)
+
+    with caplog.at_level(logging.INFO):
+        run_wave(cells(*"abcd"), tmp_path, here, "grid", {}, run)
+    assert any("grid: 2 of 4 done (50 %), about" in line for line in caplog.messages)
+
+
+def training(name, compiled):
+    return Cell("train", name, {"run": {"jit_compile": compiled}})
+
+
+def test_trainings_with_and_without_xla_share_no_process(tmp_path, here):
+    mixed = [
+        *cells("a"),
+        training("b", True),
+        training("c", "auto"),
+        training("d", True),
+        training("e", False),
+    ]
+    run_wave(mixed, tmp_path, here, "x", {}, finish)
+    assert here.pools == [(False, ["a", "c", "e"]), (True, ["b", "d"])]
+
+
+def dies(cell, out):
+    """Finish, but for the cells whose worker is killed: `always`, and `once` the first time."""
+    mark = out / f"{cell.path}.started"
+    first = not mark.exists()
+    mark.touch()
+    with open(out / f"{cell.path}.runs", "a") as file:
+        file.write("x")
+    if cell.path == "always" or (cell.path == "once" and first):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return finish(cell, out)
+
+
+def test_a_study_survives_its_workers(tmp_path, caplog):
+    failed = {}
+    engine = LocalEngine(2, 1, tmp_path / "logs")
+    wave = cells("once", "always", "a", "b", "c")
+    run_wave(wave, tmp_path, engine, "x", failed, dies)
+    assert list(failed) == ["always"]
+    assert "its worker process died 3 times" in failed["always"]
+    assert "out of memory" in failed["always"]
+    assert [cell.path for cell in wave if not cell.finished(tmp_path)] == ["always"]
+    assert (tmp_path / "once.runs").read_text() == "xx"
+    # The first time it may have been lost before it had begun.
+    assert (tmp_path / "always.runs").read_text() in ("xx", "xxx")
+    assert "a worker process died" in caplog.text
+
+
+def report(cell, out):
+    """What a worker is like."""
+    print("said by a worker")
+    content = {"key": cell.key, "environment": dict(os.environ), "parent": os.getppid()}
+    write_json(out / cell.path / CELL_FILE, content)
+    return ""
+
+
+def test_workers_have_fixed_threads_the_backend_of_the_study_and_a_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("mosei_ssl.study.engines.keras_backend", lambda: "jax")
+    wave = cells("a")
+    run_wave(wave, tmp_path, LocalEngine(1, 3, tmp_path / "logs"), "x", {}, report)
+    found = wave[0].finished(tmp_path)["environment"]
+    assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
+    assert found["KERAS_BACKEND"] == "jax"
+    (log,) = (tmp_path / "logs").glob("worker-*.log")
+    assert "said by a worker" in log.read_text()
+
+
+def test_workers_end_with_their_study(tmp_path):
+    program = (
+        "import os, time; from pathlib import Path; from mosei_ssl.study import engines\n"
+        # To ask Keras takes seconds, in which TensorFlow is loaded.
+        "engines.keras_backend = lambda: 'tensorflow'\n"
+        f"with engines.LocalEngine(1, 1, Path({str(tmp_path)!r})).pool(1, compiles=False) as do:\n"
+        "    print(do(os.getpid).result(), flush=True); do(time.sleep, 60).result()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as study:
+        worker = int(study.stdout.readline())
+        study.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its study")
+
+
+class FakeRay:
+    """Notes what it is asked for; tasks are done at once."""
+
+    exceptions = SimpleNamespace(RayError=OSError)
+
+    def __init__(self):
+        self.began, self.sent = None, []
+
+    def init(self, **options):
+        self.began = options
+
+    def remote(self, function):
+        def options(**options):
+            def remote(*args):
+                self.sent.append((args, options["runtime_env"]["env_vars"]))
+                future = Future()
+                future.set_result(function(*args))
+                return SimpleNamespace(future=lambda: future)
+
+            return SimpleNamespace(remote=remote)
+
+        return SimpleNamespace(options=options)
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    return fake
+
+
+def test_on_ray_too_trainings_with_and_without_xla_share_no_process(tmp_path, ray):
+    wave = [training("a", "auto"), *cells("b"), training("c", True)]
+    run_wave(wave, tmp_path, RayEngine(2, 1), "x", {}, finish)
+    plain, classical, compiled = (variables for _, variables in ray.sent)
+    # Ray gives tasks of different environments different processes.
+    assert compiled != plain == classical
+    assert compiled["KERAS_BACKEND"] == plain["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_a_cluster_gets_absolute_paths(tmp_path, ray, monkeypatch, fold):
+    monkeypatch.chdir(tmp_path)
+    wave = preparation_cells(StudyConfig(seeds=[0]), [fold])
+    run_wave(wave, Path("study"), RayEngine(2, 1), "x", {}, finish)
+    for (cell, study), _ in ray.sent:
+        assert study == tmp_path / "study"
+        assert cell.data_dir == str(tmp_path / "data")
+    assert [cell.key for (cell, _), _ in ray.sent] == [cell.key for cell in wave]
+
+
+def test_without_an_address_no_cluster_is_looked_for(ray):
+    RayEngine(2, 3)
+    assert (ray.began["address"], ray.began["num_cpus"]) == ("local", 6)
+    RayEngine(2, 3, "head:6379")
+    assert ray.began["address"] == "head:6379"
+    assert "num_cpus" not in ray.began
+
+
+def test_an_address_without_a_cluster_is_reported(ray):
+    def init(**options):
+        raise ValueError(f"Malformed address: {options['address']}")
+
+    ray.init = init
+    with pytest.raises(UserError, match="cannot reach the Ray cluster foo: Malformed"):
+        RayEngine(1, 1, "foo")
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_results(classical_study):
+    pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
+    out, wave = classical_study
+    tables = []
+    for kind in ("local", "ray"):
+        for cell in wave:
+            (out / cell.path / CELL_FILE).unlink(missing_ok=True)
+        bad = Cell("classical", "bad", {**wave[0].options, "budget": 999})
+        failed = {}
+        with contextlib.ExitStack() as stack:
+            if kind == "ray":
+                engine = stack.enter_context(contextlib.closing(RayEngine(2, 1)))
+            else:
+                engine = LocalEngine(2, 1, out / "logs")
+            run_wave([*wave, bad], out, engine, "x", failed)
+        assert list(failed) == ["bad"]
+        assert "budget 999 is impossible" in failed["bad"]
+        tables.append(write_results(out, wave).read_bytes())
+    assert tables[0] == tables[1]
