@@ -76,7 +76,7 @@ def planted():
 
 @pytest.fixture(scope="session")
 def corpora(tmp_path_factory):
-    """A folder of "speech", its twin "synthetic-a" that owns up to being made up, and another.
+    """A folder of "speech", its twin "synthetic-a" that is marked as synthetic, and another.
 
     The twin has the same folds; "synthetic-b" has the same videos in other folds.
     """
@@ -111,10 +111,10 @@ class HereEngine:
         paths = []
         self.pools.append((compiles, paths))
 
-        def submit(run, cell, out):
+        def submit(run, cell, *rest):
             paths.append(cell.path)
             future = Future()
-            future.set_result(run(cell, out))
+            future.set_result(run(cell, *rest))
             return future
 
         yield submit

@@ -9,17 +9,32 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import mosei_ssl.study.memory
-from mosei_ssl.data import DataConfig, load_segments
+from mosei_ssl.config import DataConfig, TransformerConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.metrics import write_json
-from mosei_ssl.models import BackboneConfig, build_backbone
-from mosei_ssl.study import SearchConfig, StudyConfig, estimate, run_study, runner
-from mosei_ssl.study.cells import CELL_FILE, Fold, grid_cells, preparation_cells
-from mosei_ssl.study.config import ArmConfig, pretrain_options
+from mosei_ssl.models import build_backbone
+from mosei_ssl.study import (
+    ArmConfig,
+    SearchConfig,
+    StudyConfig,
+    estimate,
+    execute,
+    run_study,
+    runner,
+)
+from mosei_ssl.study.cells import (
+    CELL_FILE,
+    ExtraDataset,
+    Fold,
+    grid_cells,
+    preparation_cells,
+    search_cells,
+)
 from mosei_ssl.study.estimate import Measured, estimate_table, measure
 from mosei_ssl.study.identity import describe
 
 FOLD = Fold("1", "covarep-1", "print", False, 100, 20, 30, ("t",), 5000)
+TWIN = ExtraDataset("synthetic-a", "synthetic-a", "print")
 SMALL = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16}
 
 
@@ -29,14 +44,14 @@ def listed(config, cells, out):
     return said.getvalue()
 
 
-def test_every_kind_of_training_is_measured_once_and_counted(tmp_path, monkeypatch):
+def test_every_kind_of_training_is_measured_once_and_counted(tmp_path, monkeypatch, here):
     config = StudyConfig(
         data=DataConfig(data_dir=str(tmp_path), batch_size=10),
         arms=[
-            ArmConfig("ssl", pretrained=True),
-            ArmConfig("probe", pretrained=True, finetune={"freeze_backbone": True}),
-            ArmConfig("large", finetune={"head": {"embedding_dim": 64}}),
-            ArmConfig("baseline"),
+            ArmConfig(name="ssl", pretrained=True),
+            ArmConfig(name="probe", pretrained=True, finetune={"freeze_backbone": True}),
+            ArmConfig(name="large", finetune={"head": {"dropout": 0.5}}),
+            ArmConfig(name="baseline"),
         ],
         seeds=[0, 1],
         pretrain={"epochs": 10},
@@ -44,14 +59,22 @@ def test_every_kind_of_training_is_measured_once_and_counted(tmp_path, monkeypat
     )
     measured = []
 
-    def apart(kind, options, threads):
-        measured.append((kind, options.get("freeze_backbone"), options.get("head", {})))
-        step = {True: 1.0, False: 2.0, None: 4.0}[options.get("freeze_backbone")]
-        if options.get("head", {}).get("embedding_dim"):
+    class Engine:
+        """Measures nothing, but says what kinds of training would have cost."""
+
+        def __init__(self, workers, threads, logs):
+            self.pool = here.pool
+
+    def measure(cell):
+        run = cell.options["run"]
+        measured.append(cell.path)
+        step = {True: 1.0, False: 2.0, None: 4.0}[run.get("freeze_backbone")]
+        if run.get("head", {}).get("dropout") == 0.5:
             step = 8.0
         return Measured(0.0, step, 90, 0.0, disk_mb=10.0, memory_mb=100.0 * step)
 
-    monkeypatch.setattr(estimate, "_measure_apart", apart)
+    monkeypatch.setattr(estimate, "LocalEngine", Engine)
+    monkeypatch.setattr(estimate, "measure", measure)
     cells = [*preparation_cells(config, [FOLD]), *grid_cells(config, [FOLD], ["all"], {})]
     cells = [cell for cell in cells if cell.kind in ("pretrain", "train")]
     said = listed(config, cells, tmp_path / "out")
@@ -67,34 +90,35 @@ def test_every_kind_of_training_is_measured_once_and_counted(tmp_path, monkeypat
         assert re.search(rf"train\W+{name}\W+all\W+2\W+0\W+{each}\.0\b", said)
 
 
-def test_frames_kept_on_disk_are_named(tmp_path):
-    (tmp_path / "frame_cache" / "d" / "1.0.0").mkdir(parents=True)
-    (tmp_path / "frame_cache" / "d" / "1.0.0" / "frames.f32").write_bytes(bytes(3_000_000))
-    config = StudyConfig(data=DataConfig(data_dir=str(tmp_path)))
-    assert "frame cache: 3 MB" in listed(config, [], tmp_path / "out")
-    config.data.cache_dir = str(tmp_path / "elsewhere")
-    assert "frame cache" not in listed(config, [], tmp_path / "out")
-
-
 def test_pretraining_is_measured_on_what_it_sees(corpora, monkeypatch):
     monkeypatch.setattr(estimate, "_STEPS", 1)
-    frames = {"max_frames": 100, "eval_max_frames": 100, "max_buckets": 1}
-    data = DataConfig(data_dir=str(corpora), batch_size=8, extra_datasets=["synthetic-a"], **frames)
-    config = StudyConfig(data=data, backbone=SMALL, pretrain={"splits": ["train", "unlabelled"]})
-    found = measure("pretrain", pretrain_options(config, config.arms[0], "speech", 0))
+    data = DataConfig(
+        data_dir=str(corpora), batch_size=8, extra_datasets=["synthetic-a"], max_frames=100
+    )
+    config = StudyConfig(
+        data=data, seeds=[0], backbone=SMALL, pretrain={"splits": ["train", "unlabelled"]}
+    )
+    fold = Fold(**{**vars(FOLD), "dataset": "speech", "extras": (TWIN,)})
+    found = measure(preparation_cells(config, [fold])[0])
     count = 2 * sum(
         len(load_segments(DataConfig(data_dir=str(corpora), dataset="speech"), split))
         for split in ("train", "unlabelled")
     )
-    assert count / 8 <= found.steps_per_epoch <= count / 8 + data.max_buckets
+    # Each bucket of lengths may end in an incomplete batch.
+    assert count / 8 <= found.steps_per_epoch <= count / 8 + 12
+    assert 0 < found.step < found.start
     # Two files hold the backbone, and the task adds a layer that predicts 148 columns at least.
-    backbone = build_backbone(BackboneConfig(**SMALL), [0.0] * 74, [1.0] * 74).count_params()
+    backbone = build_backbone(TransformerConfig(**SMALL), [0.0] * 74, [1.0] * 74).count_params()
     assert found.disk_mb * 1e6 > 4 * (2 * backbone + 16 * 148)
 
 
 def test_a_small_program_does_not_inherit_the_memory_of_a_large_one():
-    module = mosei_ssl.study.memory.__file__
-    small = f"import runpy; print(runpy.run_path({module!r})['peak_memory_mb']())"
+    module = execute.__file__
+    # Alone, without the imports of its module.
+    source = Path(module).read_text()
+    function = source[source.index("def peak_memory_mb") : source.index("def _run_options")]
+    header = "import resource; from pathlib import Path\n"
+    small = f"{header}{function}print(peak_memory_mb())"
     large = (
         "import subprocess, sys; x = bytearray(400_000_000); x[::4096] = x[1::4096];"
         f"subprocess.run([sys.executable, '-c', {small!r}])"
@@ -105,8 +129,8 @@ def test_a_small_program_does_not_inherit_the_memory_of_a_large_one():
 
 def test_a_finished_study_with_a_search_costs_nothing_more(tmp_path, monkeypatch):
     config = StudyConfig(seeds=[0], budgets=[25])
-    config.search = SearchConfig([{"epochs": 1}, {"epochs": 2}], labels=25)
-    preparation = preparation_cells(config, [FOLD])
+    config.search = SearchConfig(trials=[{"epochs": 1}, {"epochs": 2}], labels=25)
+    preparation = [*preparation_cells(config, [FOLD]), *search_cells(config, [FOLD])]
     grid = grid_cells(config, [FOLD], [25], {"ssl": 1, "baseline": 0})
     mae = {("ssl", 0): 0.5, ("ssl", 1): 0.4, ("baseline", 0): 0.3, ("baseline", 1): 0.4}
     for cell in [*preparation, *grid]:
@@ -122,7 +146,7 @@ def test_a_finished_study_with_a_search_costs_nothing_more(tmp_path, monkeypatch
 
     monkeypatch.setattr(runner, "prepare_folds", lambda config: [FOLD])
     monkeypatch.setattr(runner, "estimate_table", table)
-    run_study(config, tmp_path, dry_run=True, console=Console(file=io.StringIO()))
+    run_study(config, tmp_path, dry_run=True)
     assert left == []
     assert not Path(tmp_path / "search.json").exists()
 
@@ -130,7 +154,10 @@ def test_a_finished_study_with_a_search_costs_nothing_more(tmp_path, monkeypatch
 @pytest.mark.parametrize("kind", ["pretrain", "search", "train"])
 def test_options_that_cost_nothing_share_a_measurement(kind):
     config = StudyConfig(seeds=[0, 1])
-    config.search = SearchConfig([{"optimizer.learning_rate": 0.1}, {"epochs": 3}], labels=25)
+    config.search = SearchConfig(
+        trials=[{"optimizer.learning_rate": 0.1}, {"epochs": 3}], labels=25
+    )
     folds = [FOLD, Fold("2", "covarep-2", "other", False, 90, 20, 30, ("u",), 5000)]
-    cells = [*preparation_cells(config, folds), *grid_cells(config, folds, [25, "all"], {})]
+    cells = [*preparation_cells(config, folds), *search_cells(config, folds)]
+    cells += grid_cells(config, folds, [25, "all"], {})
     assert len({estimate.cost_key(cell) for cell in cells if cell.kind == kind}) == 1

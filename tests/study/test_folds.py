@@ -2,16 +2,16 @@
 
 import pytest
 
-from mosei_ssl.data import DataConfig, load_pretraining_segments, load_segments
-from mosei_ssl.study import StudyConfig
-from mosei_ssl.study.config import ArmConfig
+from mosei_ssl.config import DataConfig
+from mosei_ssl.data import load_pretraining_segments, load_segments
+from mosei_ssl.study import ArmConfig, StudyConfig
 from mosei_ssl.study.folds import prepare_folds
 from mosei_ssl.utils.errors import UserError
 
 
 def study(corpora, extra=(), splits=("train",)):
-    options = {"splits": list(splits), "data": {"extra_datasets": list(extra)}}
-    arms = [ArmConfig("ssl", pretrained=True, pretrain=options), ArmConfig("baseline")]
+    options = {"splits": list(splits), "extra_datasets": list(extra)}
+    arms = [ArmConfig(name="ssl", pretrained=True, pretrain=options), ArmConfig(name="baseline")]
     return StudyConfig(data=DataConfig(data_dir=str(corpora)), datasets=["speech"], arms=arms)
 
 
@@ -24,7 +24,7 @@ def test_a_fold_knows_its_videos(corpora):
     assert not fit & set(fold.test_videos)
 
 
-def test_made_up_extra_data_makes_the_study_made_up(corpora):
+def test_synthetic_extra_data_makes_the_study_synthetic(corpora):
     (fold,) = prepare_folds(study(corpora, ["synthetic-a"]))
     assert fold.synthetic
     (twin,) = fold.extras
@@ -55,7 +55,7 @@ def test_extra_data_of_held_out_videos_is_refused(corpora):
     }
     other = DataConfig(data_dir=str(corpora), dataset="synthetic-b")
     assert held_out & set(load_segments(other, "train").video_ids.tolist())
-    with pytest.raises(UserError, match=r"data\.extra_datasets: 'synthetic-b' would let held-out"):
+    with pytest.raises(UserError, match=r"extra_datasets: 'synthetic-b' would let held-out"):
         load_pretraining_segments(data)
     with pytest.raises(UserError, match=r"arm 'ssl'.*'synthetic-b' would let held-out"):
         prepare_folds(study(corpora, ["synthetic-b"]))
@@ -66,7 +66,7 @@ def test_extra_data_of_held_out_videos_is_refused(corpora):
     assert both.synthetic
 
 
-def test_what_is_not_there_is_told_before_anything_runs(corpora):
+def test_what_is_missing_is_reported_before_anything_runs(corpora):
     with pytest.raises(UserError, match=r"extra_datasets.*no prepared dataset 'nope'.*synthetic-a"):
         prepare_folds(study(corpora, ["nope"]))
     with pytest.raises(UserError, match=r"arm 'ssl'.*no split 'foo'; it has test, train"):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosei_ssl.data import DataConfig, load_segments
+from mosei_ssl.config import DataConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.metrics import EMOTIONS, write_json
 from mosei_ssl.study import StudyConfig, projector
 from mosei_ssl.study.cells import CELL_FILE, Fold, grid_cells

@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from mosei_ssl.data import DataConfig
+from mosei_ssl.config import DataConfig
 from mosei_ssl.study import StudyConfig, run_study
 
 if __name__ == "__main__":
