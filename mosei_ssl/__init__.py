@@ -11,6 +11,8 @@ Example:
     30
 """
 
+# ruff: noqa: F401 (imports for type checkers; at run time `__getattr__` makes them)
+
 import importlib
 import sys
 from importlib.machinery import PathFinder
@@ -65,7 +67,7 @@ _HOMES = {
     "pretrain": "training",
 }
 
-__all__ = ["__version__", *_PACKAGES, *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_PACKAGES, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,12 @@
 """Transformer encoder over pooled timesteps."""
 
+import math
+
 import keras
 from keras import ops
 
 from mosei_ssl.layers.cpu_kernels import normalize
 from mosei_ssl.layers.seeding import derive_seed
-from mosei_ssl.layers.sinusoidal_positions import SinusoidalPositions
 from mosei_ssl.layers.transformer_block import TransformerBlock
 
 
@@ -29,6 +30,9 @@ class TransformerEncoder(keras.layers.Layer):
     Returns:
         float32 [B, T, hidden_dim], zero at padding.
 
+    Raises:
+        ValueError: If `hidden_dim` is odd or not a multiple of `num_heads`.
+
     Example:
         >>> encoder = TransformerEncoder(hidden_dim=16, num_layers=2, num_heads=2)
         >>> tuple(encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape)
@@ -46,6 +50,8 @@ class TransformerEncoder(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if hidden_dim % 2:
+            raise ValueError(f"positions need an even hidden_dim, not {hidden_dim}")
         policy = self.dtype_policy
 
         # === Layers ===
@@ -55,7 +61,6 @@ class TransformerEncoder(keras.layers.Layer):
             dtype=policy,
             name="projection",
         )
-        self.positions = SinusoidalPositions(dtype=policy, name="positions")
         self.input_dropout = keras.layers.Dropout(
             dropout, seed=derive_seed(seed, "input dropout"), dtype=policy
         )
@@ -85,14 +90,14 @@ class TransformerEncoder(keras.layers.Layer):
     def build(self, frames_shape, padding_mask_shape=None):
         hidden_shape = (None, None, self.hidden_dim)
         self.projection.build((None, None, frames_shape[-1]))
-        for layer in (self.positions, *self.blocks, self.output_norm):
+        for layer in (*self.blocks, self.output_norm):
             layer.build(hidden_shape)
 
     def call(self, frames, padding_mask, training=False):
         batch, steps, width = ops.shape(frames)
         # Flat: see `MaskedSelfAttention`.
         x = self.projection(ops.reshape(frames, (-1, width)))
-        x = self.positions(ops.reshape(x, (batch, steps, self.hidden_dim)))
+        x = add_positions(ops.reshape(x, (batch, steps, self.hidden_dim)))
         x = self.input_dropout(x, training=training)
         for block in self.blocks:
             x = block(x, padding_mask, training=training)
@@ -105,3 +110,18 @@ class TransformerEncoder(keras.layers.Layer):
         stages = [[self.projection], *([block] for block in self.blocks)]
         stages[-1].append(self.output_norm)
         return stages
+
+
+def add_positions(inputs, max_wavelength: float = 1000.0):
+    """Adds sine and cosine waves of each timestep's position to [B, T, D], D even.
+
+    Has no maximum length: a segment may be longer than all that were trained on. From Vaswani et
+    al., Attention Is All You Need, NeurIPS 2017 (https://arxiv.org/abs/1706.03762).
+    """
+    positions = ops.arange(ops.shape(inputs)[1], dtype="int32")[None, :]
+    half = inputs.shape[-1] // 2
+    exponent = ops.arange(half, dtype="float32") * (-math.log(max_wavelength) / half)
+    # float32: half precision cannot tell position 2048 from 2049.
+    angles = ops.cast(positions, "float32")[:, :, None] * ops.exp(exponent)
+    waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+    return inputs + ops.cast(waves, inputs.dtype)

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from mosei_ssl.layers.feature_frontend import FeatureFrontend
+from mosei_ssl.layers.feature_standardization import FeatureStandardization
+from mosei_ssl.layers.temporal_pooling import TemporalPooling
 from mosei_ssl.layers.utterance_summary import UtteranceSummary
 from mosei_ssl.models.presets import load_preset
 from mosei_ssl.models.segment_model import SegmentModel, inputs_of
@@ -16,10 +17,11 @@ from mosei_ssl.utils.errors import UserError
 
 
 class Backbone(SegmentModel):
-    """Raw feature rows to hidden states: a frontend, an encoder and an utterance summary.
+    """Raw feature rows to hidden states, through an encoder, and to an utterance summary.
 
-    Subclasses give the encoder: a layer that is called with ``(frames, padding_mask, training)``,
-    returns float32 [B, T', hidden_dim], and lists its layers by depth in ``stages``.
+    Rows are cleaned, standardised and pooled in time first. Subclasses give the encoder: a layer
+    that is called with ``(frames, padding_mask, training)``, returns float32 [B, T', hidden_dim],
+    and lists its layers by depth in ``stages``.
 
     Args:
         encoder: keras.layers.Layer. See above.
@@ -54,19 +56,22 @@ class Backbone(SegmentModel):
         super().__init__(**kwargs)
 
         # === Layers ===
-        self.frontend = FeatureFrontend(mean, std, pooling_factor, name="frontend")
+        self.standardize = FeatureStandardization(mean, std, name="standardize")
+        self.pool = TemporalPooling(pooling_factor, name="pool")
         self.encoder = encoder
         self.summary_statistics = UtteranceSummary(name="summary")
 
         # === Config ===
+        self.num_features = len(self.standardize.mean)
         self.pooling_factor = pooling_factor
 
         self.build()
 
     def build(self, inputs_shape=None):
-        for layer in (self.encoder, self.summary_statistics):
-            if not layer.built:
-                layer.build((None, None, self.frontend.output_dim))
+        if not self.built:
+            self.standardize.build((None, None, self.num_features))
+            self.encoder.build((None, None, self.frames_dim))
+            self.summary_statistics.build((None, None, self.frames_dim))
         super().build()
 
     @classmethod
@@ -106,7 +111,7 @@ class Backbone(SegmentModel):
 
     def timesteps(self, inputs):
         """What the encoder sees, float32 [B, T', F'], and its bool [B, T'] padding mask."""
-        return self.frontend(inputs["features"], inputs["padding_mask"])
+        return self.pool(self.standardize(inputs["features"]), inputs["padding_mask"])
 
     def adapt(self, batches: Iterable) -> None:
         """Sets how the summary's statistics are standardised; needs no labels.
@@ -137,9 +142,9 @@ class Backbone(SegmentModel):
         return [*self.encoder.trainable_variables, self.summary_statistics.scale_matrix]
 
     @property
-    def num_features(self) -> int:
-        """F, the columns of a raw row."""
-        return self.frontend.num_features
+    def frames_dim(self) -> int:
+        """F', the width of what the encoder sees."""
+        return self.pool.output_width(self.num_features)
 
     @property
     def output_dim(self) -> int:
@@ -149,8 +154,8 @@ class Backbone(SegmentModel):
     def get_config(self):
         config = super().get_config()
         config.update(
-            mean=self.frontend.standardize.mean,
-            std=self.frontend.standardize.std,
+            mean=self.standardize.mean,
+            std=self.standardize.std,
             pooling_factor=self.pooling_factor,
         )
         return config

@@ -37,6 +37,7 @@ class EmotionModel(SegmentModel):
         backbone: Backbone. Pretrained or fresh; shared, not copied.
         head: HeadConfig (or its fields as a dict). Default options if None.
         seed: int. Seed of the head's initial weights and dropout.
+        frozen: bool. Whether to train the head only, see `freeze_backbone`.
 
     Call arguments:
         inputs: dict of `features` float32 [B, T, F], raw rows that may hold NaN and infinities,
@@ -65,6 +66,7 @@ class EmotionModel(SegmentModel):
         backbone: keras.Model,
         head: HeadConfig | dict | None = None,
         seed: int = 0,
+        frozen: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -105,9 +107,11 @@ class EmotionModel(SegmentModel):
         self.loss_function = SoftTargetCrossentropy()
 
         self.build()
+        if frozen:
+            self.freeze_backbone()
 
     def build(self, inputs_shape=None):
-        if not self.distribution.built:
+        if not self.built:
             self.encoder_standardize.build((None, 2 * self.backbone.output_dim))
             self.distribution.build((None, self.embedding_dim))
         super().build()
@@ -142,13 +146,13 @@ class EmotionModel(SegmentModel):
     @property
     def embedding_dim(self) -> int:
         """Width of what `embedding` returns."""
-        return 2 * self.backbone.output_dim + 2 * self.backbone.frontend.output_dim
+        return 2 * self.backbone.output_dim + 2 * self.backbone.frames_dim
 
     def call(self, inputs, training=False):
         return self.forward(*self.backbone.timesteps(inputs), training=training)
 
     def forward(self, frames, padding_mask, training=False):
-        """Like a call, on timesteps that the frontend has made already.
+        """Like a call, on timesteps that `Backbone.timesteps` has made already.
 
         Args:
             frames: float32 [B, T', F'].
@@ -239,6 +243,7 @@ class EmotionModel(SegmentModel):
             backbone=keras.saving.serialize_keras_object(self.backbone),
             head=asdict(self.head),
             seed=self.seed,
+            frozen=not self.backbone.trainable,
         )
         return config
 

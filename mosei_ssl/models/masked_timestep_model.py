@@ -56,7 +56,7 @@ class MaskedTimestepModel(PretrainingModel):
         # Begins near the corpus mean, zero: the first steps of a short pretraining would otherwise
         # go into unlearning its noise.
         self.reconstruct = keras.layers.Dense(
-            backbone.frontend.output_dim,
+            backbone.frames_dim,
             kernel_initializer=keras.initializers.RandomNormal(
                 stddev=0.002, seed=derive_seed(seed, "reconstruct")
             ),
@@ -71,9 +71,9 @@ class MaskedTimestepModel(PretrainingModel):
         self.build()
 
     def build(self, inputs_shape=None):
-        if not self.reconstruct.built:
+        if not self.built:
             self.reconstruct.build((None, self.backbone.output_dim))
-            self.masking.build((None, None, self.backbone.frontend.output_dim))
+            self.masking.build((None, None, self.backbone.frames_dim))
         super().build()
 
     def forward(self, frames, padding_mask, training=False):

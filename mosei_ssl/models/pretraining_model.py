@@ -31,7 +31,7 @@ class PretrainingModel(SegmentModel):
         return self.forward(*self.backbone.timesteps(inputs), training=training)
 
     def forward(self, frames, padding_mask, training=False) -> dict:
-        """Does the task's work on timesteps that the frontend has made already.
+        """Does the task's work on timesteps that `Backbone.timesteps` has made already.
 
         Args:
             frames: float32 [B, T', F'].

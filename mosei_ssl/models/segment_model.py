@@ -22,11 +22,6 @@ class SegmentModel(keras.Model):
         # standardised; each layer casts for itself.
         super().__init__(autocast=False, **kwargs)
 
-    @property
-    def num_features(self) -> int:
-        """F, the columns of a raw row."""
-        return self.backbone.num_features
-
     def build(self, inputs_shape=None):
         self.built = True
 
@@ -39,9 +34,18 @@ class SegmentModel(keras.Model):
             filepath: where to.
             format: see `keras.Model.export`; likewise `verbose` and further arguments.
             input_signature: another signature than batches of any size and length.
+
+        Raises:
+            UserError: a SavedModel is asked for under another backend than TensorFlow.
         """
+        if keras.backend.backend() != "tensorflow" and format == "tf_saved_model":
+            raise UserError(
+                "a SavedModel is made with KERAS_BACKEND=tensorflow: save the model as .keras and "
+                "load it there"
+            )
         if input_signature is None:
-            features = keras.InputSpec(dtype="float32", shape=(None, None, self.num_features))
+            columns = getattr(self, "backbone", self).num_features
+            features = keras.InputSpec(dtype="float32", shape=(None, None, columns))
             padding_mask = keras.InputSpec(dtype="bool", shape=(None, None))
             input_signature = [{"features": features, "padding_mask": padding_mask}]
         return super().export(filepath, format, verbose, input_signature, **kwargs)
