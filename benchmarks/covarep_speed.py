@@ -9,27 +9,52 @@ Exits with 1 if the ratio is above ``--limit``.
 """
 
 import argparse
-import os
+import functools
 import platform
 import resource
 import sys
 import time
+from collections import defaultdict
 from datetime import date
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import scipy
+from threadpoolctl import threadpool_limits
 
-from mosei_ssl.corpus.extract_corpus import find_audio
-from mosei_ssl.covarep import extract, read_audio
-from mosei_ssl.covarep.extraction import extract_prepared
-from mosei_ssl.covarep.signal import SAMPLE_RATE
+from mosei_ssl.corpus import read_audio
+from mosei_ssl.corpus.recordings import find_audio
+from mosei_ssl.covarep import (
+    SAMPLE_RATE,
+    creak_inputs,
+    envelope,
+    extract,
+    extraction,
+    harmonics,
+    phase,
+    pitch,
+    recording,
+)
 
-_THREAD_LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+STAGES = {
+    "residuals": [(recording, "lp_residual"), (recording, "rough_residual")],
+    "pitch": [(pitch, "harmonic_sums")],
+    "closure instants": [(recording, "_instants")],
+    "glottal flow": [(extraction, "glottal_flow")],
+    "glottal parameters": [(extraction, "glottal_parameters")],
+    "wavelets": [(extraction, "dispersion_quotient"), (extraction, "peak_slope")],
+    "harmonics": [(harmonics, "analyse")],
+    "HMPD": [(phase, "phase_distortion"), (phase, "code_phase")],
+    "Rd": [(extraction, "glottal_shape")],
+    "MCEP": [(envelope, "mcep")],
+    "creak": [(creak_inputs, "loudest"), (extraction, "creak_inputs")],
+}
+"""Where the functions of each stage are called."""
 
 
 def processor() -> str:
-    """Name of the processor, as the system tells it."""
+    """Name of the processor, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -37,21 +62,35 @@ def processor() -> str:
     return next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), "unknown")
 
 
+def timed(function, stage: str, seconds: dict[str, float]):
+    """The function, adding its processor time to that of its stage."""
+
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        start = time.process_time()
+        result = function(*arguments, **options)
+        seconds[stage] += time.process_time() - start
+        return result
+
+    return call
+
+
 def time_stages(recordings: list[np.ndarray], repeat: int) -> tuple[dict[str, float], float]:
     """Best processor time of each stage over the repeats, and of the whole, in seconds."""
-    stages: dict[str, float] = {}
-    best = np.inf
+    seconds: dict[str, float] = defaultdict(float)
+    best, total = dict.fromkeys(STAGES, np.inf), np.inf
+    for stage, functions in STAGES.items():
+        for module, name in functions:
+            mock.patch.object(module, name, timed(getattr(module, name), stage, seconds)).start()
     for _ in range(repeat):
-        total, seconds = 0.0, {}
+        seconds.clear()
+        start = time.process_time()
         for samples in recordings:
-            start = time.process_time()
-            result = extract(samples, SAMPLE_RATE, return_stages=True)[2]
-            total += time.process_time() - start
-            for stage, spent in result.seconds.items():
-                seconds[stage] = seconds.get(stage, 0.0) + spent
-        best = min(best, total)
-        stages = {k: min(v, stages.get(k, np.inf)) for k, v in seconds.items()}
-    return stages, best
+            extract(samples, SAMPLE_RATE)
+        total = min(total, time.process_time() - start)
+        best = {stage: min(best[stage], seconds[stage]) for stage in STAGES}
+    mock.patch.stopall()
+    return best, total
 
 
 def work_through_an_hour(recordings: list[np.ndarray]) -> None:
@@ -60,7 +99,7 @@ def work_through_an_hour(recordings: list[np.ndarray]) -> None:
     hour = np.resize(speech.astype(np.float32), 3600 * SAMPLE_RATE)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.process_time()
-    features, _ = extract_prepared(hour)
+    features = extraction.analyse_samples(hour).features
     spent = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -71,9 +110,7 @@ def work_through_an_hour(recordings: list[np.ndarray]) -> None:
 
 def main() -> int:
     """Prints a table in Markdown."""
-    if not _THREAD_LIMITS.items() <= os.environ.items():
-        # Libraries read this when they load, so start again with one thread each.
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | _THREAD_LIMITS)
+    threadpool_limits(1)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("audio", nargs="+")
     parser.add_argument("--repeat", type=int, default=3)

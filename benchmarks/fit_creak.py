@@ -17,8 +17,9 @@ import soundfile
 from scipy.optimize import minimize
 
 import mosei_ssl.covarep.creak as creak
-from mosei_ssl.covarep import FEATURE_NAMES, extract
+from mosei_ssl.covarep import analyse
 from tfds_mosei.csd import ComputationalSequence
+from tfds_mosei.schema import FEATURE_NAMES
 
 HIDDEN = 12
 PENALTY = 1e-4
@@ -41,11 +42,11 @@ def reference_clips(folder: Path) -> list[Clip]:
     clips = []
     for path in sorted(folder.glob("*.npz")):
         samples, rate = soundfile.read(path.with_suffix(".wav"))
-        stages = extract(samples, rate, return_stages=True)[2]
-        if np.isnan(stages.residual).any():
+        found = analyse(samples, rate)
+        if np.isnan(found.residual).any():
             continue
         target = np.load(path)["features"][:, FEATURE_NAMES.index("creak")]
-        clips.append(Clip(path.stem, path.stem, stages.creak_inputs, target))
+        clips.append(Clip(path.stem, path.stem, found.creak_inputs, target))
     return clips
 
 
@@ -61,10 +62,10 @@ def corpus_clips(audio: Path, features: Path, labels: Path) -> list[Clip]:
         times, rows = values.read(video)
         for path, (start, end) in zip(paths, segments.intervals(video), strict=True):
             samples, rate = soundfile.read(path)
-            stages = extract(samples, rate, return_stages=True)[2]
+            found = analyse(samples, rate)
             inside = (times[:, 1] > start + 1e-6) & (times[:, 0] < end - 1e-6)
             target = rows[inside, FEATURE_NAMES.index("creak")].astype(np.float64)
-            clips.append(Clip(path.stem, video, stages.creak_inputs, target))
+            clips.append(Clip(path.stem, video, found.creak_inputs, target))
     return clips
 
 

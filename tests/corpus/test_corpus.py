@@ -48,9 +48,7 @@ def quick(monkeypatch):
     return zeros
 
 
-@pytest.fixture
-def labels(tmp_path):
-    path = tmp_path / "labels.csv"
+def write_labels(path):
     lines = ["file,start,end,happy,anger,speaker"]
     lines += [f"clip{k}.wav,0,0.5,{k % 4},,s{k % 3}" for k in range(6)]
     lines += ["clip0.wav,0.5,,,2.5,s0"]
@@ -58,10 +56,23 @@ def labels(tmp_path):
     return path
 
 
-def test_corpus_is_one_the_dataset_reads(tmp_path, recordings, labels):
+@pytest.fixture
+def labels(tmp_path):
+    return write_labels(tmp_path / "labels.csv")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, recordings):
+    """What a whole corpus came to, with labels; for reading only."""
+    folder = tmp_path_factory.mktemp("whole")
+    return extract_corpus(
+        [recordings], folder / "corpus" / "speech.csd", write_labels(folder / "labels.csv")
+    )
+
+
+def test_corpus_is_one_the_dataset_reads(report, recordings):
     from tfds_mosei.csd import ComputationalSequence
 
-    report = extract_corpus([recordings], tmp_path / "corpus" / "speech.csd", labels)
     assert report.failed == {}
     assert report.segments == 7
     assert report.rows == {f"clip{k}": 90 for k in range(6)}
@@ -83,13 +94,11 @@ def test_corpus_is_one_the_dataset_reads(tmp_path, recordings, labels):
     assert not list(report.features.parent.glob(".*parts"))
 
 
-def test_dataset_can_be_built_from_it(tmp_path, recordings, labels):
+def test_dataset_can_be_built_from_it(tmp_path, report):
     import tfds_mosei
 
-    extract_corpus([recordings], tmp_path / "corpus" / "speech.csd", labels)
-    builder = tfds_mosei.build(
-        "covarep", data_dir=tmp_path / "data", manual_dir=tmp_path / "corpus"
-    )
+    folder = report.features.parent
+    builder = tfds_mosei.build("covarep", data_dir=tmp_path / "data", manual_dir=folder)
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert sum(counts[name] for name in ("train", "validation", "test")) == 7
 
@@ -110,27 +119,26 @@ def test_bad_recordings_stop_nothing(tmp_path, recordings):
     assert set(again.rows) == {"broken", "clip0"}
 
 
-def test_interrupted_extraction_goes_on(tmp_path, recordings, monkeypatch):
+def test_interrupted_extraction_resumes(tmp_path, recordings, monkeypatch, quick):
     calls = []
-    original = extraction_pool.extract_file
 
     def stop_after_two(path, **options):
         calls.append(path)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(path, **options)
+        return quick(path, **options)
 
     monkeypatch.setattr(extraction_pool, "extract_file", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         extract_corpus([recordings], tmp_path / "out.csd")
     assert not (tmp_path / "out.csd").exists()
-    monkeypatch.setattr(extraction_pool, "extract_file", original)
+    monkeypatch.setattr(extraction_pool, "extract_file", quick)
     report = extract_corpus([recordings], tmp_path / "out.csd")
     assert report.reused == 2
     assert len(report.rows) == 6
 
 
-def test_other_options_compute_again(tmp_path, recordings):
+def test_other_options_compute_again(tmp_path, recordings, quick):
     broken = tmp_path / "broken.wav"
     broken.write_text("not audio")
     audio = [recordings / "clip0.wav", broken]
@@ -139,13 +147,11 @@ def test_other_options_compute_again(tmp_path, recordings):
     assert extract_corpus(audio, tmp_path / "out.csd", dither=1e-4).reused == 0
 
 
-def test_an_unforeseen_failure_is_reported(tmp_path, recordings, monkeypatch):
-    original = extraction_pool.extract_file
-
+def test_an_unforeseen_failure_is_reported(tmp_path, recordings, monkeypatch, quick):
     def trip(path, **options):
         if path.stem == "clip3":
             raise IndexError("out of reach")
-        return original(path, **options)
+        return quick(path, **options)
 
     monkeypatch.setattr(extraction_pool, "extract_file", trip)
     report = extract_corpus([recordings], tmp_path / "out.csd")
@@ -336,7 +342,7 @@ def test_progress_is_logged(tmp_path, recordings, monkeypatch, quick, caplog):
     assert "extracting: 5 of 6 done (83 %), about 0 s left" in caplog.text
 
 
-def test_existing_output_is_not_lost(tmp_path, recordings):
+def test_existing_output_is_not_lost(tmp_path, recordings, quick):
     (tmp_path / "out.csd").write_text("precious")
     with pytest.raises(UserError, match="exists already"):
         extract_corpus([recordings], tmp_path / "out.csd")
