@@ -5,10 +5,10 @@
 Without ``--run`` a model of the default size with random weights is measured; with it, that run's
 model too, and with ``--data-dir`` also what the smaller formats cost in scores. Runtimes take
 turns, ten requests in a row, on one core and with one thread each, by the clock and in processor
-time; bars are judged by the clock. Where other work shares that core, the clock counts it too:
+time; targets are judged by the clock. Other work on that core is counted by the clock too:
 ``chrt -f 1 python benchmarks/serving.py`` keeps the core free meanwhile, and gives it back before
 sockets are measured. Sockets are those of the tests' stand-in server: its absolute numbers say
-nothing of TF Serving's. Exits with 1 if a bar is missed.
+nothing of TF Serving's. Exits with 1 if a target is missed.
 """
 
 import argparse
@@ -32,23 +32,24 @@ from serving_runtimes import SEGMENT, compare_runtimes, describe_runtimes, perce
 STANDIN = Path(__file__).parents[1] / "tests" / "serving" / "standin.py"
 LENGTHS = (100, 650, 1660)
 BATCHES = (1, 8, 32)
-FIRST_REQUEST_BAR = 3.0
+FIRST_REQUEST_TARGET = 3.0
 
 
 def build_model(run: str | None):
     """The run's emotion model, or one of the default size with random weights."""
-    from mosei_ssl.models import BackboneConfig, EmotionModel, HeadConfig, build_backbone
-    from mosei_ssl.serving.exporting import load_emotion_model
+    from mosei_ssl.config import TransformerConfig
+    from mosei_ssl.models import EmotionModel, build_backbone
+    from mosei_ssl.training.saved_models import load_model
 
     if run:
-        return load_emotion_model(Path(run) / "model.keras")
+        return load_model(Path(run) / "model.keras")
     draw = np.random.default_rng(0)
-    backbone = build_backbone(BackboneConfig(), draw.normal(size=74), draw.uniform(0.5, 2, 74))
-    return EmotionModel(backbone, HeadConfig())
+    backbone = build_backbone(TransformerConfig(), draw.normal(size=74), draw.uniform(0.5, 2, 74))
+    return EmotionModel(backbone)
 
 
 class Server:
-    """The tests' stand-in server in a process of its own."""
+    """The tests' stand-in server, in its own process."""
 
     def __init__(self, base: Path, *options: str):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -91,28 +92,30 @@ def ask_repeatedly(client, segments: list[np.ndarray], repeats: int) -> list[flo
 
 def first_requests(base: Path, repeats: int, options: tuple[str, ...]) -> tuple[float, float]:
     """Seconds of a server's first answer, and the median of those after it."""
-    from mosei_ssl.serving.client import RequestRejected, connect
+    from mosei_ssl.serving import connect
+    from mosei_ssl.serving.errors import ModelNotFound
 
     with Server(base, *options) as server, connect(server.urls["gRPC"]) as client:
         # Neither the connection nor what a client does for the first time is what is measured.
         client.status()
         with (
-            connect(server.urls["gRPC"], "absent") as nobody,
-            contextlib.suppress(RequestRejected),
+            connect(server.urls["gRPC"], "absent") as absent,
+            contextlib.suppress(ModelNotFound),
         ):
-            nobody.predict(speech(1, SEGMENT))
+            absent.predict(speech(1, SEGMENT))
         seconds = ask_repeatedly(client, speech(1, SEGMENT), repeats)
     return seconds[0], float(np.median(seconds[1:]))
 
 
 def load(base: Path, repeats: int) -> tuple[list[dict], list[dict]]:
     """Latency by protocol, batch size and length; throughput by number of clients."""
-    from mosei_ssl.serving.client import connect
+    from mosei_ssl.serving import connect
 
     shapes, crowds = [], []
     with Server(base) as server:
         for protocol, url in server.urls.items():
-            with connect(url, max_batch=64, max_frames=10**6) as client:
+            with connect(url, max_batch=64) as client:
+                client.max_frames = 10**6  # never split a request
                 for batch in BATCHES:
                     for frames in LENGTHS:
                         segments = speech(batch, frames)
@@ -134,7 +137,7 @@ def load(base: Path, repeats: int) -> tuple[list[dict], list[dict]]:
 
 def crowd(url: str, clients: int, repeats: int) -> dict[str, float]:
     """Several clients at once, a segment per request."""
-    from mosei_ssl.serving.client import connect
+    from mosei_ssl.serving import connect
 
     seconds: list[float] = []
     each = max(repeats // clients, 5)
@@ -159,11 +162,12 @@ def formats(model, data_dir: str | None, dataset: str | None) -> list[dict]:
 
     from mosei_ssl.metrics import evaluate_predictions
     from mosei_ssl.serving.portable import to_litert, to_onnx
-    from mosei_ssl.serving.schema import OUTPUTS
+    from mosei_ssl.serving.signatures import OUTPUTS
 
     segments = labels = None
     if data_dir:
-        from mosei_ssl.data import DataConfig, load_segments
+        from mosei_ssl.config import DataConfig
+        from mosei_ssl.data import load_segments
 
         split = load_segments(DataConfig(data_dir=data_dir, dataset=dataset), "test").labelled()
         segments, labels = list(split), split.emotions
@@ -258,9 +262,9 @@ def main() -> int:
             os.sched_setaffinity(0, {max(cores)})
             runtimes = {n: compare_runtimes(measured, place, n, repeats) for n in LENGTHS}
             os.sched_setaffinity(0, cores)
-            text, bars = describe_runtimes(name, runtimes)
+            text, failed = describe_runtimes(name, runtimes)
             described += text
-            missed += bars
+            missed += failed
         alone = os.sched_getscheduler(0) == os.SCHED_FIFO
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         warm = [first_requests(exported.parent, 30, ()) for _ in range(1 if options.quick else 3)]
@@ -270,7 +274,7 @@ def main() -> int:
     plot(shapes, out / "serving.png")
 
     first = float(np.median([a / b for a, b in warm]))
-    missed += ["warm-up"] if first >= FIRST_REQUEST_BAR else []
+    missed += ["warm-up"] if first >= FIRST_REQUEST_TARGET else []
     packages = ("tensorflow", "keras", "onnxruntime", "openvino", "ai-edge-litert")
     command = " ".join(
         [
@@ -296,7 +300,7 @@ def main() -> int:
         + (" The core was kept free by real-time priority.\n" if alone else "\n"),
         "## First request, 650 frames over gRPC, to the stand-in server\n",
         f"After warm-up {first:.2f} times the median of those that follow (median of {len(warm)} "
-        f"starts; bar: {FIRST_REQUEST_BAR:g}); without warm-up {cold[0] / cold[1]:.1f} times.\n",
+        f"starts; target: {FIRST_REQUEST_TARGET:g}); without warm-up {cold[0] / cold[1]:.1f} times.\n",
         "## Through sockets, to the stand-in server (which is not TF Serving), one client\n",
         table(
             ["protocol", "segments", "frames", "p50 ms", "p95 ms", "p99 ms", "segments/s"],
@@ -321,7 +325,7 @@ def main() -> int:
                 for row in sizes
             ],
         ),
-        f"Bars missed: {', '.join(missed) or 'none'}.\n",
+        f"Targets missed: {', '.join(missed) or 'none'}.\n",
     ]
     (out / "serving.md").write_text("\n".join(parts), encoding="utf-8")
     print("\n".join(parts))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 SEGMENT = 650
-BARS = {"bare Keras": 1.3, "ONNX Runtime": 1.5}
+TARGETS = {"bare Keras": 1.3, "ONNX Runtime": 1.5}
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
@@ -55,7 +55,7 @@ def compare_runtimes(
     import tensorflow as tf
 
     from mosei_ssl.serving.portable import to_onnx
-    from mosei_ssl.serving.schema import OUTPUTS
+    from mosei_ssl.serving.signatures import OUTPUTS
 
     rows = np.random.default_rng(1).normal(size=(1, frames, 74)).astype(np.float32)
     length = np.array([frames], np.int32)
@@ -94,7 +94,7 @@ def compare_runtimes(
 def describe_runtimes(
     name: str, runtimes: dict[int, dict[str, dict[str, list[float]]]]
 ) -> tuple[list[str], list[str]]:
-    """What `compare_runtimes` found for a model at each length: text, and bars missed."""
+    """What `compare_runtimes` found for a model at each length: text, and targets missed."""
     rows = [
         [frames, kind, *(percentiles(times[kind])["p50"] for times in calls.values())]
         for frames, calls in runtimes.items()
@@ -105,13 +105,13 @@ def describe_runtimes(
         row[1]: dict(zip(header[2:], row[2:], strict=True)) for row in rows if row[0] == SEGMENT
     }
     told, missed = [], []
-    for other, bar in BARS.items():
+    for other, target in TARGETS.items():
         ratios = {kind: p50["serving_default"] / p50[other] for kind, p50 in of_segment.items()}
         told.append(
-            f"{ratios['clock']:.2f} times {other} (bar: {bar}; in processor time "
+            f"{ratios['clock']:.2f} times {other} (target: {target}; in processor time "
             f"{ratios['processor']:.2f}; alternating {ratios['clock, alternating']:.2f})"
         )
-        missed += [f"{other} ({name})"] if ratios["clock"] > bar else []
+        missed += [f"{other} ({name})"] if ratios["clock"] > target else []
     return [
         f"{name}:\n",
         table(header, rows),

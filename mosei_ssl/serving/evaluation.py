@@ -38,7 +38,8 @@ def evaluate_saved_model(
             was exported.
 
     Example:
-        >>> scores = evaluate_saved_model(saved_model, mosei_ssl.config.DataConfig(data_dir=data))
+        >>> data = DataConfig(data_dir=str(synthetic_data))
+        >>> scores = evaluate_saved_model(saved_model, data)
         >>> 0 <= scores["predictors"]["model"]["overall"]["mae"] <= 3
         True
     """

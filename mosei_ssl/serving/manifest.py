@@ -102,8 +102,8 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
     digest = sha256(file)
     if manifest_sha256 is not None and digest != manifest_sha256.lower():
         raise UserError(
-            f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is not the manifest that "
-            "was meant. Do not serve this; fetch or export it again."
+            f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is another manifest. Do not "
+            "serve this; fetch or export it again."
         )
     listed, present = manifest["files"], set(_files(directory))
     problems = [f"{name} is missing" for name in sorted(set(listed) - present)]
@@ -125,7 +125,7 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(
-            f"{file} is missing, so nothing tells whether this SavedModel is what was exported. "
+            f"{file} is missing, so this SavedModel cannot be checked against its export. "
             "Export it again with `mosei-ssl export`."
         )
     try:

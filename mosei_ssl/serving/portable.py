@@ -27,7 +27,7 @@ def check_formats(formats: Sequence[str]) -> None:
     """Raise a UserError for an unknown format, or one whose converter is not installed."""
     for name in formats:
         if name not in FORMATS:
-            raise UserError(f"there is no export format {name!r}; there are: {', '.join(FORMATS)}.")
+            raise UserError(f"unknown export format {name!r}; known: {', '.join(FORMATS)}.")
     if "onnx" in formats and importlib.util.find_spec("tf2onnx") is None:
         raise UserError(
             "the format 'onnx' needs tf2onnx: install mosei_ssl[portable], or leave it out."

@@ -1,4 +1,4 @@
-"""Fixtures of the serving tests: a stand-in server in a process of its own."""
+"""Fixtures of the serving tests: a stand-in server, in its own process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A stand-in for TF Serving's server, FOR TESTS ONLY: it is no server to run.
+"""A stand-in for TF Serving's server, FOR TESTS ONLY: not a server to run.
 
 TF Serving's own binary is in no package registry. This one speaks its REST and gRPC interfaces
 with its official protos, loads the SavedModel with plain TensorFlow (and nothing of mosei_ssl),

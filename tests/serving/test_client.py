@@ -1,4 +1,4 @@
-"""Clients over real sockets: the same answers by every way, and clear words when there are none."""
+"""Clients over real sockets: the same answers either way, and clear messages on failure."""
 
 import json
 import socket
@@ -75,7 +75,7 @@ def test_rest_needs_no_tensorflow():
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_unknown_model_or_version_is_told_at_once(server, protocol):
+def test_an_unknown_model_or_version_is_reported_at_once(server, protocol):
     for options in ({"model_name": "other"}, {"version": 7}):
         with (
             connect(getattr(server, protocol), **options) as client,
@@ -96,7 +96,7 @@ def test_bad_segments_never_leave(protocol):
 @pytest.mark.parametrize(
     "url", ["localhost:8501", "ftp://x", "http://", "grpc://x:port", "http://["]
 )
-def test_addresses_that_are_none_are_told(url):
+def test_malformed_addresses_are_refused(url):
     with pytest.raises(UserError, match="URL of a server"):
         connect(url)
 
@@ -108,7 +108,7 @@ def free_port():
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_nobody_there_is_told_after_a_few_tries(scheme):
+def test_an_absent_server_is_reported_after_a_few_tries(scheme):
     started = time.monotonic()
     with (
         connect(f"{scheme}://127.0.0.1:{free_port()}", timeout=5) as client,
@@ -136,15 +136,15 @@ def test_a_slow_server_is_given_up(stuck, protocol):
     assert time.monotonic() - started < 10
 
 
-def test_a_server_killed_while_it_answers_is_told(stuck):
-    told = {}
+def test_a_server_killed_while_it_answers_is_reported(stuck):
+    reported = {}
 
     def ask(protocol):
         with connect(getattr(stuck, protocol), timeout=20) as client:
             try:
                 client.predict(speech(5))
             except ServerUnavailable as error:
-                told[protocol] = str(error)
+                reported[protocol] = str(error)
 
     threads = [threading.Thread(target=ask, args=(protocol,)) for protocol in PROTOCOLS]
     started = time.monotonic()
@@ -156,8 +156,8 @@ def test_a_server_killed_while_it_answers_is_told(stuck):
     for thread in threads:
         thread.join()
     assert time.monotonic() - started < 10
-    assert set(told) == set(PROTOCOLS)
-    assert all("dropped the connection" in message for message in told.values())
+    assert set(reported) == set(PROTOCOLS)
+    assert all("dropped the connection" in message for message in reported.values())
 
 
 class Scripted(BaseHTTPRequestHandler):
@@ -242,7 +242,7 @@ def test_a_model_that_is_not_there_is_not_asked_for_again(scripted):
 
 
 @pytest.mark.parametrize("url", ["http://192.168.1.300:8501", "http://b\u00fccher..de:8501"])
-def test_an_impossible_address_is_told(url):
+def test_an_impossible_address_is_refused(url):
     with pytest.raises(UserError, match="is not a URL of a server"):
         connect(url)
 
@@ -267,11 +267,11 @@ def test_version_0_is_a_version():
         ((503, b"busy"), ServerUnavailable, "overloaded"),
     ],
 )
-def test_nonsense_is_told(scripted, answer, kind, message):
+def test_unusable_answers_are_reported(scripted, answer, kind, message):
     url, _ = scripted(answer)
-    with connect(url, timeout=3) as client, pytest.raises(kind, match=message) as told:
+    with connect(url, timeout=3) as client, pytest.raises(kind, match=message) as raised:
         client.predict(speech(5))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_server_that_drips_is_given_up(scripted):

@@ -32,6 +32,6 @@ def test_scores_are_those_of_the_keras_model(saved_model, emotion_model, synthet
             assert scores["per_emotion"][emotion][metric] == pytest.approx(values[metric], abs=1e-5)
 
 
-def test_a_missing_dataset_is_told(saved_model, tmp_path):
+def test_a_missing_dataset_is_reported(saved_model, tmp_path):
     with pytest.raises(CorpusError, match="no prepared dataset"):
         evaluate_saved_model(saved_model, DataConfig(data_dir=str(tmp_path)))

@@ -97,7 +97,7 @@ def test_embedding_is_what_the_head_reads(served, emotion_model):
     mask = np.arange(40)[None] < length[:, None]
     truth = emotion_model.embedding({"features": features, "padding_mask": mask}).numpy()
     assert found.shape == (2, emotion_model.embedding_dim)
-    # Unlike a probability, an embedding has no scale of its own.
+    # Unlike a probability, an embedding is not bounded.
     np.testing.assert_allclose(found, truth, atol=1e-5, rtol=1e-5)
 
 
@@ -233,7 +233,7 @@ def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
         assert list((tmp_path / "emotion").iterdir()) == []
 
 
-def test_an_exported_version_is_no_place_for_another(emotion_model, saved_model):
+def test_an_export_into_an_exported_version_is_refused(emotion_model, saved_model):
     before = sorted(saved_model.rglob("*"))
     with pytest.raises(UserError, match=rf"give the folder of versions, {saved_model.parent}\."):
         export_model(emotion_model, saved_model)

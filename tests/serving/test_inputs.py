@@ -149,7 +149,7 @@ def test_damaged_array_is_refused(tmp_path):
             list(read_segments(tmp_path / "x.npy"))
 
 
-def test_what_the_corpus_must_be_is_told(speech, labels, tmp_path):
+def test_unusable_files_are_refused(speech, labels, tmp_path):
     with pytest.raises(UserError, match=r"have 7 columns; COVAREP has 74\. This is a label file"):
         list(read_segments(labels))
     other = csd.write(
@@ -196,12 +196,12 @@ def test_stretches_without_finite_times_are_left_out(speech, tmp_path, caplog):
         ({"limit": 0}, "--limit must be at least 1, not 0"),
     ],
 )
-def test_impossible_options_are_told(speech, options, message):
+def test_impossible_options_are_refused(speech, options, message):
     with pytest.raises(UserError, match=message):
         next(read_segments(speech, **options))
 
 
-def test_too_long_a_segment_is_told(tmp_path):
+def test_a_segment_that_is_too_long_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((12_001, 74), np.float32))
     with pytest.raises(UserError, match="12001 frames, and models answer at most 12000"):
         next(read_segments(tmp_path / "x.npy", window=0))

@@ -1,4 +1,4 @@
-"""Batches change nothing; damage is told."""
+"""Batches change nothing; damage is reported."""
 
 import shutil
 
@@ -61,7 +61,7 @@ def test_a_tampered_model_is_not_run(saved_model, tmp_path):
         LocalModel(copy)
 
 
-def test_a_damaged_or_foreign_model_is_told(saved_model, tmp_path):
+def test_a_damaged_or_foreign_model_is_refused(saved_model, tmp_path):
     copy = shutil.copytree(saved_model, tmp_path / "1")
     shutil.rmtree(copy / "assets.extra")
     (copy / "saved_model.pb").write_bytes((copy / "saved_model.pb").read_bytes()[:1000])

@@ -1,4 +1,4 @@
-"""Whatever happens to an export is noticed."""
+"""Any change to an export is noticed."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def test_a_manifest_made_to_fit_is_noticed_by_its_own_digest(exported):
     manifest["files"]["fingerprint.pb"] = {"sha256": sha256(exported / "fingerprint.pb"), "size": 5}
     (exported / MANIFEST).write_text(json.dumps(manifest))
     verify(exported)
-    with pytest.raises(UserError, match="not the manifest that was meant"):
+    with pytest.raises(UserError, match="it is another manifest"):
         verify(exported, noted)
 
 
@@ -71,7 +71,7 @@ def test_a_manifest_made_to_fit_is_noticed_by_its_own_digest(exported):
         '{"format": 1, "files": {}, "dataset": []}',
     ],
 )
-def test_a_damaged_manifest_is_told(exported, content):
+def test_a_damaged_manifest_is_refused(exported, content):
     (exported / MANIFEST).write_text(content)
     with pytest.raises(UserError, match=r"manifest\.json is damaged"):
         verify(exported)

@@ -1,4 +1,4 @@
-"""The model card says what is known, and that nothing is where nothing is."""
+"""The model card says what is known, and what is not."""
 
 import json
 
@@ -96,7 +96,7 @@ def test_synthetic_is_called_synthetic(tmp_path):
     assert "Made from SYNTHETIC data" in text
 
 
-def test_lengths_are_those_of_the_training_segments_or_not_told(tmp_path):
+def test_lengths_are_those_of_the_training_segments_or_left_out(tmp_path):
     unknown = write_model_card(tmp_path, "x", {**stamp(), **PROVENANCE}).read_text()
     assert "of one speaker, 0.01 to 120 s long.\n\n## Limits" in unknown
     dataset = {**PROVENANCE["dataset"], "train_seconds": {"median": 2.31, "longest": 5.06}}
@@ -117,7 +117,7 @@ def test_lengths_come_from_the_dataset_that_was_trained_on(synthetic_data, tmp_p
     assert train_seconds(tmp_path, {}) is None
 
 
-def test_damaged_predictions_are_told(tmp_path):
+def test_damaged_predictions_are_reported(tmp_path):
     (tmp_path / "predictions-test.npz").write_bytes(b"PK junk")
     with pytest.raises(UserError, match="evaluate the run again"):
         write_model_card(

@@ -127,10 +127,10 @@ def test_formats_go_into_the_export_and_its_manifest(emotion_model, tmp_path):
     assert file in verify(version).manifest["files"]
 
 
-def test_unknown_formats_are_told(emotion_model, tmp_path, monkeypatch):
+def test_unknown_formats_are_refused(emotion_model, tmp_path, monkeypatch):
     from mosei_ssl.serving import export_model
 
-    with pytest.raises(UserError, match="no export format 'tflite'; there are: litert,"):
+    with pytest.raises(UserError, match="unknown export format 'tflite'; known: litert,"):
         export_model(emotion_model, tmp_path / "emotion", formats=["tflite"])
     assert not (tmp_path / "emotion").exists()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -132,8 +132,8 @@ def test_c_program_gives_the_same_numbers(c_program, saved_model):
         ((1, 12_001, 74), [9], b"at most 12000 frames"),
     ],
 )
-def test_c_program_is_told_what_is_wrong(c_program, saved_model, shape, length, message):
-    # The way a server takes: nobody but the graph itself compares shapes here.
+def test_c_program_gets_the_reason(c_program, saved_model, shape, length, message):
+    # As in a server, only the graph itself compares shapes here.
     found = run_c(c_program, saved_model, np.zeros(shape, np.float32), np.array(length, np.int32))
     assert found.returncode == 3  # TF_INVALID_ARGUMENT
     assert message in found.stderr
