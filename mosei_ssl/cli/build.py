@@ -1,4 +1,4 @@
-"""Build the TFDS dataset from the files in --manual-dir, as `tfds build` does, and report on it.
+"""Build the TFDS dataset from .csd files, as `tfds build` does, and report on it.
 
 Which files and which folds are part of the dataset's name: another corpus or other folds give
 another dataset.
@@ -11,10 +11,9 @@ Examples:
 
 import contextlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -75,46 +74,31 @@ def build_dataset(options: BuildOptions) -> Group:
     from mosei_ssl.data.budgets import check_label_budget
     from tfds_mosei.report_page import HTML_FILE
 
-    synthetic, manual_dir, folds = options.synthetic, options.manual_dir, options.folds
+    synthetic, manual_dir = options.synthetic, options.manual_dir
     if synthetic and manual_dir is not None:
         raise UserError("--synthetic makes its own corpus: leave out --manual-dir, or --synthetic")
     if options.size is not None and not synthetic:
         raise UserError("--size can be chosen for the synthetic corpus only")
     if not synthetic and manual_dir is None:
         _check_default_place(Path(options.data_dir))
-    builder = tfds_mosei.build(
-        "synthetic" if synthetic else "covarep",
-        data_dir=options.data_dir,
-        manual_dir=manual_dir,
-        folds=folds,
-        size=options.size,
-        unlabelled=options.unlabelled,
-        file_format=options.file_format,
-        overwrite=options.overwrite,
-    )
+    settings = dict(vars(options))
+    del settings["synthetic"], settings["labels"]
+    builder = tfds_mosei.build("synthetic" if synthetic else "covarep", **settings)
     metadata = dict(builder.info.metadata or {})
     if options.labels is not None:
-        check_label_budget(options.labels, _labelled_segments(metadata))
+        levels = metadata["report"]["splits"]["train"].get("emotion_levels") or {}
+        check_label_budget(options.labels, max(map(sum, levels.values()), default=0))
     lines = [f"dataset {builder.builder_config.name} in {builder.data_dir}"]
     page = Path(builder.data_dir) / HTML_FILE
     if page.is_file():
         lines.append(f"report {page}")
     # Those of the synthetic corpus are as synthetic as the rest of it.
     if not synthetic and metadata.get("folds"):
-        place = folds or _in_folder(metadata["folds"]["source"], manual_dir)
-        lines.append(f"folds {place}")
+        # The dataset keeps only the name of the file.
+        name = metadata["folds"]["source"]
+        path = Path(manual_dir or "", name)
+        lines.append(f"folds {options.folds or (path if manual_dir and path.is_file() else name)}")
     return Group(*map(Text, lines), dataset_report(metadata))
-
-
-def _in_folder(name: str, folder: str | None) -> str:
-    """The folds file as a path where that is known; the dataset itself keeps its name only."""
-    path = Path(folder or "") / name
-    return str(path) if folder and path.is_file() else name
-
-
-def _labelled_segments(metadata: Mapping[str, Any]) -> int:
-    levels = metadata["report"]["splits"]["train"].get("emotion_levels") or {}
-    return max((sum(counts) for counts in levels.values()), default=0)
 
 
 def _check_default_place(data_dir: Path) -> None:

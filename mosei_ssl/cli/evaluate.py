@@ -14,9 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from mosei_ssl.cli.output import progress_bar, say
+from mosei_ssl.cli.output import say
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
+from mosei_ssl.utils.progress import progress
 
 
 @dataclass(kw_only=True)
@@ -60,20 +61,23 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, A
     from mosei_ssl.training import RunDirectory, evaluate
 
     runs = [RunDirectory(path).open("finetune").require_finished() for path in paths]
-    infos = [run.info for run in runs]
-    frozen = [bool(run.config().get("freeze_backbone")) for run in runs]
-    names = _row_names(paths, infos, frozen)
-    dataset, labels = infos[0]["dataset"], infos[0]["result"]["labels"]
-    for path, info in zip(paths, infos, strict=True):
-        if info["dataset"]["fingerprint"] != dataset["fingerprint"]:
+    dataset = runs[0].info["dataset"]
+    budgets = [run.info["result"]["labels"] for run in runs]
+    for path, other in zip(paths, (run.info["dataset"] for run in runs), strict=True):
+        if other["fingerprint"] != dataset["fingerprint"]:
             raise UserError(
-                f"{path} was trained on dataset {info['dataset']['name']}, {paths[0]} on "
-                f"{dataset['name']}: their scores do not belong into one table. Leave it out of "
-                "--against."
+                f"{path} was trained on dataset {other['name']}, {paths[0]} on {dataset['name']}: "
+                "their scores do not belong into one table. Leave it out of --against."
             )
+    folders = [Path(path).name for path in paths]
     models: dict[str, Any] = {}
     references: dict[str, Any] = {}
-    for path, name in zip(paths, names, strict=True):
+    for path, folder, run, labels in zip(paths, folders, runs, budgets, strict=True):
+        # A baseline with a frozen backbone is random features under a trained head.
+        frozen = ", frozen" if run.config().get("freeze_backbone") else ""
+        place = folder if len(set(folders)) == len(folders) else path
+        name = f"{run.info['result']['arm']}{frozen} ({place})"
+        name += f", {labels} labels" if len(set(budgets)) > 1 else ""
         result = evaluate(path, options.split, data_dir=options.data_dir, dataset=options.dataset)
         predictors = dict(result["predictors"])
         models[name] = predictors.pop("model")
@@ -81,33 +85,15 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, A
         references = references or predictors
     heading = (
         f"{'SYNTHETIC data, ' if dataset['synthetic'] else ''}{dataset['name'].split('/')[0]}, "
-        f"{options.split} split, {result['segments']} segments, {labels} labels"
+        f"{options.split} split, {result['segments']} segments, {budgets[0]} labels"
     )
-    if any(info["result"]["labels"] != labels for info in infos):
+    if len(set(budgets)) > 1:
         heading += " unless a row says otherwise"
     if "train" in split_names(options.split):
         # Scores of what was learnt by heart must not be taken for scores of unseen speech.
-        counts = sorted({info["result"]["labels"] for info in infos})
-        heading += f"; of these segments {' or '.join(map(str, counts))} were trained on"
+        counts = " or ".join(map(str, sorted(set(budgets))))
+        heading += f"; of these segments {counts} were trained on"
     return {**models, **references}, heading
-
-
-def _row_names(paths: list[str], infos: list[dict[str, Any]], frozen: list[bool]) -> list[str]:
-    """What tells the runs of a table apart: arm and folder, the path and the labels if need be.
-
-    A frozen backbone is named, since a baseline with one is random features under a trained head.
-    """
-    short = [Path(path).name for path in paths]
-    if len(set(short)) < len(short):
-        short = paths
-    names = [
-        f"{info['result']['arm']}{', frozen' if fixed else ''} ({name})"
-        for info, name, fixed in zip(infos, short, frozen, strict=True)
-    ]
-    budgets = [info["result"]["labels"] for info in infos]
-    if len(set(budgets)) > 1:
-        names = [f"{name}, {count} labels" for name, count in zip(names, budgets, strict=True)]
-    return names
 
 
 def _score_export(options: EvaluateOptions) -> tuple[dict[str, Any], str]:
@@ -115,10 +101,10 @@ def _score_export(options: EvaluateOptions) -> tuple[dict[str, Any], str]:
     from mosei_ssl.serving.evaluation import evaluate_saved_model
 
     data = DataConfig(data_dir=options.data_dir or "data", dataset=options.dataset)
-    model = str(options.model)
-    with progress_bar("scoring") as progress:
-        result = evaluate_saved_model(model, data, options.split, progress)
-    place = Path(model).resolve()
+    place = Path(str(options.model))
+    with progress("scoring") as advance:
+        result = evaluate_saved_model(place, data, options.split, advance)
+    place = place.resolve()
     name = f"{place.parent.name}/{place.name}" if place.name.isdecimal() else place.name
     rows = dict(result["predictors"])
     rows = {f"SavedModel ({name})": rows.pop("model"), **rows}
@@ -126,9 +112,9 @@ def _score_export(options: EvaluateOptions) -> tuple[dict[str, Any], str]:
     heading = f"{synthetic}{options.split} split, {result['segments']} segments"
     if result["dataset"] != result["trained_on"]:
         # Other folds of the same recordings have another fingerprint too.
+        other = result["trained_on"] or "one that its manifest does not name"
         heading += (
-            f" of dataset {result['dataset']}; the model was trained on "
-            f"{result['trained_on'] or 'one that its manifest does not tell'}, whose recordings "
+            f" of dataset {result['dataset']}; the model was trained on {other}, whose recordings "
             "may be among them"
         )
     elif "train" in split_names(options.split):

@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -18,17 +19,16 @@ from mosei_ssl.utils.signals import Interrupted, stop_politely
 
 _RESUMABLE = ("pretrain", "finetune")
 
-VERBS = {
-    "build": "turn .csd files into a TFDS dataset, with a data report",
-    "pretrain": "self-supervised pretraining of a backbone",
-    "finetune": "train the emotion model on few labels (pretrained, or from scratch)",
-    "evaluate": "score a run beside trivial and classical predictors",
-    "export": "write a SavedModel for TF Serving",
-    "verify": "check an export's files against its manifest",
-    "extract": "compute the 74 COVAREP features from audio",
-    "predict": "emotions of a .csd, .npy or audio file, from a SavedModel or a server",
-    "study": "the label-efficiency experiment: grid, statistics, report",
-}
+VERBS: tuple[str, ...] = (
+    "build",
+    "convert",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "export",
+    "verify",
+)
+VERBS += ("extract", "predict", "study")
 
 _HELP = """usage: mosei-ssl VERB [options]
 
@@ -57,11 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 for a study with failed cells and where nobody reads the output
-        any more, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM; the state is saved.
+        any more, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_HELP.format(verbs="\n".join(f"  {v:<9} {text}" for v, text in VERBS.items())))
+        first = {verb: str(_module(verb).__doc__).splitlines()[0] for verb in VERBS}
+        print(_HELP.format(verbs="\n".join(f"  {v:<9} {text}" for v, text in first.items())))
         return 0
     if arguments[0] == "--version":
         print(f"mosei-ssl {mosei_ssl.__version__}")
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # From here on: importing TensorFlow takes seconds, in which a machine may be taken away.
         with stop_politely() if verb in _RESUMABLE else contextlib.nullcontext():
-            module = importlib.import_module(f"mosei_ssl.cli.{verb}")
+            module = _module(verb)
             return module.run(parse_options(module, arguments))
     except UserError as error:
         return _fail(verb, error, debug)
@@ -96,15 +97,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"mosei_ssl.cli.{verb}")
+
+
 def _fail(verb: str, error: UserError, debug: bool) -> int:
     if debug:
         raise error
-    # Not its class: to import that takes as long as TensorFlow does.
-    hint = ""
+    # Recognised by name: importing the class takes seconds.
     if type(error).__name__ == "NothingPreparedError":
         option = "data.data_dir in the --config" if verb == "study" else "--data-dir"
-        hint = f" {option} names another folder."
-    sys.stderr.write(f"mosei-ssl {verb}: {error}{hint}\n")
+        error = UserError(f"{error} {option} names another folder.")
+    sys.stderr.write(f"mosei-ssl {verb}: {error}\n")
     return 2
 
 
@@ -123,7 +127,3 @@ def console_script(argv: Sequence[str] | None = None) -> int:
     if "--debug" not in sys.argv:
         quiet_native_notes()
     return main(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(console_script())

@@ -18,8 +18,6 @@ from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, Options
 from mosei_ssl.utils.parsing import chosen, from_mapping, merge, nested, read_yaml, required_options
 
-_Group = argparse._ActionsContainer
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -32,20 +30,9 @@ def positional() -> Any:
 
 
 def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
-    """Parse what follows a verb.
+    """Parse what follows a verb into the dataclass that annotates the parameter of its `run`.
 
     The line wins over --config files, wherever these stand, and later files over earlier ones.
-
-    Args:
-        verb: module of the verb. Its docstring explains the verb, and the parameter of its `run`
-            is annotated with the dataclass of its options.
-        arguments: what follows the verb; options with dashes or underscores.
-
-    Returns:
-        The options.
-
-    Raises:
-        UserError: an option or a value is wrong, or a required one is missing.
     """
     cls = typing.get_type_hints(verb.run)["options"]
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -77,8 +64,8 @@ def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
     on_line = {name: vars(parsed)[name] for name in (*names, *kinds) if name in parsed}
     for name, value in on_line.items():
         # A list may also be written as in YAML: [a,b].
-        if isinstance(value, list) and len(value) == 1 and value[0].startswith("["):
-            on_line[name] = value[0]
+        if isinstance(value, list) and value[0].startswith("["):
+            on_line[name] = " ".join(value)
     values = merge(in_files, nested(on_line))
     missing = [name for name in required_options(cls) if values.get(name) is None]
     with _explained(parser, on_line, files):
@@ -105,21 +92,18 @@ def _general_parser(cls: type[Options], program: str) -> _Parser:
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     if issubclass(cls, DataConfig):
-        text = "YAML file with any of the options below"
-        parser.add_argument("--config", action="append", help=text)
-        text = "print all options as YAML and exit"
-        parser.add_argument("--print-config", action="store_true", help=text)
+        parser.add_argument("--config", action="append", help="YAML file with any of these options")
+        parser.add_argument("--print-config", action="store_true", help="print all options as YAML")
     for field, hint in typing.get_type_hints(cls).items():
         if registry := getattr(hint, "registry", None):
-            name, default = f"{field}.{hint.discriminator}", next(iter(registry))
-            text = f"which {field}; its options are below (default: {default})"
-            choices = f"{{{','.join(registry)}}}"
+            name, choices = f"{field}.{hint.discriminator}", f"{{{','.join(registry)}}}"
+            text = f"which {field}; its options are below (default: {next(iter(registry))})"
             parser.add_argument(f"--{name}", metavar=choices, dest=name, help=text)
     return parser
 
 
 def _add_options(
-    parser: _Group, cls: type, given: Mapping[str, Any], group: str = ""
+    parser: argparse._ActionsContainer, cls: type, given: Mapping[str, Any], group: str = ""
 ) -> dict[str, str]:
     """Add an option for each field; gives the spelling of each by its dotted name."""
     hints, docs = typing.get_type_hints(cls), _docs(cls)
@@ -136,9 +120,11 @@ def _add_options(
             names |= _add_options(parser.add_argument_group(title), kind, section, f"{name}.")
             continue
         names[name] = f"--{name}".replace("_", "-")
-        settings: dict[str, Any] = {"metavar": _metavar(field.name, hint)}
+        settings: dict[str, Any] = {"metavar": field.name.upper().replace("_", "-")}
         if typing.get_origin(hint) is list:
             settings["nargs"] = "+"
+        elif typing.get_origin(hint) is Literal:
+            settings["metavar"] = f"{{{','.join(typing.get_args(hint))}}}"
         if "positional" in field.metadata:
             names[name] = settings["metavar"]
             # What is missing is reported in one place, after unknown options.
@@ -149,7 +135,7 @@ def _add_options(
             settings = {"action": "store_true"}
         elif hint is bool:
             # A file may turn it on, and the line off again: --freeze-backbone false.
-            settings |= {"nargs": "?", "const": True}
+            settings = {"nargs": "?", "const": True, "metavar": "false"}
         text = (text + _default(field)).replace("%", "%%")
         parser.add_argument(names[name], dest=name, help=text, **settings)
     return names
@@ -164,14 +150,6 @@ def _docs(cls: type) -> dict[str, str]:
     return found
 
 
-def _metavar(name: str, hint: Any) -> str:
-    if hint is bool:
-        return "false"
-    if typing.get_origin(hint) is Literal:
-        return f"{{{','.join(typing.get_args(hint))}}}"
-    return name.upper().replace("_", "-")
-
-
 def _default(field: dataclasses.Field) -> str:
     value = field.default
     if field.default_factory is not dataclasses.MISSING:
@@ -183,13 +161,11 @@ def _default(field: dataclasses.Field) -> str:
 
 def _nearest(name: str, spellings: Collection[str]) -> str:
     """The closest option in brackets, or nothing; a user may know its last part only."""
-    same_end = [spelling for spelling in spellings if spelling.endswith(f".{name[2:]}")]
-    if same_end:
-        return f" (nearest: {', '.join(same_end)})"
     ends = {spelling.rpartition(".")[2]: spelling for spelling in reversed(list(spellings))}
     candidates = ends | {spelling: spelling for spelling in spellings}
-    close = get_close_matches(name, candidates, 1)
-    return f" (nearest: {candidates[close[0]]})" if close else ""
+    found = [spelling for spelling in spellings if spelling.endswith(f".{name[2:]}")]
+    found = found or [candidates[close] for close in get_close_matches(name, candidates, 1)]
+    return f" (nearest: {', '.join(found)})" if found else ""
 
 
 @contextmanager

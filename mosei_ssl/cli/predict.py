@@ -17,9 +17,11 @@ from typing import Literal
 from rich.console import Console
 
 from mosei_ssl.cli.options import positional
-from mosei_ssl.cli.output import check_writable, progress_bar, save, say, write_out
+from mosei_ssl.cli.output import say, write_out
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.files import check_writable, write_output
 from mosei_ssl.utils.options import Options
+from mosei_ssl.utils.progress import progress
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +92,10 @@ def run(options: PredictOptions) -> int:
     else:
         timeout = 30.0 if options.timeout is None else options.timeout
         predictor = connect(str(options.server), options.model_name or "emotion", timeout=timeout)
-    with progress_bar("predicting") as progress:
-        records = list(predict_records(predictor, kept or segments, progress))
+    with progress("predicting") as advance:
+        records = list(predict_records(predictor, kept or segments, advance))
     if options.out is not None:
-        save(Path(options.out), output.to_text(records, options.format))
+        write_output(Path(options.out), output.to_text(records, options.format))
         say(f"Written: {options.out}")
     elif options.format == "table":
         Console().print(output.to_table(records))
@@ -110,19 +112,15 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
     if not Path(options.input).exists():
         return  # which is reported later
     folder = Path(options.input).is_dir()
-    cut = folder or options.segments is not None
-    refused = {
-        "window": "segments that are given are not cut" if cut else None,
-        "hop": "segments that are given are not cut"
-        if cut
-        else "recordings are not cut with --window 0"
-        if options.window == 0
-        else None,
-        "dataset": None if folder else "the input is not a folder of prepared datasets",
-        "split": None if folder else "the input is not a folder of prepared datasets",
-        "timeout": None if options.server is not None else "there is no --server",
-        "model_name": None if options.server is not None else "there is no --server",
-    }
-    for name, reason in refused.items():
-        if reason is not None and getattr(options, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} does not apply: {reason}. Leave it out.")
+    given = folder or options.segments is not None
+    reasons = [
+        ("segments that are given are not cut", given, ("window", "hop")),
+        ("recordings are not cut with --window 0", options.window == 0, ("hop",)),
+        ("the input is not a folder of prepared datasets", not folder, ("dataset", "split")),
+        ("there is no --server", options.server is None, ("timeout", "model_name")),
+    ]
+    for reason, applies, names in reasons:
+        for name in names if applies else ():
+            if getattr(options, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} does not apply: {reason}. Leave it out.")

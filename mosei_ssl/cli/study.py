@@ -1,6 +1,7 @@
-"""Run the label-efficiency experiment: arms x label budgets x folds x seeds, statistics, a report.
+"""Run the label-efficiency experiment: a grid of trainings, statistics, a report.
 
-Killed at any moment and started again, it does only what is missing.
+The grid is arms x label budgets x folds x seeds. Killed at any moment and started again, the
+command does only what is missing.
 
 Example:
   mosei-ssl study --config configs/small_study.yaml --out studies/first --workers 2
@@ -42,14 +43,8 @@ def run(options: StudyOptions) -> int:
     config = load_study_config(options.config)
     if options.seed is not None:
         config.seeds = [options.seed]
-    result = run_study(
-        config,
-        options.out,
-        workers=options.workers,
-        dry_run=options.dry_run,
-        engine=options.engine,
-        ray_address=options.ray_address,
-    )
+    how = {name: getattr(options, name) for name in ("workers", "dry_run", "engine", "ray_address")}
+    result = run_study(config, options.out, **how)
     if result.report is not None:
         say(f"Report: {result.report}")
     return 1 if result.failed else 0

@@ -1,6 +1,4 @@
-"""Check that an export holds exactly what it was written with, and say what it came from.
-
-The SHA-256 of every file is compared with that in the export's manifest.
+"""Check every file of an export against its manifest, and say what it came from.
 
 Example:
   mosei-ssl verify saved_models/emotion/1

@@ -57,6 +57,33 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+def check_writable(path: Path) -> None:
+    """Raise before the work what would be raised after it."""
+    place = path if path.exists() else path.absolute().parent
+    if not place.exists():
+        raise UserError(f"cannot write to {path}: its folder does not exist.")
+    if path.is_dir():
+        raise UserError(f"cannot write to {path}: it is a folder.")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"cannot write to {path}: permission denied.")
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file that the user named: as `write_text`, or into a pipe or a device."""
+    target = path.resolve()
+    mode = target.stat().st_mode if target.is_file() else None
+    try:
+        if (target.exists() and mode is None) or not os.access(target.parent, os.W_OK):
+            # A pipe or a device; or a file in a folder in which no other can be made.
+            target.write_text(text, encoding="utf-8")
+            return
+        write_text(target, text)
+        if mode is not None:
+            target.chmod(mode)
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror or error}.") from None
+
+
 def put_in_place(temporary: Path, path: Path) -> None:
     """Rename a complete file, so that after a loss of power the name has the whole content.
 

@@ -95,11 +95,12 @@ def chosen(cls: type[T], values: Mapping[str, Any] | None, where: str = "") -> t
 
 def _convert(hint: Any, value: Any, group: str, name: str) -> Any:
     place = f"{group}{name}"
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_mapping(hint, value, place)  # type: ignore[arg-type]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(value, list) and arguments and dataclasses.is_dataclass(arguments[0]):
-        return [from_mapping(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
+    item: Any = arguments[0] if arguments else None
+    if isinstance(value, list) and dataclasses.is_dataclass(item):
+        return [from_mapping(item, part, f"{place}[{i}]") for i, part in enumerate(value)]  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(hint, value, place)  # type: ignore[arg-type]
     if origin is dict and (value is None or isinstance(value, Mapping)):
         return dict(value or {})
     if type(value) is hint or (value is None and type(None) in arguments):

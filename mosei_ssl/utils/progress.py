@@ -15,16 +15,17 @@ LOG_SECONDS = 15.0
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:
     """Report the progress of a loop while it runs.
 
     Args:
         title: what is being done.
-        total: how many items there are.
+        total: how many items there are; None where that is not known yet.
         done: how many of them were finished before.
 
     Yields:
-        To be called after each item.
+        `advance(count=1, total=None)`, to be called after each item, or with how many have been
+        done since the last call, and with how many there are once that is known.
 
     Example:
         >>> with progress("extracting", 3) as advance:
@@ -35,13 +36,16 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[], Non
     console = Console(stderr=True)
     start, first, finished = time.monotonic(), done, threading.Event()
 
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        drawn.advance(task)
+    def advance(count: int = 1, known: int | None = None) -> None:
+        nonlocal done, total
+        done, total = done + count, known or total
+        drawn.update(task, advance=count, total=total)
 
     def report() -> None:
         while not finished.wait(LOG_SECONDS):
+            if total is None:
+                logger.info("%s: %d done", title, done)
+                continue
             rate, share = (done - first) / (time.monotonic() - start), 100 * done / total
             left = f"about {_duration((total - done) / rate)} left" if rate else "time left unknown"
             logger.info("%s: %d of %d done (%.0f %%), %s", title, done, total, share, left)
