@@ -64,7 +64,7 @@ def extract_corpus(
     """Computes the features of many recordings and writes them as a computational sequence.
 
     A recording that cannot be used is reported, and the others are extracted. Finished ones are
-    kept beside the output until the corpus is complete, so the same call resumes where it was
+    kept next to the output until the corpus is complete, so the same call resumes where it was
     interrupted, tries failed recordings again, and completes the output (unless that was changed
     meanwhile). A bar on a terminal and a line in the log every 15 seconds show the progress.
 
@@ -73,7 +73,7 @@ def extract_corpus(
         out: Feature file to write, ``.csd``.
         labels: Spreadsheet as :func:`~mosei_ssl.corpus.label_table.read_labels` describes it.
             With one, a label file ``OUT_labels.csd`` and speaker-disjoint ``folds.json`` are
-            written beside the features: the folder is what ``mosei-ssl build`` takes.
+            written next to the features: the folder is what ``mosei-ssl build`` takes.
         workers: Processes, one core each.
         overwrite: Whether existing output may be replaced.
         options: ``channel``, ``dither``, ``chunk_seconds`` and ``seed`` (of the folds too), as in

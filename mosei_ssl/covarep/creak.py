@@ -30,7 +30,7 @@ def creak_posterior(inputs: np.ndarray, weights: dict[str, np.ndarray] | None = 
     """Probability of creaky voice [J] from its measures [J, 36].
 
     Members of the average are stacked: ``hidden`` [S, 36, H], ``hidden_bias`` and ``output``
-    [S, H], ``output_bias`` [S], beside ``mean`` and ``std`` [36]; by default the shipped ones.
+    [S, H], ``output_bias`` [S]; ``mean`` and ``std`` are [36]. By default the shipped ones.
 
     References:
         Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the

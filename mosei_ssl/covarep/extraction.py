@@ -47,7 +47,7 @@ def extract(
         audio: Samples [N] or [N, channels]; float in [-1, 1) or PCM integers.
         sample_rate: In Hz; other than 16000 is resampled (needs the ``audio`` extra).
         channel: Channel to use; None averages all of them.
-        dither: Deviation of Gaussian noise to add (1e-5 hides digital silence, beside which
+        dither: Deviation of Gaussian noise to add (1e-5 hides digital silence, next to which
             some features are ill-defined); 0 adds none.
         chunk_seconds: Longer recordings are worked through in chunks of this length with ten
             seconds of context (see ``docs/covarep.md`` for what that changes); None keeps any
@@ -56,7 +56,7 @@ def extract(
 
     Returns:
         float32 [T, 74] in the order of :data:`tfds_mosei.FEATURE_NAMES`, at the times that
-        :func:`row_times` gives. No NaN; -inf can occur in peakSlope beside digital silence.
+        :func:`row_times` gives. No NaN; -inf can occur in peakSlope next to digital silence.
         Columns that cannot be computed (too short, nothing voiced) are 0, with a warning in the
         log.
 

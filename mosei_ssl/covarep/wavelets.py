@@ -131,7 +131,7 @@ def dispersion_quotient(residual: np.ndarray, instants: np.ndarray) -> np.ndarra
 def peak_slope(x: np.ndarray) -> np.ndarray:
     """Slope of the wavelet maxima over the octaves (log10 per octave), per 40 ms frame.
 
-    To be placed at array index ``319 + 160 i``; -inf can occur beside digital silence.
+    To be placed at array index ``319 + 160 i``; -inf can occur next to digital silence.
 
     References:
         Kane, J. and Gobl, C. (2011). Identifying regions of non-modal phonation using

@@ -293,7 +293,7 @@ def test_a_signal_stops_all_processes_and_the_same_call_resumes(tmp_path, number
         soundfile.write(tmp_path / f"clip{k}.wav", pulse_train(120, 0.5 if k else 60), RATE)
     audio, out = [str(tmp_path / f"clip{k}.wav") for k in range(3)], tmp_path / "out.csd"
     command = [sys.executable, "-c", STOPPED, str(out), *audio]
-    # In a group of their own, which Ctrl-C reaches as a whole.
+    # In a separate group, which Ctrl-C reaches as a whole.
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     parts = tmp_path / ".out.csd.parts"
     while len(list(parts.glob("*.npz"))) < 2 and process.poll() is None:
@@ -510,7 +510,7 @@ def test_repeated_rows_count_once_with_a_warning(tmp_path, caplog):
     assert "1 row(s) repeat an earlier one and count once (line 4)" in caplog.text
 
 
-def test_empty_columns_at_the_end_are_no_mistake(tmp_path):
+def test_empty_columns_at_the_end_are_accepted(tmp_path):
     a, b = tmp_path / "a.wav", tmp_path / "b.wav"
     text = "file,happy,,,\na.wav,1,,,\n,,,,,,\nb.wav,2\n"
     table = read_labels(write(tmp_path, text), [a, b])
@@ -601,7 +601,7 @@ def test_two_groups_of_speakers_are_not_called_two_speakers(tmp_path, caplog):
     assert "4 speakers, but recordings they share link them into two groups: one" in caplog.text
 
 
-def test_a_blank_speaker_beside_a_name_is_no_other_speaker(tmp_path, caplog):
+def test_a_blank_speaker_next_to_a_name_is_not_another_speaker(tmp_path, caplog):
     folds = speaker_disjoint_folds(*link(tmp_path, [("a", ""), ("a", ""), ("a", "")]))
     assert all(folds.values())
     assert "a single speaker" in caplog.text

@@ -1,6 +1,6 @@
 """Agreement with outputs of the original, and with 120 clips computed independently.
 
-Bars: correlation 0.999 pooled over files without digital silence (creak 0.85), identical voicing
+Targets: correlation 0.999 pooled over files without digital silence (creak 0.85), identical voicing
 and closure instants, the same rows and times.
 """
 
@@ -102,7 +102,7 @@ def test_columns_agree_row_by_row(pairs, name):
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_what_is_defined_beside_digital_silence_agrees(pairs, name):
+def test_what_is_defined_next_to_digital_silence_agrees(pairs, name):
     ours, stored = pairs(name)
     features = ours.features
     with np.errstate(invalid="ignore"):
@@ -117,7 +117,7 @@ def test_what_is_defined_beside_digital_silence_agrees(pairs, name):
     assert error[:, HMPDM.start : HMPDM.stop - 1].max() < 0.1
 
 
-def test_pooled_correlations_reach_the_bars(pairs):
+def test_pooled_correlations_reach_the_targets(pairs):
     ours = np.concatenate([pairs(name)[0].features for name in CLEAN])
     theirs = np.concatenate([pairs(name)[1]["features"] for name in CLEAN])
     columns = [*EXACT, *FEATURE_NAMES[MCEP], *FEATURE_NAMES[HMPDM][:-1]]
