@@ -19,16 +19,8 @@ from mosei_ssl.utils.signals import Interrupted, stop_politely
 
 _RESUMABLE = ("pretrain", "finetune")
 
-VERBS: tuple[str, ...] = (
-    "build",
-    "convert",
-    "pretrain",
-    "finetune",
-    "evaluate",
-    "export",
-    "verify",
-)
-VERBS += ("extract", "predict", "study")
+VERBS: tuple[str, ...] = ("build", "convert", "pretrain", "finetune", "evaluate", "export")
+VERBS += ("verify", "extract", "predict", "study")
 
 _HELP = """usage: mosei-ssl VERB [options]
 
@@ -123,7 +115,7 @@ def _set_up_logging(debug: bool) -> None:
 
 
 def console_script(argv: Sequence[str] | None = None) -> int:
-    """`main` as a process of its own, whose stderr is this program's alone."""
+    """`main` as a process, whose stderr is this program's alone."""
     if "--debug" not in sys.argv:
         quiet_native_notes()
     return main(argv)

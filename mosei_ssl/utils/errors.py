@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Bad input, told in one message: what is wrong, where, and what to do.
+    """Bad input, reported in one message: what is wrong, where, and what to do.
 
     The command line prints the message alone and exits with code 2; ``--debug`` shows the
     traceback. Programs can catch it as a ``ValueError``.

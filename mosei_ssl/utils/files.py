@@ -1,4 +1,4 @@
-"""Files that are whole or absent whatever happens, and a full disk told in one message."""
+"""Files that are whole or absent whatever happens, and a full disk reported in one message."""
 
 import contextlib
 import errno
@@ -37,12 +37,7 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new content, never a part.
 
-    Args:
-        path: the file; its folder is made.
-        content: what it is to hold.
-
-    Raises:
-        OSError: it cannot be written; an old file stays as it was.
+    Its folder is made. If it cannot be written, an old file stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -85,12 +80,7 @@ def write_output(path: Path, text: str) -> None:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename a complete file, so that after a loss of power the name has the whole content.
-
-    Args:
-        temporary: the file, complete and closed.
-        path: its name from now on, in the same folder.
-    """
+    """Rename a complete file in its folder, durably even if power is lost right after."""
     # A rename may reach the disk before the content does, and only the folder knows of it.
     _to_disk(temporary)
     os.replace(temporary, path)
@@ -98,11 +88,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def folder_to_disk(folder: Path) -> None:
-    """Have all that is in a folder on the disk, before the folder gets the name it is known by.
-
-    Args:
-        folder: the folder, complete.
-    """
+    """Have all that is in a complete folder on the disk, before the folder is renamed."""
     for path in (*folder.rglob("*"), folder):
         _to_disk(path)
 
@@ -126,10 +112,6 @@ def lock(path: Path, message: str, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         UserError: another process holds it.
-
-    Example:
-        >>> with lock(Path("runs/pre"), "runs/pre is in use"):  # doctest: +SKIP
-        ...     train()
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags, 0o666)
@@ -156,14 +138,10 @@ def storage_errors_told(place: Path, saved: Callable[[], str]) -> Iterator[None]
 
     Args:
         place: what is written to.
-        saved: tells what is safe, as a sentence without its full stop.
+        saved: gives what is safe, as a sentence without its full stop.
 
     Raises:
         UserError: writing failed.
-
-    Example:
-        >>> with storage_errors_told(Path("runs/pre"), lambda: "Nothing was written"):
-        ...     pass
     """
     try:
         yield
@@ -175,7 +153,7 @@ def storage_errors_told(place: Path, saved: Callable[[], str]) -> Iterator[None]
             raise
         raise UserError(
             f"cannot write to {place}: {reason}. {saved()}. Make room, or make it writable, and "
-            "give the same command again to go on."
+            "give the same command again to resume."
         ) from error
 
 
@@ -190,17 +168,9 @@ def _reason(error: BaseException | None) -> str | None:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a ZIP archive, which a `.keras` file is, holds what its checksums say.
+    """Whether a ZIP archive, which a `.keras` file is, matches its checksums.
 
-    Args:
-        file: the archive.
-
-    Returns:
-        False if it is cut short, damaged or none. Keras reads weights without looking at this.
-
-    Example:
-        >>> is_whole(Path("setup.cfg"))
-        False
+    Keras reads weights without looking at these.
     """
     try:
         with zipfile.ZipFile(file) as archive:

@@ -15,7 +15,7 @@ class OptionError(UserError):
     Args:
         group: dotted name of the group that the option is in, with its full stop.
         name: the option.
-        problem: what is wrong, as the end of a sentence that begins with the option.
+        problem: what is wrong, as a sentence that lacks its subject, the option.
     """
 
     def __init__(self, group: str, name: str, problem: str):
