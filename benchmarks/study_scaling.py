@@ -1,21 +1,20 @@
-"""How well two study workers scale, beside two copies of a CPU-bound control.
+"""How well two study workers scale, next to two copies of a CPU-bound control.
 
-A small study on the synthetic corpus is run cell by cell with one worker and with two; in turns
-with it, a pure CPU loop is run alone and as two copies. On a busy machine neither doubles, but both
-suffer alike, so their ratio still says what the scheduler costs.
+The trainings of a small study on the synthetic corpus are run with one worker and with two;
+alternating with it, a pure CPU loop is run alone and as two copies. On a busy machine neither
+doubles, but both suffer alike, so their ratio still shows what the study itself costs.
 
 Run: python benchmarks/study_scaling.py [--repeats 5]
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import statistics
 import tempfile
 import time
 from pathlib import Path
-
-from rich.console import Console
 
 
 def spin(loops: int) -> int:
@@ -39,29 +38,28 @@ def control(copies: int, loops: int) -> float:
 
 
 def study(workers: int, cells: list, folder: Path) -> float:
-    """Cells per second of `workers` workers that have loaded their libraries."""
-    from mosei_ssl.study.scheduling import run_cells
-    from mosei_ssl.study.workers import LocalPool
+    """Trainings per second of `workers` workers that have loaded their libraries."""
+    from mosei_ssl.study.engines import LocalEngine
+    from mosei_ssl.study.waves import run_wave
 
-    quiet = Console(quiet=True)
-    pool = LocalPool(folder, workers, 1)
-    try:
-        # One cell each first: what is measured is a study of hours, not the start of a process.
-        assert not run_cells(cells[:workers], folder, pool, quiet, "")
+    failed: dict[str, str] = {}
+    with contextlib.closing(LocalEngine(workers, 1, folder / "logs")) as engine:
+        # One each first: what is measured is a study of hours, not the start of a process.
+        run_wave(cells[:workers], folder, engine, "warm-up", failed)
         start = time.perf_counter()
-        assert not run_cells(cells[workers:], folder, pool, quiet, "")
-        return (len(cells) - workers) / (time.perf_counter() - start)
-    finally:
-        pool.close()
+        run_wave(cells[workers:], folder, engine, "measured", failed)
+        seconds = time.perf_counter() - start
+    assert not failed, failed
+    return (len(cells) - workers) / seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--cells", type=int, default=6, help="measured cells per repeat")
+    parser.add_argument("--cells", type=int, default=6, help="measured trainings per repeat")
     options = parser.parse_args()
     import tfds_mosei
-    from mosei_ssl.data import DataConfig
+    from mosei_ssl.config import DataConfig
     from mosei_ssl.study import ArmConfig, StudyConfig
     from mosei_ssl.study.cells import grid_cells
     from mosei_ssl.study.folds import prepare_folds
@@ -72,7 +70,7 @@ def main() -> None:
         config = StudyConfig(
             data=DataConfig(data_dir=f"{folder}/data"),
             seeds=list(range(options.cells + 2)),
-            arms=[ArmConfig("baseline")],
+            arms=[ArmConfig(name="baseline")],
             finetune={"epochs": 4, "min_steps_per_epoch": 16, "patience": 0},
         )
         cells = [c for c in grid_cells(config, prepare_folds(config), [25], {}) if c.arm]

@@ -1,17 +1,16 @@
 """Where cells run: worker processes of this machine, or those of a Ray cluster."""
 
-import contextlib
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mosei_ssl.utils.errors import UserError
@@ -32,17 +31,22 @@ class Engine(Protocol):
     workers: int
     died: type[Exception]
 
-    def pool(self, workers: int, *, compiles: bool) -> contextlib.AbstractContextManager[Submit]:
-        """Start workers; gives `submit` of `concurrent.futures.Executor`.
+    def submitter(self, workers: int, *, compiles: bool) -> Submit:
+        """Give `submit` of an executor with that many workers.
 
         TensorFlow's determinism, which all other trainings ask for, rules out XLA and cannot be
         undone, so a process is either for trainings that compile or for the rest.
         """
 
+    def close(self) -> None:
+        """Stop the workers."""
 
-def _environment(threads: int) -> dict[str, str]:
+
+def _environments(threads: int) -> dict[bool, dict[str, str]]:
+    """A worker's environment, by whether it compiles: processes of one serve not the other."""
     # Another machine may have another backend in its keras.json.
-    return {**worker_environment(threads), "KERAS_BACKEND": keras_backend()}
+    shared = {**worker_environment(threads), "KERAS_BACKEND": keras_backend()}
+    return {compiles: {**shared, "MOSEI_SSL_COMPILES": str(compiles)} for compiles in (False, True)}
 
 
 class LocalEngine:
@@ -58,24 +62,28 @@ class LocalEngine:
 
     def __init__(self, workers: int, threads: int, logs: Path) -> None:
         self.workers = workers
-        self._environment = _environment(threads)
+        self._environments = _environments(threads)
         self._logs = logs
+        self._executor: Any = None
 
-    @contextlib.contextmanager
-    def pool(self, workers: int, *, compiles: bool) -> Iterator[Submit]:
+    def submitter(self, workers: int, *, compiles: bool) -> Submit:
         # Loky replaces processes that have grown by 300 MB: Keras and TensorFlow keep a little of
         # every model they ever built.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-        executor = ProcessPoolExecutor(
+        # The same executor as before if nothing has changed and no worker has died.
+        self._executor = get_reusable_executor(
             workers,
-            env=self._environment,
+            timeout=None,
+            kill_workers=True,
+            env=self._environments[compiles],
             initializer=_begin_worker,
             initargs=(os.getpid(), self._logs),
         )
-        try:
-            yield executor.submit
-        finally:
-            executor.shutdown(kill_workers=True)
+        return self._executor.submit
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(kill_workers=True)
 
 
 def _begin_worker(study: int, logs: Path) -> None:
@@ -113,7 +121,7 @@ class RayEngine:
         self.workers = workers
         self.died: type[Exception] = ray.exceptions.RayError
         self._ray, self._threads = ray, threads
-        self._environment = _environment(threads)
+        self._environments = _environments(threads)
         local: dict[str, Any] = {"num_cpus": workers * threads, "include_dashboard": False}
         try:
             # Without an address Ray would look for a cluster, and then refuse the number of CPUs.
@@ -126,19 +134,16 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"cannot reach the Ray cluster {address}: {error}") from None
 
-    @contextlib.contextmanager
-    def pool(self, workers: int, *, compiles: bool) -> Iterator[Submit]:
-        # Tasks of different environments never share a process.
-        environment = {**self._environment, "MOSEI_SSL_COMPILES": str(int(compiles))}
-
+    def submitter(self, workers: int, *, compiles: bool) -> Submit:
         def submit(function: Callable[..., Any], *args: Any) -> Future:
             task = self._ray.remote(function).options(
-                num_cpus=self._threads, max_retries=0, runtime_env={"env_vars": environment}
+                num_cpus=self._threads,
+                max_retries=0,
+                runtime_env={"env_vars": self._environments[compiles]},
             )
             return task.remote(*args).future()
 
-        yield submit
+        return submit
 
     def close(self) -> None:
-        """Leave the cluster."""
         self._ray.shutdown()

@@ -1,5 +1,6 @@
 """What a study will cost, from steps measured on its own data."""
 
+import contextlib
 import json
 import math
 import shutil
@@ -132,10 +133,10 @@ def measure_all(cells: Sequence[Cell], threads: int) -> dict[str, Measured]:
     kinds = {cost_key(cell): cell for cell in cells if "run" in cell.options}
     measured = {}
     with tempfile.TemporaryDirectory() as logs:
-        engine = LocalEngine(1, threads, Path(logs))
         for key, cell in kinds.items():
-            with engine.pool(1, compiles=False) as submit:
-                measured[key] = submit(measure, cell).result()
+            # Each with its own engine, since the peak of memory is that of a process.
+            with contextlib.closing(LocalEngine(1, threads, Path(logs))) as engine:
+                measured[key] = engine.submitter(1, compiles=False)(measure, cell).result()
     return measured
 
 

@@ -40,6 +40,7 @@ def execute(cell: Cell, study: Path) -> str:
         # A worker that outlived its study may still run what its successor begins with.
         with lock(locked, f"{cell.path} is being run by another process", wait=True):
             if cell.finished(study) is None:
+                locked.touch()  # when it began
                 _run(cell, study)
         return ""
     except UserError as error:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,30 +98,24 @@ def run_study(
         except OSError as error:
             raise UserError(f"cannot write to {out}: {error.strerror}") from None
         write_description(out, config, description)
-        with _started(engine, workers, config.threads, out, ray_address) as started:
-            run_wave(preparation, out, started, "preparation", failed)
-            run_wave(search, out, started, "search", failed)
+        pool: Engine = (
+            RayEngine(workers, config.threads, ray_address)
+            if engine == "ray"
+            else LocalEngine(workers, config.threads, out / "logs")
+        )
+        with contextlib.closing(pool):
+            run_wave(preparation, out, pool, "preparation", failed)
+            run_wave(search, out, pool, "search", failed)
             chosen = choose_trials(config, search, out)
             grid = grid_cells(config, folds, budgets, chosen)
             failed |= without_choice(config, chosen, grid)
-            run_wave(grid, out, started, "grid", failed)
+            run_wave(grid, out, pool, "grid", failed)
         cells = [*preparation, *search, *grid]
         write_results(out, grid)
         report = write_report(out, config, folds, budgets, cells, chosen, failed)
         write_projector(out, grid)
     finished = sum(cell.finished(out) is not None for cell in cells)
     return StudyResult(out, finished, failed, report)
-
-
-@contextlib.contextmanager
-def _started(
-    engine: str, workers: int, threads: int, out: Path, address: str | None
-) -> Iterator[Engine]:
-    if engine == "local":
-        yield LocalEngine(workers, threads, out / "logs")
-        return
-    with contextlib.closing(RayEngine(workers, threads, address)) as cluster:
-        yield cluster
 
 
 def choose_trials(config: StudyConfig, search: Sequence[Cell], out: Path) -> dict[str, int]:

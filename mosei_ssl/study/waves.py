@@ -58,8 +58,8 @@ def run_wave(
             batch = batch or [*waiting.values()]
             compiles = _compiles(batch[0])
             batch = [cell for cell in batch if _compiles(cell) == compiles]
-            with engine.pool(min(workers, len(batch)), compiles=compiles) as submit:
-                lost = _run_batch(batch, out.resolve(), submit, workers, engine.died, run, settle)
+            submit = engine.submitter(workers, compiles=compiles)
+            lost = _run_batch(batch, out.resolve(), submit, workers, engine.died, run, settle)
             for cell in lost:
                 deaths[cell.path] += 1
                 if deaths[cell.path] == _ATTEMPTS:

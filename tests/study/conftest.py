@@ -1,6 +1,5 @@
 """Planted studies: predictions whose truth is known by construction."""
 
-import contextlib
 import json
 import shutil
 from concurrent.futures import Future
@@ -94,7 +93,7 @@ def corpora(tmp_path_factory):
 
 
 class HereEngine:
-    """Runs cells in this process and notes which, pool by pool."""
+    """Runs cells in this process and notes which, executor by executor."""
 
     workers = 2
     died = OSError
@@ -106,8 +105,7 @@ class HereEngine:
     def ran(self):
         return [path for _, paths in self.pools for path in paths]
 
-    @contextlib.contextmanager
-    def pool(self, workers, *, compiles):
+    def submitter(self, workers, *, compiles):
         paths = []
         self.pools.append((compiles, paths))
 
@@ -117,7 +115,10 @@ class HereEngine:
             future.set_result(run(cell, *rest))
             return future
 
-        yield submit
+        return submit
+
+    def close(self):
+        pass
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ if __name__ == "__main__":
         budgets=[8],
         seeds=[0],
         backbone={"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16},
-        pretrain={"epochs": 4},
-        finetune={"epochs": 4, "min_steps_per_epoch": 4, "patience": 0},
+        pretrain={"epochs": 3},
+        finetune={"epochs": 3, "min_steps_per_epoch": 4, "patience": 0},
     )
     config.statistics.samples = 100
     result = run_study(config, sys.argv[2], workers=int(sys.argv[3]))
@@ -46,7 +46,7 @@ def start(program, out, workers):
 
 
 def busy(out):
-    """When a cell last began: workers lock a cell's file before they run it."""
+    """When a cell last began: workers touch its lock before they run it."""
     return max((path.stat().st_mtime_ns for path in (out / "locks").glob("*")), default=0)
 
 
@@ -76,7 +76,7 @@ def hparams(out):
 
 
 @pytest.mark.slow
-def test_killed_at_three_random_moments_and_resumed(program):
+def test_killed_at_random_moments_and_resumed(program):
     began = time.monotonic()
     assert start(program, "whole", 1).wait() == 0
     duration = time.monotonic() - began
@@ -85,7 +85,7 @@ def test_killed_at_three_random_moments_and_resumed(program):
     assert hparams(program / "whole") == {("ssl", "1"), ("baseline", "1")}
     moments = random.Random(int(os.environ.get("MOSEI_SSL_KILL_SEED", "0")))
     out = program / "killed"
-    for _ in range(3):
+    for _ in range(2):
         # Most of the time is that of starting processes, so that these moments lie within cells.
         kill(start(program, "killed", 2), out, moments.uniform(0, 0.12) * duration)
         assert not (out / "results.csv").exists()

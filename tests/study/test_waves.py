@@ -100,9 +100,9 @@ def dies(cell, out):
 
 def test_a_study_survives_its_workers(tmp_path, caplog):
     failed = {}
-    engine = LocalEngine(2, 1, tmp_path / "logs")
     wave = cells("once", "always", "a", "b", "c")
-    run_wave(wave, tmp_path, engine, "x", failed, dies)
+    with contextlib.closing(LocalEngine(2, 1, tmp_path / "logs")) as engine:
+        run_wave(wave, tmp_path, engine, "x", failed, dies)
     assert list(failed) == ["always"]
     assert "its worker process died 3 times" in failed["always"]
     assert "out of memory" in failed["always"]
@@ -124,7 +124,8 @@ def report(cell, out):
 def test_workers_have_fixed_threads_the_backend_of_the_study_and_a_log(tmp_path, monkeypatch):
     monkeypatch.setattr("mosei_ssl.study.engines.keras_backend", lambda: "jax")
     wave = cells("a")
-    run_wave(wave, tmp_path, LocalEngine(1, 3, tmp_path / "logs"), "x", {}, report)
+    with contextlib.closing(LocalEngine(1, 3, tmp_path / "logs")) as engine:
+        run_wave(wave, tmp_path, engine, "x", {}, report)
     found = wave[0].finished(tmp_path)["environment"]
     assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
     assert found["KERAS_BACKEND"] == "jax"
@@ -137,8 +138,9 @@ def test_workers_end_with_their_study(tmp_path):
         "import os, time; from pathlib import Path; from mosei_ssl.study import engines\n"
         # To ask Keras takes seconds, in which TensorFlow is loaded.
         "engines.keras_backend = lambda: 'tensorflow'\n"
-        f"with engines.LocalEngine(1, 1, Path({str(tmp_path)!r})).pool(1, compiles=False) as do:\n"
-        "    print(do(os.getpid).result(), flush=True); do(time.sleep, 60).result()\n"
+        f"engine = engines.LocalEngine(1, 1, Path({str(tmp_path)!r}))\n"
+        "do = engine.submitter(1, compiles=False)\n"
+        "print(do(os.getpid).result(), flush=True); do(time.sleep, 60).result()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
@@ -231,11 +233,8 @@ def test_a_ray_cluster_gives_the_same_results(classical_study):
             (out / cell.path / CELL_FILE).unlink(missing_ok=True)
         bad = Cell("classical", "bad", {**wave[0].options, "budget": 999})
         failed = {}
-        with contextlib.ExitStack() as stack:
-            if kind == "ray":
-                engine = stack.enter_context(contextlib.closing(RayEngine(2, 1)))
-            else:
-                engine = LocalEngine(2, 1, out / "logs")
+        engine = RayEngine(2, 1) if kind == "ray" else LocalEngine(2, 1, out / "logs")
+        with contextlib.closing(engine):
             run_wave([*wave, bad], out, engine, "x", failed)
         assert list(failed) == ["bad"]
         assert "budget 999 is impossible" in failed["bad"]
