@@ -126,7 +126,7 @@ class BatchPlan:
             raise ValueError("no segments to make batches of")
         self._crop = config.max_frames or int(self._lengths.max())
         window = np.minimum(self._lengths, self._crop)
-        self.boundaries = bucket_boundaries(window)
+        self.boundaries = bucket_boundaries(window, multiple=LENGTH_MULTIPLE)
         self._bucket = np.searchsorted(np.asarray(self.boundaries), window)
         self._seed = seed
         self._batch_size = config.batch_size

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 
-def tiny_examples(split, count=7, seed=0):
+def tiny_examples(split, count=7, seed=0, longest=60):
     rng = np.random.default_rng([seed, len(split)])
     for index in range(count):
-        length = int(rng.integers(3, 60))
+        length = int(rng.integers(3, longest))
         features = rng.normal(size=(length, 74)).astype(np.float32)
         features[0, 7] = -np.inf
         yield (
@@ -34,7 +34,9 @@ def prepare_tiny(tmp_path_factory):
     """A function that prepares a dataset and gives its directory."""
     import tensorflow_datasets as tfds
 
-    def prepare(seed=0, metadata=None):
+    def prepare(seed=0, metadata=None, counts=None, longest=60):
+        counts = counts or {"train": 7, "test": 7}
+
         class TinyMosei(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             VERSION = tfds.core.Version("1.0.0")
 
@@ -57,7 +59,10 @@ def prepare_tiny(tmp_path_factory):
                 )
 
             def _split_generators(self, dl_manager):
-                return {name: tiny_examples(name, seed=seed) for name in ("train", "test")}
+                return {
+                    name: tiny_examples(name, count, seed, longest)
+                    for name, count in counts.items()
+                }
 
             def _generate_examples(self):
                 return iter(())

@@ -1,18 +1,21 @@
 """Reading prepared datasets."""
 
 import json
-import logging
-import os
 import shutil
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mosei_ssl.data import DataConfig, concatenate_segments, load_prepared, segments_from_arrays
+from mosei_ssl.data import (
+    DataConfig,
+    concatenate_segments,
+    load_prepared,
+    load_segments,
+    normalization,
+    segments_from_arrays,
+)
 from mosei_ssl.utils.errors import UserError
 
 
@@ -34,102 +37,25 @@ def assert_holds(tiny_examples):
     return check
 
 
-def test_memory_and_disk_hold_the_same(tiny_dataset, tmp_path, caplog, assert_holds):
-    memory = load_prepared(tiny_dataset, "train", DataConfig(cache="memory"))
-    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
-    with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
-        disk = load_prepared(tiny_dataset, "train", config)
-        again = load_prepared(tiny_dataset, "train", config)
-    assert sum("Writing the frames" in message for message in caplog.messages) == 1
-    for segments in (memory, disk, again):
-        assert_holds(segments, "train")
-    assert isinstance(disk.sources[0].frames, np.memmap)
-    assert not list(tmp_path.rglob("*.tmp"))
+def test_a_split_holds_what_was_prepared(tiny_dataset, assert_holds):
+    assert_holds(load_prepared(tiny_dataset, "train"), "train")
 
 
-def test_auto_goes_to_disk_above_the_limit(tiny_dataset, tmp_path):
-    config = DataConfig(memory_limit_mb=0, cache_dir=str(tmp_path))
-    assert isinstance(load_prepared(tiny_dataset, "train", config).sources[0].frames, np.memmap)
-    in_memory = load_prepared(tiny_dataset, "train").sources[0].frames
-    assert not isinstance(in_memory, np.memmap)
-
-
-def test_a_cache_of_another_dataset_is_written_anew(prepare_tiny, tmp_path, assert_holds):
-    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
-    load_prepared(prepare_tiny(seed=1), "train", config)
-    assert_holds(load_prepared(prepare_tiny(seed=2), "train", config), "train", seed=2)
-
-
-def test_the_cache_of_a_dataset_that_was_prepared_again_is_written_anew(
-    prepare_tiny, tmp_path, caplog
-):
-    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
-    directory = Path(prepare_tiny(seed=1))
-    with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
-        load_prepared(directory, "train", config)
-        later = (directory / "dataset_info.json").stat().st_mtime + 2
-        os.utime(directory / "dataset_info.json", (later, later))
-        load_prepared(directory, "train", config)
-    assert sum("Writing the frames" in message for message in caplog.messages) == 2
-
-
-@pytest.mark.parametrize("file", ["frames.f32", "segments.npz", "stamp.json"])
-@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
-def test_a_cache_that_is_not_all_there_is_written_anew(
-    tiny_dataset, tmp_path, assert_holds, caplog, file, damage
-):
-    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
-    load_prepared(tiny_dataset, "train", config)
-    (path,) = tmp_path.rglob(file)
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[: -4 * 74 if damage == "cut" else 0])
-    caplog.clear()
-    with caplog.at_level(logging.INFO, logger="mosei_ssl.data.loading"):
-        assert_holds(load_prepared(tiny_dataset, "train", config), "train")
-        assert_holds(load_prepared(tiny_dataset, "train", config), "train")
-    assert sum("Writing the frames" in message for message in caplog.messages) == 1
-
-
-def test_a_cache_that_another_process_has_finished_is_left_alone(
-    tiny_dataset, tmp_path, monkeypatch
-):
-    from mosei_ssl.data import loading
-
-    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
-    open_cache = loading._open_cache
-    found = [None]
-
-    def first_too_early(folder, stamp):
-        return found.pop() if found else open_cache(folder, stamp)
-
-    load_prepared(tiny_dataset, "train", config)
-    (frames,) = tmp_path.rglob("frames.f32")
-    before = frames.stat().st_ino
-    monkeypatch.setattr(loading, "_open_cache", first_too_early)
-    load_prepared(tiny_dataset, "train", config)
-    assert frames.stat().st_ino == before
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
-def test_what_a_killed_process_left_of_a_cache_is_removed(tiny_dataset, tmp_path):
-    config = DataConfig(cache="disk", cache_dir=str(tmp_path))
-    load_prepared(tiny_dataset, "test", config)
-    (folder,) = (path.parent.parent for path in tmp_path.rglob("stamp.json"))
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    host = socket.gethostname()
-    kept = {
-        f".train.{host}.{os.getppid()}.tmp": "of a process at work",
-        f".train.elsewhere.{dead.pid}.tmp": "of another machine",
-        f".test.{host}.{dead.pid}.tmp": "of another split",
-    }
-    for name in (*kept, f".train.{host}.{dead.pid}.tmp"):
-        (folder / name).mkdir()
-        (folder / name / "frames.f32").write_bytes(bytes(100))
-    load_prepared(tiny_dataset, "train", config)
-    assert {path.name for path in folder.glob(".*.tmp")} == set(kept)
+def test_frames_are_held_once(tmp_path, prepare_tiny):
+    """Memory grows by the size of the frames, while loading too."""
+    program = (
+        "import resource, sys\n"
+        "import tensorflow as tf\n"
+        "from mosei_ssl.data import load_prepared\n"
+        "load_prepared(sys.argv[1], 'test')\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "size = sum(rows.nbytes for rows in load_prepared(sys.argv[1], 'train')) / 1024\n"
+        "grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+        "assert size > 50_000, size\n"
+        "assert grown < 1.5 * size, (grown, size)\n"
+    )
+    directory = prepare_tiny(seed=5, counts={"train": 600, "test": 3}, longest=600)
+    subprocess.run([sys.executable, "-c", program, str(directory)], check=True)
 
 
 def test_splits_can_be_joined(tiny_dataset, assert_holds):
@@ -166,13 +92,6 @@ def test_a_dataset_for_random_access_is_not_called_damaged(tmp_path):
         load_prepared(built.data_dir, "test")
 
 
-def test_an_unwritable_cache_is_told_and_leaves_nothing(tiny_dataset, tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    with pytest.raises(UserError, match=r"data\.cache_dir"):
-        load_prepared(tiny_dataset, "train", DataConfig(cache="disk", cache_dir=str(blocked)))
-
-
 def test_another_corpus_is_mapped_to_the_first_ones_statistics():
     rng = np.random.default_rng(0)
 
@@ -184,7 +103,7 @@ def test_another_corpus_is_mapped_to_the_first_ones_statistics():
         return segments_from_arrays(rows, np.zeros((1, 6)), metadata=metadata)
 
     first, second = corpus(0.0, 1.0), corpus(50.0, 9.0)
-    second.sources[0].frames[3, 7] = -np.inf
+    second.frames[0][3, 7] = -np.inf
     both = concatenate_segments([first, second], match_statistics=True)
     np.testing.assert_array_equal(both.rows(0), first.rows(0))
     mapped = both.rows(1)
@@ -222,3 +141,15 @@ def test_dataset_metadata_survives(prepare_tiny):
     assert segments.synthetic
     assert segments.statistics["mean"] == [0.0] * 74
     assert json.loads(json.dumps(segments.metadata))["fingerprint"] == "x"
+
+
+def test_normalization_is_at_hand_with_and_without_frames(synthetic_data):
+    found = normalization(synthetic_data)
+    assert {key: len(values) for key, values in found.items()} == {"mean": 74, "std": 74}
+    segments = load_segments(DataConfig(data_dir=str(synthetic_data)), "test")
+    assert segments.normalization == found
+    finite = [
+        rows[np.isfinite(rows).all(axis=1)]
+        for rows in load_segments(DataConfig(data_dir=str(synthetic_data)), "train")
+    ]
+    np.testing.assert_allclose(found["mean"][0], np.concatenate(finite)[:, 0].mean(), rtol=0.1)

@@ -1,11 +1,12 @@
 """The tf.data pipelines."""
 
+import keras
 import numpy as np
 import pytest
 
 from mosei_ssl.data import (
+    BatchPlan,
     DataConfig,
-    load_prepared,
     make_evaluation_dataset,
     make_training_dataset,
     segments_from_arrays,
@@ -24,18 +25,16 @@ def segments():
     return segments_from_arrays(rows, rng.random((33, 6)))
 
 
-def batches(data, count):
-    return [
-        (x["features"].numpy(), x["padding_mask"].numpy(), y.numpy())
-        for x, y in data.dataset.take(count)
-    ]
+def arrays(dataset):
+    return [(x["features"].numpy(), x["padding_mask"].numpy(), y.numpy()) for x, y in dataset]
 
 
 def test_batches_hold_the_planned_windows(segments):
     config = DataConfig(batch_size=4, max_frames=100)
-    data = make_training_dataset(segments, config, seed=1)
-    assert data.steps_per_epoch == 9
-    for (features, mask, labels), spec in zip(batches(data, 9), data.plan.epoch(0), strict=True):
+    dataset = make_training_dataset(segments, config, seed=1)
+    plan = BatchPlan(segments.lengths, config, 1)
+    assert len(dataset) == plan.steps_per_epoch == 9
+    for (features, mask, labels), spec in zip(arrays(dataset), plan.epoch(0), strict=True):
         assert features.shape == (4, spec.padded_length, 74)
         assert features.dtype == np.float32
         assert mask.sum(axis=1).tolist() == spec.lengths.tolist()
@@ -47,39 +46,51 @@ def test_batches_hold_the_planned_windows(segments):
             assert valid[: valid.sum()].all()
 
 
-def test_starting_in_the_middle_continues_the_same_stream(segments):
+def test_each_iteration_is_the_next_epoch_however_often_one_is_begun(segments):
     config = DataConfig(batch_size=4, max_frames=50)
-    whole = batches(make_training_dataset(segments, config, seed=1), 25)
-    later = make_training_dataset(segments, config, seed=1, start_epoch=1, start_step=5)
-    for found, expected in zip(batches(later, 11), whole[14:], strict=True):
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(one, other)
+    dataset = make_training_dataset(segments, config, seed=1)
+    iter(dataset)  # nothing is read of this one
+    for epoch in range(3):
+        expected = arrays(make_training_dataset(segments, config, seed=1, epoch=epoch))
+        for found, wanted in zip(arrays(dataset), expected, strict=True):
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
-def test_epochs_end_the_dataset_and_are_counted(segments):
-    data = make_training_dataset(segments, DataConfig(batch_size=4), seed=0, epochs=2, start_step=3)
-    assert int(data.dataset.cardinality()) == 15
-    assert sum(1 for _ in data.dataset) == 15
+def test_the_epoch_can_be_set_from_outside(segments):
+    config, place = DataConfig(batch_size=4), {"epoch": 5}
+    dataset = make_training_dataset(segments, config, epoch=lambda: place["epoch"])
+    fifth = arrays(dataset)
+    next(iter(dataset))  # as Keras may do, to look at a batch
+    for found, again in zip(fifth, arrays(dataset), strict=True):
+        np.testing.assert_array_equal(found[0], again[0])
+    place["epoch"] = 6
+    wanted = arrays(make_training_dataset(segments, config, epoch=6))
+    np.testing.assert_array_equal(arrays(dataset)[0][0], wanted[0][0])
 
 
-def test_shards_together_are_the_batch(segments):
-    config = DataConfig(batch_size=4)
-    whole = batches(make_training_dataset(segments, config, seed=0), 3)
-    parts = [
-        batches(make_training_dataset(segments, config, seed=0, shard_index=i, shard_count=2), 3)
-        for i in range(2)
-    ]
-    for step, (features, _, labels) in enumerate(whole):
-        np.testing.assert_array_equal(parts[0][step][0], features[0::2])
-        np.testing.assert_array_equal(parts[1][step][2], labels[1::2])
+def test_keras_takes_the_datasets_as_they_are(segments):
+    """fit draws every epoch in full and in another order; evaluate and predict see all once."""
+    config, seen = DataConfig(batch_size=4), []
 
+    class FirstValue(keras.Model):
+        def call(self, inputs):
+            return keras.ops.max(inputs["features"][:, :1, 0], axis=1, keepdims=True)
 
-@pytest.mark.parametrize(
-    "wrong", [{"start_step": 99}, {"shard_index": 2, "shard_count": 2}, {"shard_count": 3}]
-)
-def test_senseless_starts_and_shards_are_refused(segments, wrong):
-    with pytest.raises(ValueError, match=r"start_step|shard"):
-        make_training_dataset(segments, DataConfig(batch_size=4), seed=0, **wrong)
+        def train_step(self, batch):
+            seen.append(batch[0]["features"][:, 0, 0].numpy().astype(int).tolist())
+            return {"loss": 0.0}
+
+    model = FirstValue()
+    model.compile(loss="mse", run_eagerly=True)
+    model.fit(make_training_dataset(segments, config), epochs=2, verbose=0)
+    plan = BatchPlan(segments.lengths, config)
+    assert seen == [spec.indices.tolist() for epoch in (0, 1) for spec in plan.epoch(epoch)]
+    found = model.predict(make_evaluation_dataset(segments, config), verbose=0)
+    assert found[:, 0].tolist() == list(range(33))
+    loss = model.evaluate(make_evaluation_dataset(segments, config), verbose=0)
+    wanted = ((np.arange(33)[:, None] - segments.emotions) ** 2).mean()
+    assert loss == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("by_length", [False, True])
@@ -104,20 +115,9 @@ def test_one_very_long_segment_gets_a_batch_of_its_own():
     shapes = [x["features"].shape.as_list() for x, _ in dataset]
     assert [shape[0] for shape in shapes] == [1, 1, 1]
     assert shapes[1][1] >= 4000
-    cropped = DataConfig(batch_size=4, max_frames=100, eval_max_frames=60)
-    assert [x["features"].shape[0] for x, _ in make_evaluation_dataset(segments, cropped)] == [3]
 
 
 def test_inputs_alone_for_pretraining(segments):
-    data = make_training_dataset(segments, DataConfig(batch_size=4), seed=0, with_labels=False)
-    spec = data.dataset.element_spec
+    spec = make_training_dataset(segments, DataConfig(batch_size=4), with_labels=False).element_spec
     assert spec["features"].shape.as_list() == [4, None, 74]
     assert spec["padding_mask"].shape.as_list() == [4, None]
-
-
-def test_from_a_prepared_dataset_in_a_disk_cache(tiny_dataset, tmp_path):
-    config = DataConfig(batch_size=3, cache="disk", cache_dir=str(tmp_path))
-    disk = make_training_dataset(load_prepared(tiny_dataset, "train", config), config, seed=0)
-    memory = make_training_dataset(load_prepared(tiny_dataset, "train"), config, seed=0)
-    for found, expected in zip(batches(disk, 4), batches(memory, 4), strict=True):
-        np.testing.assert_array_equal(found[0], expected[0])

@@ -4,17 +4,25 @@ import shutil
 
 import pytest
 
-from mosei_ssl.data import DataConfig
-from mosei_ssl.models import BackboneConfig, HeadConfig
-from mosei_ssl.training import FinetuneConfig, PretrainConfig, RunDirectory, pretrain
+from mosei_ssl.config import FinetuneConfig, PretrainConfig, TransformerConfig
+from mosei_ssl.training import RunDirectory, finetune, pretrain
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_length():
+    """All batches padded to one length: what a small run would take most time for is compiling."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mosei_ssl.data.buckets.LENGTH_MULTIPLE", 640)
+        yield
 
 
 @pytest.fixture(scope="session")
 def options(synthetic_data):
     """The parts that every run of these tests shares."""
     return {
-        "data": DataConfig(data_dir=str(synthetic_data), batch_size=16, max_buckets=2),
-        "backbone": BackboneConfig(
+        "data_dir": str(synthetic_data),
+        "batch_size": 16,
+        "backbone": TransformerConfig(
             hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16, dropout=0.2
         ),
     }
@@ -33,8 +41,7 @@ def pretraining(options, tmp_path):
 @pytest.fixture(scope="session")
 def finetuning_options(options):
     """The parts that every fine-tuning run of these tests shares."""
-    settings = {**options, "epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
-    return {**settings, "head": HeadConfig(embedding_dim=8)}
+    return {**options, "epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
 
 
 @pytest.fixture
@@ -59,3 +66,17 @@ def pretrained(pretrained_once, tmp_path) -> RunDirectory:
     """A finished pretraining run that the test may damage."""
     shutil.copytree(pretrained_once.path, tmp_path / "pre")
     return RunDirectory(tmp_path / "pre").open()
+
+
+@pytest.fixture(scope="session")
+def finetuned_once(finetuning_options, tmp_path_factory) -> RunDirectory:
+    """A finished run of the baseline, for reading only."""
+    folder = tmp_path_factory.mktemp("runs") / "base"
+    return finetune(FinetuneConfig(run=str(folder), from_scratch=True, **finetuning_options))
+
+
+@pytest.fixture
+def finetuned(finetuned_once, tmp_path) -> RunDirectory:
+    """A finished run of the baseline that the test may change."""
+    shutil.copytree(finetuned_once.path, tmp_path / "base")
+    return RunDirectory(tmp_path / "base").open()

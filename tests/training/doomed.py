@@ -5,33 +5,17 @@ import signal
 import threading
 import time
 
-import numpy as np
-
 
 def die() -> None:
     """End this process as the machine's end would."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def at_start() -> None:
-    """Die between the first two files of a run."""
-    from mosei_ssl.training import run_directory
-
-    write = run_directory.write_text
-
-    def write_text(path, text):
-        if path.name == "config.yaml":
-            die()
-        write(path, text)
-
-    run_directory.write_text = write_text
-
-
 def in_state_file() -> None:
     """Die when half of the second state has been written."""
-    from mosei_ssl import storage
+    from mosei_ssl.utils import files
 
-    original, seen = storage.put_in_place, []
+    original, seen = files.put_in_place, []
 
     def put_in_place(temporary, path):
         if path.name == "state.npz":
@@ -41,18 +25,7 @@ def in_state_file() -> None:
             die()
         original(temporary, path)
 
-    storage.put_in_place = put_in_place
-
-
-def in_validation() -> None:
-    """Die when validation is done but not noted."""
-    from mosei_ssl.training.callbacks import Validation
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.score()
-        die()
-
-    Validation.on_epoch_end = on_epoch_end
+    files.put_in_place = put_in_place
 
 
 def at_epoch_end() -> None:
@@ -70,20 +43,20 @@ def at_epoch_end() -> None:
 
 def in_last_save() -> None:
     """Die with the final backbone written, but not in its place."""
-    from mosei_ssl.training import pretraining
+    from mosei_ssl.training import saved_models
 
-    original = pretraining.put_in_place
+    original = saved_models.put_in_place
 
     def put_in_place(temporary, path):
         if path.name == "backbone.keras":
             die()
         original(temporary, path)
 
-    pretraining.put_in_place = put_in_place
+    saved_models.put_in_place = put_in_place
 
 
-def sometime(seconds: float, after_first_step: bool) -> None:
-    """Die after a while, counted from now or from the first step; steps are slowed to last."""
+def sometime(seconds: float) -> None:
+    """Die a while after the first step; steps are slowed to last."""
     from mosei_ssl.training.checkpoint import Checkpoint
 
     original, timer = Checkpoint.on_train_batch_end, threading.Timer(seconds, die)
@@ -96,33 +69,13 @@ def sometime(seconds: float, after_first_step: bool) -> None:
         original(self, batch, logs)
 
     Checkpoint.on_train_batch_end = on_train_batch_end
-    if not after_first_step:
-        timer.start()
-
-
-def endless_validation(mark: str) -> None:
-    """Make validation last for minutes, and tell when it has begun."""
-    from mosei_ssl.data import Segments
-    from mosei_ssl.training.callbacks import Validation
-
-    order, validate = Segments.length_order, Validation.on_epoch_end
-
-    def on_epoch_end(self, epoch, logs=None):
-        Segments.length_order = lambda segments: np.tile(order(segments), 100_000)
-        open(mark, "w").close()
-        validate(self, epoch, logs)
-
-    Validation.on_epoch_end = on_epoch_end
 
 
 MOMENTS = {
-    "start": at_start,
     "state file": in_state_file,
-    "validation": in_validation,
     "epoch end": at_epoch_end,
     "last save": in_last_save,
     "sometime": sometime,
-    "endless validation": endless_validation,
     "none": lambda: None,
 }
 
@@ -130,8 +83,10 @@ MOMENTS = {
 def pretrain_until(moment: str, arguments: tuple, options: list[str]) -> int:
     """Run `mosei-ssl pretrain` with one of these things done to it; pictures are left out."""
     from mosei_ssl.cli import main
+    from mosei_ssl.data import buckets
     from mosei_ssl.training.reconstruction import ReconstructionImages
 
+    buckets.LENGTH_MULTIPLE = 640  # as in the tests
     ReconstructionImages.on_epoch_end = lambda self, epoch, logs=None: None
     MOMENTS[moment](*arguments)
     return main(["pretrain", *options])

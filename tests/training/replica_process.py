@@ -1,11 +1,10 @@
-"""One process of a training on several replicas, started by the tests with its options as JSON.
+"""A process that trains on several devices, started by the tests with its options as JSON.
 
 Masks are the same function of the timestep on every replica, so that all there is to compare is
 the arithmetic.
 """
 
 import json
-import os
 import sys
 
 
@@ -22,28 +21,6 @@ def hide_every_third() -> None:
     TimestepMasking.draw = draw
 
 
-def attend_in_tiles() -> None:
-    """As for long segments, whatever the length."""
-    from mosei_ssl.layers import MaskedSelfAttention
-
-    MaskedSelfAttention.TILED_FROM = 4
-
-
-def signal_before(step: int, number: int) -> None:
-    """Sends this process a signal before it computes that step: SIGKILL is its machine's end."""
-    from mosei_ssl.training.replicated import ReplicatedLoop
-
-    original, done = ReplicatedLoop._next, [0]
-
-    def following(self, batches):
-        done[0] += 1
-        if done[0] == step:
-            os.kill(os.getpid(), number)
-        return original(self, batches)
-
-    ReplicatedLoop._next = following
-
-
 def main(options: dict) -> int:
     if options["logical_devices"]:
         import tensorflow as tf
@@ -52,31 +29,22 @@ def main(options: dict) -> int:
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * options["logical_devices"],
         )
-    from mosei_ssl.data import DataConfig
-    from mosei_ssl.models import BackboneConfig
-    from mosei_ssl.training import Interrupted, PretrainConfig, pretrain
+    from mosei_ssl.config import PretrainConfig
+    from mosei_ssl.data import buckets
+    from mosei_ssl.training import pretrain
     from mosei_ssl.utils.errors import UserError
+    from mosei_ssl.utils.parsing import from_mapping
 
+    buckets.LENGTH_MULTIPLE = 640  # one shape: what takes time is compiling
     hide_every_third()
-    attend_in_tiles()
-    if options["signal"]:
-        signal_before(*options["signal"])
     for run, strategy in options["runs"].items():
-        config = PretrainConfig(
-            run=run,
-            data=DataConfig(**options["data"]),
-            backbone=BackboneConfig(**options["backbone"]),
-            epochs=options["epochs"],
-            checkpoint_steps=options["checkpoint_steps"],
-        )
         try:
-            pretrain(config, strategy=strategy)
+            pretrain(
+                from_mapping(PretrainConfig, {**options["config"], "run": run}), strategy=strategy
+            )
         except UserError as error:
             print(f"UserError: {error}", file=sys.stderr)
             return 2
-        except Interrupted as error:
-            print(f"Interrupted: {error}", file=sys.stderr)
-            return 0
     return 0
 
 

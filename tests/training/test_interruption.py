@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -17,15 +18,14 @@ import yaml
 from children import start_child
 from doomed import pretrain_until
 
-from mosei_ssl.data import load_segments, make_training_dataset
-from mosei_ssl.training import FinetuneConfig, Interrupted, PretrainConfig, finetune, pretrain
-from mosei_ssl.training.callbacks import BestWeights, History, Validation
+from mosei_ssl.config import PretrainConfig
+from mosei_ssl.training import Interrupted, finetune, load_model, make_optimizer, pretrain
+from mosei_ssl.training.callbacks import History, Validation
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.finetuning import load_model
-from mosei_ssl.training.loop import make_optimizer, prepare
 from mosei_ssl.training.reconstruction import ReconstructionImages
+from mosei_ssl.training.resumable_fit import prepare
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.signals import stop_politely
+from mosei_ssl.utils.signals import StopRequest, stop_politely
 
 EPOCHS = 2
 
@@ -62,19 +62,6 @@ def undisturbed(options, tmp_path_factory):
     return run
 
 
-@pytest.fixture(scope="module")
-def undisturbed_finetuning(finetuning_options, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    return finetune(FinetuneConfig(run=str(folder), from_scratch=True, **finetuning_options))
-
-
-@pytest.fixture(scope="module")
-def steps(options) -> int:
-    """Steps of one epoch."""
-    segments = load_segments(options["data"], "train")
-    return make_training_dataset(segments, options["data"], seed=0).steps_per_epoch
-
-
 def weights(run, name="backbone.keras"):
     return load_model(run / name).get_weights()
 
@@ -86,21 +73,24 @@ def assert_same(ours, theirs, name="backbone.keras"):
 
 
 @contextlib.contextmanager
-def terminated(step=0, validation=False):
-    """Sends this process SIGTERM once, after so many steps, or while it validates."""
+def signalled(*numbers, step=0):
+    """Sends this process signals, in the first epoch after so many steps or while it validates."""
     with pytest.MonkeyPatch.context() as patch:
         end_step, validate, done = Checkpoint.on_train_batch_end, Validation.on_epoch_end, []
+
+        def send():
+            for number in numbers:
+                os.kill(os.getpid(), number)
 
         def on_train_batch_end(self, batch, logs=None):
             done.append(batch)
             if len(done) == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                send()
             end_step(self, batch, logs)
 
         def on_epoch_end(self, epoch, logs=None):
-            if validation:
-                self.score()  # leaves its marks on metrics and random generators
-                os.kill(os.getpid(), signal.SIGTERM)
+            if not step:
+                send()
             validate(self, epoch, logs)
 
         patch.setattr(Checkpoint, "on_train_batch_end", on_train_batch_end)
@@ -108,64 +98,72 @@ def terminated(step=0, validation=False):
         yield
 
 
-def test_pretraining_stopped_at_any_step_or_in_validation_goes_on_exactly(
-    pretraining, undisturbed, steps
+def test_pretraining_stopped_within_an_epoch_or_in_validation_resumes_exactly(
+    pretraining, undisturbed
 ):
     before = signal.getsignal(signal.SIGTERM)
-    # Each goes on from where the one before was stopped.
-    for moment, place in (
-        ({"step": 2}, "epoch 1, step 2"),
-        ({"step": steps - 2}, f"epoch 1, step {steps}"),
-        ({"validation": True}, "the end of an epoch"),
-        ({"step": steps}, f"epoch 2, step {steps}"),
-    ):
-        with terminated(**moment), pytest.raises(Interrupted, match=f"{place}; state saved"):
+    # The epoch under way is finished and saved; the second run resumes and is stopped too.
+    for epoch, number, step in ((1, signal.SIGTERM, 2), (2, signal.SIGINT, 0)):
+        message = f"stopped after epoch {epoch}; state saved"
+        with signalled(number, step=step), pytest.raises(Interrupted, match=message) as stopped:
             pretrain(pretraining("parts"))
+        assert stopped.value.exit_code == 128 + number
         assert signal.getsignal(signal.SIGTERM) is before
     resumed = pretrain(pretraining("parts"))
     assert_same(resumed, undisturbed())
     assert not resumed.checkpoints.exists()
 
 
+def test_a_second_signal_stops_at_once_and_loses_the_epoch_under_way(pretraining):
+    with signalled(signal.SIGINT, signal.SIGINT, step=2), pytest.raises(Interrupted) as stopped:
+        pretrain(pretraining("run"))
+    assert stopped.value.exit_code == 130
+    assert not os.path.exists(os.path.join(pretraining("run").run, "checkpoints", "state.npz"))
+
+
 @pytest.mark.slow
-def test_half_precision_stopped_within_an_epoch_goes_on_exactly(pretraining, undisturbed):
-    with terminated(step=3), pytest.raises(Interrupted):
+def test_half_precision_is_resumed_exactly(pretraining, undisturbed):
+    with signalled(signal.SIGTERM, step=3), pytest.raises(Interrupted):
         pretrain(pretraining("parts", precision="mixed_float16"))
     resumed = pretrain(pretraining("parts", precision="mixed_float16"))
     assert_same(resumed, undisturbed("mixed_float16"))
 
 
-def test_the_loss_scale_is_restored(tmp_path):
+def test_all_state_is_restored_the_loss_scale_and_random_generators_too(tmp_path):
     def make():
         prepare("mixed_float16", seed=0)
-        model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
-        model.compile(make_optimizer(PretrainConfig("").optimizer, 10), loss="mse")
+        model = keras.Sequential(
+            [keras.layers.Input((3,)), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(2)]
+        )
+        model.compile(make_optimizer(PretrainConfig(run="").optimizer, 10), loss="mse")
         model.optimizer.build(model.trainable_variables)
         return model
 
     saved, restored = make(), make()
-    saved.optimizer.dynamic_scale.assign(4321.0)
-    saved.optimizer.step_counter.assign(1999)
+    variables = [*saved.variables, *saved.optimizer.variables]
+    for number, variable in enumerate(variables):
+        variable.assign(np.full(variable.shape, number + 1, variable.dtype))
     for model, act in ((saved, Checkpoint.save), (restored, lambda c: c.restore(restored))):
-        checkpoint = Checkpoint(tmp_path, steps_per_epoch=5)
+        checkpoint = Checkpoint(tmp_path / "state.npz", StopRequest())
         checkpoint.set_model(model)
         act(checkpoint)
     keras.config.set_dtype_policy("float32")
-    assert float(restored.optimizer.dynamic_scale) == 4321.0
-    assert int(restored.optimizer.step_counter) == 1999
+    others = [*restored.variables, *restored.optimizer.variables]
+    assert any("seed_generator" in variable.path for variable in others)
+    assert any("dynamic_scale" in variable.path for variable in others)
+    for variable, other in zip(variables, others, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), other.numpy(), err_msg=other.path)
 
 
-def test_finetuning_stopped_within_an_epoch_goes_on_exactly(finetuning, undisturbed_finetuning):
-    with terminated(step=7), pytest.raises(Interrupted):
+def test_finetuning_is_resumed_exactly_with_its_best_epoch(finetuning, finetuned_once):
+    with signalled(signal.SIGTERM, step=1), pytest.raises(Interrupted):
         finetune(finetuning("parts", from_scratch=True))
     resumed = finetune(finetuning("parts", from_scratch=True))
-    assert_same(resumed, undisturbed_finetuning, "model.keras")
-    assert resumed.info["result"] == undisturbed_finetuning.info["result"]
+    assert_same(resumed, finetuned_once, "model.keras")
+    assert resumed.info["result"] == finetuned_once.info["result"]
 
 
-def test_a_run_cut_off_after_its_last_epoch_is_completed(
-    finetuning, undisturbed_finetuning, monkeypatch
-):
+def test_a_run_cut_off_after_its_last_epoch_is_completed(finetuning, finetuned_once, monkeypatch):
     def cut_off(model, path):
         raise KeyboardInterrupt
 
@@ -174,23 +172,7 @@ def test_a_run_cut_off_after_its_last_epoch_is_completed(
         finetune(finetuning("parts", from_scratch=True))
     monkeypatch.undo()
     resumed = finetune(finetuning("parts", from_scratch=True))
-    assert_same(resumed, undisturbed_finetuning, "model.keras")
-
-
-def test_best_weights_are_never_half_written(tmp_path, monkeypatch):
-    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
-    best = BestWeights(tmp_path / "best.npz", "val_loss", 0)
-    best.set_model(model)
-    best.on_epoch_end(0, {"val_loss": 2.0})
-    before = (tmp_path / "best.npz").read_bytes()
-
-    def fail(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        best.on_epoch_end(1, {"val_loss": 1.0})
-    assert (tmp_path / "best.npz").read_bytes() == before
+    assert_same(resumed, finetuned_once, "model.keras")
 
 
 def command_options(config: PretrainConfig, file) -> list[str]:
@@ -200,17 +182,11 @@ def command_options(config: PretrainConfig, file) -> list[str]:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_in_the_same_weights(pretraining, undisturbed, tmp_path):
-    # How often a run is saved changes nothing about its numbers.
-    options = command_options(pretraining("run", checkpoint_steps=1), tmp_path / "options.yaml")
-    draw = random.Random(7)
+    options = command_options(pretraining("run"), tmp_path / "options.yaml")
     for moment, *arguments in (
-        ("start",),
-        ("sometime", draw.uniform(0.2, 1.5), False),
+        ("sometime", random.Random(7).uniform(0.2, 1.5)),
         ("state file",),
-        ("sometime", draw.uniform(0.0, 0.3), True),
-        ("validation",),
         ("epoch end",),
-        ("sometime", draw.uniform(0.0, 0.3), True),
         ("last save",),
     ):
         child = start_child(pretrain_until, moment, arguments, options, log=tmp_path / "log")
@@ -220,28 +196,6 @@ def test_killed_at_any_moment_it_ends_in_the_same_weights(pretraining, undisturb
     child.join(120)
     assert child.exitcode == 0, (tmp_path / "log").read_text()
     assert_same(tmp_path / "run", undisturbed().path)
-
-
-@pytest.mark.slow
-def test_sigterm_in_a_long_validation_ends_the_command_within_seconds(
-    pretraining, undisturbed, tmp_path
-):
-    options = command_options(pretraining("run"), tmp_path / "options.yaml")
-    mark, log = tmp_path / "validating", tmp_path / "log"
-    child = start_child(pretrain_until, "endless validation", (str(mark),), options, log=log)
-    deadline = time.monotonic() + 90
-    while not mark.exists() and time.monotonic() < deadline and child.is_alive():
-        time.sleep(0.05)
-    time.sleep(1.0)
-    assert child.is_alive(), log.read_text()
-    began = time.monotonic()
-    child.terminate()
-    child.join(30)
-    assert child.exitcode == 0, log.read_text()
-    assert time.monotonic() - began < 10
-    assert "Give the same command to go on" in log.read_text()
-    # Nothing of the epoch is lost.
-    assert_same(pretrain(pretraining("run")), undisturbed())
 
 
 def test_sigterm_while_tensorflow_is_imported_ends_the_command_politely(tmp_path):
@@ -254,8 +208,8 @@ def test_sigterm_while_tensorflow_is_imported_ends_the_command_politely(tmp_path
             catches = int(next(line for line in status if line.startswith("SigCgt")).split()[1], 16)
     process.terminate()
     _, messages = process.communicate(timeout=60)
-    assert process.returncode == 0, messages
-    assert "stopped; nothing is lost. Give the same command" in messages
+    assert process.returncode == 128 + signal.SIGTERM, messages
+    assert "stopped; what was saved is kept. Give the same command" in messages
     assert not run.exists()
 
 
@@ -267,8 +221,8 @@ def test_sigterm_while_data_are_loaded_leaves_nothing_behind(pretraining, monkey
 
     monkeypatch.setattr("mosei_ssl.training.pretraining.load_pretraining_segments", load)
     config = pretraining("run")
-    assert main(["pretrain", "--run", config.run, "--data.data_dir", config.data.data_dir]) == 0
-    assert "Give the same command to go on" in capsys.readouterr().err
+    assert main(["pretrain", "--run", config.run, "--data-dir", config.data_dir]) == 143
+    assert "Give the same command" in capsys.readouterr().err
     assert not os.path.exists(config.run)
 
 
@@ -279,21 +233,39 @@ def test_signals_keep_what_they_did_once_training_is_over_whatever_ended_it():
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_a_signal_is_noted_while_it_is_held_back_and_answered_when_released():
+def test_a_signal_is_noted_while_it_is_held_back_and_answered_at_the_end():
     reached = []
 
     def work():
         with stop_politely() as stop:
-            stop.hold()
-            os.kill(os.getpid(), signal.SIGTERM)
-            with stop_politely() as inner:
-                reached.append(inner.asked)
-            stop.release()
+            with stop.held():
+                os.kill(os.getpid(), signal.SIGTERM)
+                with stop_politely() as inner:
+                    reached.append(inner.number)
             reached.append("never")
+
+    with pytest.raises(Interrupted) as stopped:
+        work()
+    assert reached == [signal.SIGTERM]
+    assert stopped.value.exit_code == 143
+
+
+class Destroyed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_within_a_destructor_is_answered_when_training_begins():
+    def work():
+        with stop_politely() as stop:
+            Destroyed()
+            with stop.held():
+                pytest.fail("it went on")
 
     with pytest.raises(Interrupted):
         work()
-    assert reached == [True]
 
 
 def test_another_thread_than_the_main_one_may_train():
@@ -301,17 +273,17 @@ def test_another_thread_than_the_main_one_may_train():
 
     def train():
         with stop_politely() as stop:
-            found.append(stop.asked)
+            found.append(stop.number)
 
     thread = threading.Thread(target=train)
     thread.start()
     thread.join()
-    assert found == [False]
+    assert found == [0]
 
 
 def test_a_damaged_state_is_named(pretraining):
     config = pretraining("run")
-    with terminated(step=1), pytest.raises(Interrupted):
+    with signalled(signal.SIGTERM, step=1), pytest.raises(Interrupted):
         pretrain(config)
     file = os.path.join(config.run, "checkpoints", "state.npz")
     os.truncate(file, os.path.getsize(file) // 2)
@@ -371,8 +343,7 @@ def test_a_disk_that_fills_up_is_told_with_the_last_state(
         write(self, epoch, logs)
 
     monkeypatch.setattr(History, "on_epoch_end", on_epoch_end)
-    config = pretraining("run")
-    config.run = str(small_disk / "run")
+    config = replace(pretraining("run"), run=str(small_disk / "run"))
     last = r"No space left.*last good state, after epoch 1, is in .*Make room"
     with pytest.raises(UserError, match=last):
         pretrain(config)

@@ -1,7 +1,9 @@
-"""What a run tells while it trains: speed, gradients, profiles, and what spoiled it."""
+"""What a run reports while it trains: speed, gradients, profiles, and what spoiled it."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import keras
@@ -9,55 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.data import DataConfig, load_segments, make_training_dataset
+from mosei_ssl.data import BatchPlan, load_segments
 from mosei_ssl.models import LayerwiseAdamW
-from mosei_ssl.training import pretrain
-from mosei_ssl.training.callbacks import BestWeights, ProgressLine
+from mosei_ssl.training import Interrupted, pretrain
+from mosei_ssl.training.callbacks import BestEpoch, History, Validation
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.finetuning import MONITORS
-from mosei_ssl.training.monitoring import Throughput, parse_profile_steps
+from mosei_ssl.training.progress import ProgressLine
+from mosei_ssl.training.resumable_fit import parse_profile_steps
 from mosei_ssl.utils.errors import UserError
-
-
-def test_throughput_counts_real_frames_and_splits_a_steps_time(options, monkeypatch):
-    config = DataConfig(**{**vars(options["data"]), "batch_size": 8})
-    data = make_training_dataset(load_segments(config, "train"), config, seed=0)
-    clock = iter([0.0, 9.0, 10.0, 12.0, 12.0, 15.0])
-    ready = {0: 8.0, 1: 11.5, 2: 11.0}
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    monkeypatch.setattr(type(data), "ready_at", lambda self, number: ready[number])
-    throughput = Throughput()
-    throughput.watch(data, 0)
-    throughput.on_epoch_begin(0)
-    for batch in range(3):
-        throughput.on_train_batch_begin(batch)
-        throughput.on_train_batch_end(batch)
-    throughput.on_epoch_end(0)
-    # The first step is left out. The second begins at 10, has its input at 11.5, ends at 12; the
-    # third has had its input before it began at 12.
-    specs = data.plan.epoch(0)[1:3]
-    real = sum(spec.lengths.sum() for spec in specs)
-    computed = sum(spec.padded_length * 8 for spec in specs)
-    assert throughput.values == {
-        "frames_per_second": pytest.approx(real / 5),
-        "padding_share": pytest.approx(1 - real / computed),
-        "step_ms": pytest.approx(2500),
-        "input_ms": pytest.approx(750),
-        "compute_ms": pytest.approx(1750),
-    }
-
-
-def test_batches_are_timed_and_named(options):
-    config = DataConfig(**{**vars(options["data"]), "batch_size": 8})
-    segments = load_segments(config, "train")
-    data = make_training_dataset(segments, config, seed=0, start_epoch=1, start_step=2)
-    next(iter(data.dataset))
-    assert data.ready_at(0) > 0
-    assert data.ready_at(0) is None
-    spec = data.plan.epoch(1)[2]
-    index = spec.indices[3]
-    expected = f"{segments.video_ids[index]}[{segments.segment_ids[index]}]"
-    assert data.batch_names(1, 2)[3] == expected
+from mosei_ssl.utils.signals import StopRequest
 
 
 def test_the_gradient_norm_is_the_mean_before_clipping():
@@ -70,17 +33,27 @@ def test_the_gradient_norm_is_the_mean_before_clipping():
     assert np.isnan(optimizer.take_gradient_norm())
 
 
-def test_tensorboard_gets_speed_gradients_and_a_profile(pretraining):
+def test_tensorboard_gets_speed_gradients_and_a_profile_and_resumes_its_steps(
+    pretraining, monkeypatch
+):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = pretrain(pretraining("run", epochs=1), profile_steps="2,3")
-    tags = set(EventAccumulator(str(run / "train")).Reload().Tags()["tensors"])
-    speed = {"frames_per_second", "padding_share", "step_ms", "input_ms", "compute_ms"}
-    assert {f"speed/{name}" for name in speed} | {"epoch/gradient_norm"} <= tags
+    def stop(self, epoch, logs=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        validate(self, epoch, logs)
+
+    validate = Validation.on_epoch_end
+    monkeypatch.setattr(Validation, "on_epoch_end", stop)
+    with pytest.raises(Interrupted):
+        pretrain(pretraining("run", epochs=2), profile_steps="2,3")
+    monkeypatch.undo()
+    run = pretrain(pretraining("run", epochs=2))
+    events = EventAccumulator(str(run / "train")).Reload()
+    names = ("loss", "learning_rate", "gradient_norm", "steps_per_second")
+    for name in names:
+        assert [event.step for event in events.Tensors(f"epoch_{name}")] == [0, 1]
     assert list((run / "train").glob("plugins/profile/*/*.xplane.pb"))
-    header = (run / "history.csv").read_text().splitlines()[0]
-    assert "gradient_norm" in header
-    assert "frames_per_second" not in header
+    assert [row["epoch"] for row in run.history()] == [1, 2]
 
 
 @pytest.mark.parametrize("steps", ["3", "0,2", "5,4", "a,b"])
@@ -90,12 +63,18 @@ def test_bad_profile_steps_are_told(pretraining, steps):
     assert parse_profile_steps("10,20") == (10, 20)
 
 
-def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining, monkeypatch):
-    from mosei_ssl.training.monitoring import StopOnNaN
+def batch_names(config, epoch, step):
+    segments = load_segments(config, "train")
+    spec = BatchPlan(segments.lengths, config, config.seed).epoch(epoch)[step]
+    return [f"{segments.video_ids[i]}[{segments.segment_ids[i]}]" for i in spec.indices]
 
-    hook = StopOnNaN.on_train_batch_end
+
+def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining, monkeypatch):
+    from mosei_ssl.training.callbacks import StopOnNonFinite
+
+    hook = StopOnNonFinite.on_train_batch_end
     monkeypatch.setattr(
-        StopOnNaN,
+        StopOnNonFinite,
         "on_train_batch_end",
         lambda self, batch, logs=None: hook(
             self, batch, {"loss": np.nan} if self.checkpoint.epoch == 1 and batch == 1 else logs
@@ -105,9 +84,7 @@ def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining,
     with pytest.raises(UserError) as error:
         pretrain(config)
     listed = json.loads((Path(config.run) / "not_a_number.json").read_text())
-    segments = load_segments(config.data, "train")
-    data = make_training_dataset(segments, config.data, seed=config.seed)
-    assert listed["segments"] == data.batch_names(1, 1)
+    assert listed["segments"] == batch_names(config, 1, 1)
     assert (listed["epoch"], listed["step"]) == (2, 2)
     message = str(error.value)
     assert "loss is nan at epoch 2, step 2" in message
@@ -139,25 +116,43 @@ def test_a_spoiled_gradient_names_its_own_step_although_the_loss_is_a_number(
     with pytest.raises(UserError, match=r"gradient's norm is nan at epoch 1, step 2, on segments"):
         pretrain(config)
     listed = json.loads((Path(config.run) / "not_a_number.json").read_text())
-    data = make_training_dataset(load_segments(config.data, "train"), config.data, seed=config.seed)
-    assert listed["segments"] == data.batch_names(0, 1)
+    assert listed["segments"] == batch_names(config, 0, 1)
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
-    checkpoint = Checkpoint(tmp_path, steps_per_epoch=3)
+    model.optimizer.build(model.trainable_variables)
+    checkpoint = Checkpoint(tmp_path / "state.npz", StopRequest())
     checkpoint.set_model(model)
+    model.stop_training = False
     checkpoint.on_epoch_end(0)
     saved = checkpoint.file.read_bytes()
     model.trainable_variables[0].assign(model.trainable_variables[0] * np.inf)
     last = "The last good state, after epoch 1, is in"
     with pytest.raises(UserError, match=f"kernel is no longer finite after epoch 2. {last}"):
         checkpoint.on_epoch_end(1)
-    checkpoint.step = 2
-    with pytest.raises(UserError, match=f"no longer finite after epoch 3, step 2. {last}"):
-        checkpoint.save()
     assert checkpoint.file.read_bytes() == saved
+
+
+def test_history_keeps_finished_epochs_only_when_a_run_is_resumed(tmp_path):
+    file, model = tmp_path / "history.csv", keras.Sequential([keras.layers.Dense(1)])
+    for finished, epochs in ((0, 2), (1, 3)):  # the second time, epoch 2 was not saved
+        history = History(file, finished)
+        history.set_model(model)
+        history.on_train_begin()
+        for epoch in range(finished, epochs):
+            history.on_epoch_end(epoch, {"loss": epoch + 0.5, "val_loss": 10.0 * finished})
+        history.on_train_end()
+    with open(file, "a") as half:
+        half.write("4,")
+    History(file, 3)
+    assert file.read_text().splitlines() == [
+        "epoch,loss,val_loss",
+        "1,0.5,0.0",
+        "2,1.5,10.0",
+        "3,2.5,10.0",
+    ]
 
 
 def test_a_log_tells_the_time_left_within_an_epoch(caplog, monkeypatch):
@@ -179,34 +174,32 @@ def test_a_log_tells_the_time_left_within_an_epoch(caplog, monkeypatch):
     ]
 
 
-def test_progress_goes_on_at_the_step_where_the_run_was_stopped(monkeypatch):
-    line = ProgressLine("pretraining", epochs=2, steps=100)
-    line.skip(70)
-    line.on_train_begin()
-    places = []
-    monkeypatch.setattr(line, "_show", places.append)
-    for epoch, batches in ((0, 2), (1, 1)):
-        line.on_epoch_begin(epoch)
-        for batch in range(batches):
-            line.on_train_batch_end(batch)
-        line.on_epoch_end(epoch)
-    line.close()
-    assert places == [71, 72, 100, 101, 200]
-
-
 @pytest.mark.parametrize("monitor", MONITORS)
-def test_the_kept_epoch_is_the_best_by_any_score(monitor, tmp_path):
+def test_the_kept_epoch_is_the_best_by_any_score(monitor):
     model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
-    best = BestWeights(tmp_path / "best.npz", monitor, patience=2)
-    best.set_model(model)
-    model.stop_training = False
     rises = any(name in monitor for name in ("accuracy", "pearson_r", "auroc"))
     values = [0.5, 0.7, 0.6] if rises else [0.5, 0.3, 0.4]
-    for epoch, value in enumerate(values):
+    best = BestEpoch(monitor, patience=2)
+    best.set_model(model)
+    best.on_train_begin()
+    model.stop_training = False
+    for epoch, value in enumerate([np.nan, *values]):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
         best.on_epoch_end(epoch, {monitor: value})
-    assert (best.best_epoch, model.stop_training) == (1, False)
-    best.on_epoch_end(3, {monitor: values[0]})
+    assert (best.best_epoch, model.stop_training) == (2, False)
+    resumed = BestEpoch(monitor, patience=2)
+    resumed.set_state(*json_copy(best.get_state()))
+    resumed.set_model(model)
+    resumed.on_train_begin()
+    resumed.on_epoch_end(4, {monitor: values[0]})
     assert model.stop_training
+    resumed.on_train_end()
+    assert model.get_weights()[0] == 2.0
+
+
+def json_copy(state):
+    numbers, weights = state
+    return json.loads(json.dumps(numbers)), weights
 
 
 @pytest.mark.parametrize(

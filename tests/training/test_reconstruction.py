@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mosei_ssl.models import PretrainingTaskConfig, build_pretraining_model
-from mosei_ssl.models.backbone_config import BackboneConfig, build_backbone
+from mosei_ssl.config import (
+    CodebookConfig,
+    CodebookTaskConfig,
+    DataConfig,
+    MaskedTimestepConfig,
+)
+from mosei_ssl.models import build_backbone, build_pretraining_model
 from mosei_ssl.training import pretrain
 from mosei_ssl.training.reconstruction import (
     ReconstructionImages,
@@ -15,13 +20,11 @@ from mosei_ssl.training.reconstruction import (
 )
 
 
-def test_what_was_hidden_and_what_was_filled_in_of_a_padded_segment(options):
-    batch = example_batch(options["data"])
+def test_what_was_hidden_and_what_was_filled_in_of_a_padded_segment(options, synthetic_data):
+    batch = example_batch(DataConfig(data_dir=str(synthetic_data)))
     frames = int(np.asarray(batch["padding_mask"]).sum())
     backbone = build_backbone(options["backbone"], [0.0] * 74, [1.0] * 74)
-    model = build_pretraining_model(
-        PretrainingTaskConfig("masked_timestep", mask_ratio=0.5), backbone
-    )
+    model = build_pretraining_model(MaskedTimestepConfig(mask_ratio=0.5), backbone)
     found = reconstruct(model, batch)
     steps = -(-frames // 10)
     assert found["target"].shape == found["reconstruction"].shape == (steps, 148)
@@ -39,11 +42,10 @@ def test_a_figure_shows_the_reconstruction_where_it_was_hidden_only():
     np.testing.assert_array_equal(images[2].sum(axis=0), 3.0 * hidden)
 
 
-@pytest.mark.parametrize(("task", "images"), [("masked_timestep", [1, 2, 3]), ("codebook", [])])
+@pytest.mark.parametrize(("task", "images"), [("masked_timestep", [0, 1, 2]), ("codebook", [])])
 def test_tensorboard_gets_pictures_of_tasks_that_reconstruct(pretraining, task, images):
-    kind = "codebook" if task == "codebook" else "gru"
-    backbone = BackboneConfig(kind=kind, hidden_dim=8, num_layers=1, code_dim=4)
-    run = pretrain(pretraining("pre", backbone=backbone, task=PretrainingTaskConfig(task)))
+    codebook = {"backbone": CodebookConfig(hidden_dim=8, code_dim=4), "task": CodebookTaskConfig()}
+    run = pretrain(pretraining("pre", **(codebook if task == "codebook" else {})))
     events = EventAccumulator(str(run.path / "validation"), size_guidance={"images": 0}).Reload()
     tags = events.Tags()["images"]
     found = [event.step for event in events.Images("reconstruction")] if tags else []
@@ -53,7 +55,7 @@ def test_tensorboard_gets_pictures_of_tasks_that_reconstruct(pretraining, task, 
     assert found == images
 
 
-def test_a_long_run_is_drawn_a_few_times_from_first_to_last(options, tmp_path):
-    due = ReconstructionImages(tmp_path, options["data"], epochs=100).due
+def test_a_long_run_is_drawn_a_few_times_from_first_to_last(tmp_path):
+    due = ReconstructionImages(tmp_path, DataConfig(), epochs=100).due
     assert len(due) == 8
     assert {0, 99} <= due

@@ -10,8 +10,8 @@ import sys
 import keras
 import pytest
 
-from mosei_ssl.training.pretraining import save_model
 from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.saved_models import save_model
 from mosei_ssl.utils.errors import UserError
 
 DATASET = {"name": "covarep-1", "version": "1.0.0", "fingerprint": "aaaa"}
@@ -82,41 +82,40 @@ def test_other_options_are_named_and_nothing_is_overwritten(tmp_path):
 class Places:
     run: str
     pretrained: str | None
-    data: dict
+    data_dir: str
     seed: int = 0
 
 
 def test_a_place_is_the_same_however_it_is_written(tmp_path, monkeypatch):
-    def start_at(data_dir, pretrained, cache_dir):
-        options = Places("run", pretrained, {"data_dir": str(data_dir), "cache_dir": cache_dir})
+    def start_at(data_dir, pretrained):
+        options = Places("run", pretrained, str(data_dir))
         return RunDirectory(tmp_path / "run").start("finetune", options, DATASET)
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    run = start_at("data", "runs/pre/", None)
+    run = start_at("data", "runs/pre/")
     options = run.config()
     assert options["pretrained"] == str(tmp_path / "runs" / "pre")
-    assert options["data"] == {"data_dir": str(tmp_path / "data"), "cache_dir": None}
-    start_at(tmp_path / "data", str(tmp_path / "runs" / "pre"), None)
-    start_at("./link", "elsewhere/../runs/pre", None)
+    assert options["data_dir"] == str(tmp_path / "data")
+    start_at(tmp_path / "data", str(tmp_path / "runs" / "pre"))
+    start_at("./link", "elsewhere/../runs/pre")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    start_at("../data", "../runs/pre", None)
+    start_at("../data", "../runs/pre")
     with pytest.raises(UserError) as error:
-        start_at("data", "../runs/pre", "cache")
+        start_at("data", "../runs/pre")
     here = tmp_path / "elsewhere"
-    assert f"data.cache_dir: now {here / 'cache'}, before null" in str(error.value)
-    assert f"data.data_dir: now {here / 'data'}, before {tmp_path / 'data'}" in str(error.value)
+    assert f"data_dir: now {here / 'data'}, before {tmp_path / 'data'}" in str(error.value)
     assert "pretrained" not in str(error.value)
 
 
 def test_a_run_that_recorded_relative_places_is_still_taken_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = Places("run", "runs/pre", {"data_dir": "data", "cache_dir": None})
+    options = Places("run", "runs/pre", "data")
     run = RunDirectory(tmp_path / "run").start("finetune", options, DATASET)
     written = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(written.replace(f"{tmp_path}/", ""))
-    assert RunDirectory(run.path).config()["data"]["data_dir"] == "data"
+    assert RunDirectory(run.path).config()["data_dir"] == "data"
     RunDirectory(run.path).start("finetune", options, DATASET)
 
 

@@ -5,17 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mosei_ssl.data import DataConfig, make_training_dataset, segments_from_arrays
-from mosei_ssl.models import (
-    BackboneConfig,
-    MaskedTimestepModel,
-    PretrainingTaskConfig,
-    build_backbone,
-    build_pretraining_model,
-)
-from mosei_ssl.training import OptimizerConfig, pretrain
+from mosei_ssl.config import MaskedTimestepConfig, OptimizerConfig, TransformerConfig
+from mosei_ssl.data import BatchPlan, DataConfig, make_training_dataset, segments_from_arrays
+from mosei_ssl.models import MaskedTimestepModel, build_backbone, build_pretraining_model
+from mosei_ssl.training import make_optimizer, pretrain
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.loop import make_optimizer, prepare
+from mosei_ssl.training.resumable_fit import prepare
 
 STEPS = 200
 LOSS_TOLERANCE = {"mixed_bfloat16": 0.04, "mixed_float16": 0.04}
@@ -38,19 +33,20 @@ def waves(count: int, seed: int = 0, longest: int = 80):
 
 def make_model(segments, precision: str, steps: int, **options):
     prepare(precision, seed=0)
-    config = BackboneConfig(
+    config = TransformerConfig(
         hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16, pooling_factor=5, **options
     )
-    statistics = segments.statistics
-    backbone = build_backbone(config, statistics["mean"], statistics["std"], seed=0)
-    model = build_pretraining_model(PretrainingTaskConfig(), backbone, seed=0)
+    backbone = build_backbone(config, **segments.normalization, seed=0)
+    model = build_pretraining_model(MaskedTimestepConfig(), backbone, seed=0)
     model.compile(make_optimizer(OptimizerConfig(learning_rate=3e-3), steps))
     return model
 
 
-def batches_of(segments, **options):
-    config = DataConfig(batch_size=8, max_buckets=3, **options)
-    return make_training_dataset(segments, config, seed=0, with_labels=False)
+BATCHES = DataConfig(batch_size=8)
+
+
+def batches_of(segments, min_steps=1):
+    return make_training_dataset(segments, BATCHES, min_steps=min_steps, with_labels=False)
 
 
 class StepLosses(keras.callbacks.Callback):
@@ -76,9 +72,7 @@ def loss_after_200_steps():
     for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
         model = make_model(segments, precision, STEPS)
         losses = StepLosses()
-        model.fit(
-            batches_of(segments).dataset, steps_per_epoch=STEPS, callbacks=[losses], verbose=0
-        )
+        model.fit(batches_of(segments, STEPS), callbacks=[losses], verbose=0)
         found[precision] = losses.means[0], losses.tail(50)
     keras.config.set_dtype_policy("float32")
     return found
@@ -98,8 +92,8 @@ def test_half_precision_agrees_in_loss_after_200_steps(loss_after_200_steps, pre
     )
 
 
-def test_nothing_is_traced_after_the_first_epoch(pretraining, options, monkeypatch):
-    traces, after_epoch, shapes = [], [], set()
+def test_nothing_is_traced_after_the_first_epoch(pretraining, monkeypatch):
+    traces, after_epoch = [], []
     objective, hook = MaskedTimestepModel.objective, Checkpoint.on_epoch_end
 
     def counting(self, outputs):
@@ -111,18 +105,18 @@ def test_nothing_is_traced_after_the_first_epoch(pretraining, options, monkeypat
         after_epoch.append(len(traces))
         hook(self, epoch, logs)
 
+    monkeypatch.setattr("mosei_ssl.data.buckets.LENGTH_MULTIPLE", 20)
     monkeypatch.setattr(MaskedTimestepModel, "objective", counting)
     monkeypatch.setattr(Checkpoint, "on_epoch_end", recording)
-    data = DataConfig(**{**vars(options["data"]), "max_buckets": 4, "batch_size": 8})
-    pretrain(pretraining("run", data=data))
+    pretrain(pretraining("run", batch_size=8))
     assert len(after_epoch) == 3
     assert after_epoch[0] == after_epoch[-1]
     # One graph for training and one for validation serve every length.
     assert len(traces) <= 2
-    for epoch in range(3):
-        plan = batches_of(waves(40), padding_target=0.01).plan
-        shapes |= {(len(b.indices), b.padded_length) for b in plan.epoch(epoch)}
-    assert 1 < len(shapes) <= 3
+    plan = BatchPlan(waves(40).lengths, BATCHES)
+    shapes = [{batch.padded_length for batch in plan.epoch(epoch)} for epoch in range(3)]
+    assert 1 < len(shapes[0]) <= 12
+    assert shapes[1:] == shapes[:1] * 2
 
 
 def resident_mib() -> float:
@@ -133,7 +127,7 @@ def resident_mib() -> float:
 
 def test_memory_stays_flat_over_a_long_epoch():
     segments = waves(200, longest=300)
-    data = batches_of(segments, prefetch=2)
+    data = batches_of(segments, min_steps=230)
     model = make_model(segments, "float32", 1000)
     used = []
 
@@ -142,7 +136,7 @@ def test_memory_stays_flat_over_a_long_epoch():
             if batch in (79, 229):
                 used.append(resident_mib())
 
-    model.fit(data.dataset, steps_per_epoch=230, callbacks=[Used()], verbose=0)
+    model.fit(data, callbacks=[Used()], verbose=0)
     passed = 150 * 8 * 200 * 74 * 4 / 2**20
     # What 150 batches hold, if it were kept; allocators take a little.
     assert passed > 60
@@ -150,6 +144,6 @@ def test_memory_stays_flat_over_a_long_epoch():
 
 
 def test_the_dataset_has_one_signature_for_all_lengths():
-    x = batches_of(waves(16)).dataset.element_spec
+    x = batches_of(waves(16)).element_spec
     assert x["features"].shape.as_list() == [8, None, 74]
     assert x["padding_mask"] == tf.TensorSpec([8, None], tf.bool)
