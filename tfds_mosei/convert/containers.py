@@ -38,17 +38,16 @@ def open_container(path: Path, stack: contextlib.ExitStack) -> tuple[str, Splits
             return "a NumPy archive", _by_split({name: archive[name] for name in archive.files})
     content = load_pickle(path)
     if isinstance(content, list):
-        others = {split: load_pickle(other) for split, other in siblings(path).items()}
-        return "MISA's list of ((words, visual, acoustic), label, segment)", others or {
-            None: content
-        }
+        others = siblings(path) or {None: path}
+        form = "lists of ((words, visual, acoustic), label, segment) as MISA's"
+        return form, {split: load_pickle(other) for split, other in others.items()}
     splits = _by_split(content)
     first = next(iter(splits.values()))
     form = "MMSA's" if "regression_labels" in first else "MulT's or MultiBench's"
     return f"{form} pickle of segments", splits
 
 
-def siblings(path: Path) -> dict[str, Path]:
+def siblings(path: Path) -> dict[str | None, Path]:
     """Files of all splits, by split, where a file's name has its split in it."""
     match = _SPLIT_IN_NAME.fullmatch(path.name)
     if not match:
@@ -90,8 +89,8 @@ def _open_hdf5(path: Path, stack: contextlib.ExitStack) -> tuple[str, Splits]:
     file = opened(path)
     if "d1" in file:
         kind, _, _ = path.name.partition("_")
-        parts = {split: _mfn(kind, other, opened) for split, other in siblings(path).items()}
-        return mfn_form(path), parts or {None: {"audio": file["d1"]}}
+        others = siblings(path) or {None: path}
+        return mfn_form(path), {s: _mfn(kind, other, opened) for s, other in others.items()}
     rows = file.get(FEATURE_ROOT)
     if isinstance(rows, h5py.Group) and "data" not in rows:
         return "MultiBench's HDF5 of segments", {None: _sequences(rows, file.get(LABEL_ROOT, {}))}

@@ -31,7 +31,6 @@ _ID_FORMS = (
     r"(?P<video>.+)\[(?P<number>\d+)\]",
     r"(?P<video>.+)\|(?P<start>-?[\d.]+)\|(?P<end>-?[\d.]+)",
     r"(?P<video>.+)_(?P<start>-?\d+\.\d+)_(?P<end>-?\d+\.\d+)",
-    r"(?P<video>.+)_(?P<number>\d+)",
     r"(?P<video>.+)",
 )
 _WIDEST = 16
@@ -40,18 +39,10 @@ _WORDS_AT_MOST = 60
 
 @dataclasses.dataclass
 class Segment:
-    """A segment as a package holds it.
+    """A segment of a package; unknown labels (sentiment, six emotions) are NaN.
 
-    Attributes:
-        split: train, validation or test; None where the package has no splits.
-        name: its id in the package.
-        rows: [n, 74], in the end without padding.
-        length: rows that are no padding, where the package says so.
-        words: at least so many rows are no padding, by the mask of the text.
-        labels: float64 [7], sentiment and emotions; NaN where unknown.
-        times: start and end in seconds, where the package has them.
-        video: the recording.
-        number: its number in the recording, by its id or its place in the package.
+    `length` is how many rows are no padding, `words` how many at least; `number` counts segments
+    of a recording, by the ids or by their order.
     """
 
     split: str | None
@@ -67,10 +58,7 @@ class Segment:
 
 @dataclasses.dataclass
 class Package:
-    """What a package was taken for, its segments, and sentences about it.
-
-    `row_period` is in seconds, None where rows are means over words.
-    """
+    """Segments, what they were taken for, and seconds from row to row; None for means of words."""
 
     form: str
     segments: list[Segment]
@@ -95,6 +83,10 @@ def read_package(path: Path, stack: contextlib.ExitStack, row_period: float | No
             raise CorpusError(f"{path}: {form}, without a row of audio.")
         if len(kept) < len(segments):
             notes.append(f"{len(segments) - len(kept)} segments left out: all padding")
+        once = {(x.video, x.times or x.number): x for x in reversed(kept)}
+        if len(once) < len(kept):
+            notes.append(f"{len(kept) - len(once)} repeated segments left out")
+            kept = [x for x in kept if once[x.video, x.times or x.number] is x]
         if any(np.nanmin(x.rows[:, VUV_COLUMN], initial=0.0) < 0 for x in kept[:200]):
             notes.append("VUV is below 0: features were standardised, and are not COVAREP's values")
     return Package(form, kept, row_period, notes)
@@ -105,7 +97,7 @@ def _segments(entry: Any, split: str | None, path: Path) -> list[Segment]:
         columns = zip(*((_acoustic(item[0], path), *item[1:]) for item in entry), strict=True)
         entry = dict(zip(("audio", "labels", "id"), map(list, columns), strict=True))
     value = next(entry[key] for key in ("audio", "acoustic", "features") if key in entry)
-    audio = as_array(value, path)
+    audio: Any = as_array(value, path)
     lengths = _table(entry, _LENGTHS, path)
     if audio is not None and audio.ndim == 2 and lengths:  # one segment after the other
         audio, lengths = np.split(audio, np.cumsum([int(n) for (n,) in lengths]))[:-1], None
@@ -170,8 +162,7 @@ def _row_period(path: Path, segments: list[Segment], splits: Splits) -> float | 
         return round(float(middle), 4) if middle > 0 and high - low < 0.2 * middle else None
     if "noalign" in path.name or "unalign" in path.name:
         return ROW_PERIOD
-    longest = max(len(x.rows) for x in segments)
-    words = longest <= _WORDS_AT_MOST and segments[0].length is None
+    words = max(len(x.rows) for x in segments) <= _WORDS_AT_MOST and segments[0].length is None
     return None if words or "aligned" in path.name else ROW_PERIOD
 
 
@@ -192,13 +183,13 @@ def _remove_padding(segments: list[Segment]) -> str:
         segment.rows = segment.rows[full - n :] if front > end else segment.rows[:n]
     beyond = int((real > kept).sum())
     return (
-        f"{(full - kept).sum():,} rows of padding removed at the {'front' if front > end else 'end'}"
+        f"{'front' if front > end else 'end'}: {(full - kept).sum():,} rows of padding removed"
         + (f"; {beyond} segments have other rows than zeros beyond their lengths" if beyond else "")
         + f"; {(kept == full).sum()} segments fill all {full} rows and may have been cut there"
     )
 
 
-def _rows_of_zeros(real: np.ndarray) -> tuple[int, int]:
+def _rows_of_zeros(real: np.ndarray) -> tuple[Any, Any]:
     """How many rows before the first and after the last real one."""
     return (real.argmax(), real[::-1].argmax()) if real.any() else (len(real), len(real))
 

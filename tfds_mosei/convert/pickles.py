@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 import numpy as np
 import psutil
 
-from tfds_mosei.errors import CorpusError, one_line
+from tfds_mosei.errors import CorpusError, reading
 
 _STEPS: dict[int, Any] = pickle._Unpickler.dispatch  # type: ignore[attr-defined]
 _REFUSED = "PERSID BINPERSID INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER"
 
 
-class RefusedError(Exception):
+class RefusedError(CorpusError):
     """Something in a pickle that could run code."""
 
 
@@ -30,34 +30,23 @@ class RefusedError(Exception):
 def opening(path: Path) -> Iterator[None]:
     """Turns whatever a refused or damaged file raises into a CorpusError of one line."""
     try:
-        yield
-    except CorpusError:
-        raise
+        with reading(path, "the package"):
+            yield
     except RefusedError as error:
         raise CorpusError(
             f"{path}: holds {error}: refused, since opening it could run code. Arrays, text, "
-            "numbers and containers of them are read: fetch the file that was published, or save "
-            "those alone."
-        ) from None
-    except Exception as error:  # a damaged file raises nearly anything
-        raise CorpusError(
-            f"{path}: cannot be read ({one_line(error)}). The file is damaged, cut short, or "
-            "something else than its name says: fetch it again."
+            "numbers and containers of them are read: save those alone, or fetch another copy."
         ) from None
 
 
 def check_size(path: Path, size: float) -> None:
     """Raises a CorpusError if content of a size fits neither the file nor the memory."""
-    available = psutil.virtual_memory().available
-    if size > 1100 * path.stat().st_size + 2**20:  # deflate makes nothing smaller than a 1032nd
+    # Deflate makes nothing smaller than a 1032nd.
+    most = min(1100 * path.stat().st_size + 2**20, psutil.virtual_memory().available)
+    if size > most:
         raise CorpusError(
-            f"{path}: claims {size:,.0f} bytes, more than a file of its size can hold. The file "
-            "is damaged: fetch it again."
-        )
-    if size > available:
-        raise CorpusError(
-            f"{path}: {size / 1e9:.1f} GB of memory are needed to read it, {available / 1e9:.1f} "
-            "GB are free. Convert it on a machine with more memory."
+            f"{path}: claims {size / 1e9:.3g} GB, where its own size and the free memory allow "
+            f"{most / 1e9:.3g}. It is damaged, or needs a machine with more memory."
         )
 
 
@@ -152,6 +141,9 @@ class _File:
 
 
 class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    stack: list[Any]
+    read: Any
+
     def __init__(self, file: BinaryIO):
         super().__init__(_File(file), encoding="latin1")
 
@@ -171,7 +163,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
         self.stack[-count:] = [self.stack[-count:]]
 
     def _bytes(self) -> None:
-        self.append(self.read(int.from_bytes(self.read(8), "little")))
+        self.stack.append(self.read(int.from_bytes(self.read(8), "little")))
 
     def _refuse(self) -> NoReturn:
         raise RefusedError("an object that is neither container, text, number nor NumPy array")
