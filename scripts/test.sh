@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the test extra into .venv and run the suite; arguments go to pytest.
+# Install the test extra into .venv and run the suite, examples in docstrings included; arguments go
+# to pytest.
 #   ./scripts/test.sh              everything
 #   ./scripts/test.sh -m "not slow"
 set -euo pipefail

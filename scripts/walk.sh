@@ -105,7 +105,7 @@ Where everything is:
   runs                    $place/runs
   SavedModel              $exported
 
-Go on with (after ". .venv/bin/activate" in a checkout):
+Next (after ". .venv/bin/activate" in a checkout):
   tensorboard --logdir $place/runs
   mosei-ssl predict INPUT --model $exported --format json
 where INPUT is a .csd, a .npy, a dataset's folder or, with the extra audio, a recording.
