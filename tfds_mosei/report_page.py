@@ -1,7 +1,6 @@
 """The data report as files: ``report.json`` and one HTML page with its plots inside."""
 
 import importlib.resources
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.svg import svg
 from tfds_mosei.report import DURATION_EDGES, SENTIMENT_EDGES
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
 from tfds_mosei.segments import DROP_REASONS
@@ -67,16 +67,6 @@ def _figure(width: float, height: float, panels: int) -> tuple[Any, list[Any]]:
     return figure, axes
 
 
-def _svg(figure: Any) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "tfds_mosei", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
 def _plot_durations(splits: Mapping[str, Any]) -> str:
     figure, (axis,) = _figure(9, 3, 1)
     middles = np.array(DURATION_EDGES[:-1]) + 0.5
@@ -87,7 +77,7 @@ def _plot_durations(splits: Mapping[str, Any]) -> str:
     axis.set_xlabel(f"seconds ({DURATION_EDGES[-1]} and more in the last bin)")
     axis.set_ylabel("share of the split")
     axis.legend(frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _plot_emotions(splits: Mapping[str, Any]) -> str:
@@ -105,7 +95,7 @@ def _plot_emotions(splits: Mapping[str, Any]) -> str:
     axes[0].set_ylabel("share of the split")
     if labelled:
         axes[-1].legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _plot_sentiment(splits: Mapping[str, Any]) -> str:
@@ -121,7 +111,7 @@ def _plot_sentiment(splits: Mapping[str, Any]) -> str:
     axis.set_ylabel("share of the split")
     if labelled:
         axis.legend(frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _plot_columns(splits: Mapping[str, Any]) -> str:
@@ -143,4 +133,4 @@ def _plot_columns(splits: Mapping[str, Any]) -> str:
     for axis in (shift, missing):
         axis.set_xticks(starts, [FEATURE_NAMES[start] for start in starts], ha="left")
         axis.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg(figure)

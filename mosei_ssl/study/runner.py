@@ -72,6 +72,7 @@ def run_study(
             dataset is missing or cannot be built.
 
     Example:
+        >>> from mosei_ssl.study import load_study_config
         >>> config = load_study_config("configs/small_study.yaml")
         >>> run_study(config, "studies/first", workers=2)  # doctest: +SKIP
     """
