@@ -113,12 +113,12 @@ def measure_input(shared: Path, seconds: float = 5.0) -> dict[str, float]:
     """Real frames per second that the pipeline gives when nothing else is done."""
     from pretrain_corpus import make_segments
 
-    from mosei_ssl.data import DataConfig, make_training_dataset
+    from mosei_ssl.data import BatchPlan, DataConfig, make_training_dataset
 
     segments = make_segments(shared, 1000)
-    data = make_training_dataset(segments, DataConfig(), seed=0, with_labels=False)
-    specs = (spec for epoch in itertools.count() for spec in data.plan.epoch(epoch))
-    batches = iter(data.dataset)
+    plan = BatchPlan(segments.lengths, DataConfig())
+    specs = (spec for epoch in itertools.count() for spec in plan.epoch(epoch))
+    batches = iter(make_training_dataset(segments, DataConfig(), with_labels=False).repeat())
     for _ in range(10):
         next(batches), next(specs)
     start, frames = time.perf_counter(), 0

@@ -44,7 +44,7 @@ class Ours:
     def __init__(self, segments, size, precision: str, jit: bool, batch: int, pooling: int = 1):
         import keras
 
-        from mosei_ssl.data import DataConfig, make_training_dataset
+        from mosei_ssl.data import BatchPlan, DataConfig, make_training_dataset
         from mosei_ssl.models import LayerwiseAdamW
 
         keras.config.set_dtype_policy(precision)
@@ -52,17 +52,18 @@ class Ours:
         # The peer's: the schedule of `pretrain` is left out on both sides.
         optimizer = LayerwiseAdamW(learning_rate=1e-3, weight_decay=0.01, global_clipnorm=1.0)
         self.model.compile(optimizer, jit_compile=jit)
-        self.data = make_training_dataset(
-            segments, DataConfig(batch_size=batch), seed=0, with_labels=False
-        )
-        self.steps = self.data.steps_per_epoch
-        self.batches = iter(self.data.dataset)
+        config = DataConfig(batch_size=batch)
+        self.plan, self.batch = BatchPlan(segments.lengths, config), batch
+        self.data = make_training_dataset(segments, config, with_labels=False)
+        self.steps = self.plan.steps_per_epoch
+        # Of each repetition, the dataset gives the next epoch.
+        self.batches = iter(self.data.repeat())
         self.done = 0
 
     def run(self, steps: int) -> tuple[float, int]:
         """Trains; gives seconds and real frames."""
         frames = sum(
-            int(self.data.plan.epoch(n // self.steps)[n % self.steps].lengths.sum())
+            int(self.plan.epoch(n // self.steps)[n % self.steps].lengths.sum())
             for n in range(self.done, self.done + steps)
         )
         start = time.perf_counter()
@@ -81,21 +82,19 @@ class Ours:
         self.model.make_train_function()
         self.model.optimizer.build(self.model.trainable_variables)
         optimizer = [v.numpy() for v in self.model.optimizer.variables]
-        number = self.data.plan.batch_size
+        number = self.batch
 
         def lengths():
-            for length in self.data.plan.boundaries:
+            for length in self.plan.boundaries:
                 yield {
                     "features": np.zeros((number, length, 74), "float32"),
                     "padding_mask": np.ones((number, length), bool),
                 }
 
         # An iterator of the same kind as in training: another kind would be another graph.
-        empty = tf.data.Dataset.from_generator(
-            lengths, output_signature=self.data.dataset.element_spec
-        )
+        empty = tf.data.Dataset.from_generator(lengths, output_signature=self.data.element_spec)
         batches = iter(empty)
-        for _ in self.data.plan.boundaries:
+        for _ in self.plan.boundaries:
             self.model.train_function(batches)
         for variable, value in zip(self.model.optimizer.variables, optimizer, strict=True):
             variable.assign(value)
@@ -219,7 +218,10 @@ def serve(options: argparse.Namespace) -> None:
     side: Ours | Peer
     if options.serve == "ours":
         side = Ours(segments, size, options.precision, options.jit, options.batch, options.pooling)
-        about = {"padding": side.data.plan.padding_share(), "graphs_s": side.warm_up()}
+        specs = side.plan.epoch(0)
+        computed = sum(spec.padded_length * len(spec.indices) for spec in specs)
+        padding = 1 - sum(int(spec.lengths.sum()) for spec in specs) / computed
+        about = {"padding": padding, "graphs_s": side.warm_up()}
     else:
         half = options.precision != "float32"
         side = Peer(standardised(segments, known), size, half, options.batch)

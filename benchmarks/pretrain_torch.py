@@ -48,8 +48,7 @@ def ours(size, precision: str, jit: bool, frames, mask) -> Callable[[int], float
     import keras
     import tensorflow as tf
 
-    from mosei_ssl.training import OptimizerConfig
-    from mosei_ssl.training.loop import make_optimizer
+    from mosei_ssl.training import OptimizerConfig, make_optimizer
 
     keras.config.set_dtype_policy(precision)
     model = build(size)
@@ -84,14 +83,10 @@ def build(size, pooling: int = 1, known: dict | None = None):
         pooling: frames per timestep; the peer has no pooling.
         known: `mean` and `std` of the features; None for features that are standardised already.
     """
-    from mosei_ssl.models import (
-        BackboneConfig,
-        PretrainingTaskConfig,
-        build_backbone,
-        build_pretraining_model,
-    )
+    from mosei_ssl.config import MaskedTimestepConfig, TransformerConfig
+    from mosei_ssl.models import build_backbone, build_pretraining_model
 
-    config = BackboneConfig(
+    config = TransformerConfig(
         hidden_dim=size.hidden,
         num_layers=size.layers,
         num_heads=size.heads,
@@ -101,7 +96,7 @@ def build(size, pooling: int = 1, known: dict | None = None):
     )
     known = known or {"mean": [0.0] * size.features, "std": [1.0] * size.features}
     backbone = build_backbone(config, known["mean"], known["std"])
-    task = PretrainingTaskConfig(mask_ratio=size.ratio, mask_span=max(1, size.span // pooling))
+    task = MaskedTimestepConfig(mask_ratio=size.ratio, mask_span=max(1, size.span // pooling))
     return build_pretraining_model(task, backbone)
 
 
