@@ -89,8 +89,8 @@ class Backbone(SegmentModel):
             UserError: there is no such preset, it cannot be read, or it is another backbone.
 
         Example:
-            >>> backbone.save(folder / "backbone.keras")
-            >>> type(Backbone.from_preset(folder)).__name__
+            >>> backbone.save(tmp_path / "backbone.keras")
+            >>> type(Backbone.from_preset(tmp_path)).__name__
             'TransformerBackbone'
         """
         model: Any = load_preset(preset)

@@ -75,7 +75,8 @@ class EmotionModel(SegmentModel):
         # === Layers ===
         self.backbone = backbone
         if backbone.trainable:
-            # A pretraining task may have left parts of it frozen.
+            # A pretraining task may have left parts of it frozen; only a change reaches them.
+            backbone.trainable = False
             backbone.trainable = True
         self.encoder_pooling = MaskedStatisticsPooling(name="encoder_pooling")
         # Pooled states get the spread of the summary's columns, whatever the encoder gives them.

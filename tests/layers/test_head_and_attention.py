@@ -4,12 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from mosei_ssl.layers import (
-    DistributionHead,
-    MaskedSelfAttention,
-    SinusoidalPositions,
-    derive_seed,
-)
+from mosei_ssl.layers import DistributionHead, MaskedSelfAttention, derive_seed
+from mosei_ssl.layers.transformer_encoder import add_positions
 
 
 def to_numpy(tensor):
@@ -22,7 +18,7 @@ def softmax(x):
 
 
 def test_ordinal_head_is_a_continuation_ratio_model():
-    head = DistributionHead(num_emotions=1, num_levels=3, kind="ordinal")
+    head = DistributionHead(num_emotions=1, num_levels=3)
     head.build((None, 1))
     head.dense.kernel.assign(np.zeros((1, 2)))
     head.dense.bias.assign(np.log([0.3 / 0.7, 0.2 / 0.8]))
@@ -31,9 +27,8 @@ def test_ordinal_head_is_a_continuation_ratio_model():
     np.testing.assert_allclose(softmax(logits), [[[0.7, 0.3 * 0.8, 0.3 * 0.2]]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["ordinal", "categorical"])
-def test_prior_is_what_the_head_answers_to_nothing(kind):
-    head = DistributionHead(num_emotions=2, kind=kind)
+def test_prior_is_what_the_head_answers_to_nothing():
+    head = DistributionHead(num_emotions=2)
     head.build((None, 5))
     prior = np.array([[0.7, 0.1, 0.15, 0.05], [0.97, 0.01, 0.01, 0.01]])
     head.set_prior(prior)
@@ -41,18 +36,12 @@ def test_prior_is_what_the_head_answers_to_nothing(kind):
     np.testing.assert_allclose(answer, prior[None], rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["ordinal", "categorical"])
-def test_head_gives_finite_float32_logits_for_extreme_inputs(kind):
-    head = DistributionHead(kind=kind, seed=1)
+def test_head_gives_finite_float32_logits_for_extreme_inputs():
+    head = DistributionHead(seed=1)
     logits = to_numpy(head(np.full((2, 8), 1e6, "float32")))
     assert logits.shape == (2, 6, 4)
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
-
-
-def test_head_refuses_an_unknown_kind():
-    with pytest.raises(ValueError, match="kind"):
-        DistributionHead(kind="nominal")
 
 
 def test_attention_by_hand():
@@ -85,15 +74,12 @@ def test_width_must_divide_into_heads():
         MaskedSelfAttention(hidden_dim=10, num_heads=4)
 
 
-def test_positions_by_hand_and_given_positions():
+def test_positions_by_hand():
     zeros = np.zeros((1, 3, 4), "float32")
-    layer = SinusoidalPositions(max_wavelength=100.0)
-    result = to_numpy(layer(zeros))
+    result = to_numpy(add_positions(zeros, max_wavelength=100.0))
     np.testing.assert_allclose(
         result[0, 2], [np.sin(2), np.sin(0.2), np.cos(2), np.cos(0.2)], rtol=1e-5
     )
-    moved = to_numpy(layer(zeros, np.array([[2, 1, 0]], "int32")))
-    np.testing.assert_allclose(moved[0], result[0, ::-1], rtol=1e-6)
 
 
 def test_derived_seeds_are_fixed_distinct_and_in_range():

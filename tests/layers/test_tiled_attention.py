@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from mosei_ssl.layers import MaskedSelfAttention
-from mosei_ssl.layers.fused import on_tensorflow_cpu
+from mosei_ssl.layers.cpu_kernels import on_tensorflow_cpu
 
 TILES = pytest.mark.skipif(not on_tensorflow_cpu(), reason="tiles are for TensorFlow on a CPU")
 
@@ -35,7 +35,7 @@ def plain(inputs, kernel, bias, lengths, num_heads):
 def test_tiles_give_values_and_gradients_of_the_definition(dtype, near):
     import tensorflow as tf
 
-    from mosei_ssl.layers.tiled_attention import tiled_attention
+    from mosei_ssl.layers.cpu_kernels import tiled_attention
 
     lengths = [9, 5, 1, 0]
     arrays = {"inputs": draw(4, 9, 8), "kernel": 0.3 * draw(8, 24, seed=1), "bias": 0.1 * draw(24)}

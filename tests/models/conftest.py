@@ -2,21 +2,20 @@
 
 import keras
 import pytest
-from model_testing import MEAN, STD
+from model_testing import CONFIGS, MEAN, STD
 
-from mosei_ssl.models import BackboneConfig, build_backbone
+from mosei_ssl.layers import cpu_kernels, masked_self_attention
+from mosei_ssl.models import build_backbone
 
 
-@pytest.fixture(params=["transformer", "gru"])
+@pytest.fixture(params=["transformer", "codebook"])
 def kind(request):
     return request.param
 
 
 @pytest.fixture
 def small_config(kind):
-    return BackboneConfig(
-        kind=kind, hidden_dim=16, num_layers=2, num_heads=2, feedforward_dim=32, pooling_factor=5
-    )
+    return CONFIGS[kind]
 
 
 @pytest.fixture
@@ -24,9 +23,26 @@ def backbone(small_config):
     return build_backbone(small_config, MEAN, STD, seed=1)
 
 
+@pytest.fixture
+def transformer():
+    return build_backbone(CONFIGS["transformer"], MEAN, STD, seed=1)
+
+
+@pytest.fixture
+def kernels():
+    """For tests that train with the kernels of `layers.cpu_kernels`; compiling them takes long."""
+
+
+@pytest.fixture(autouse=True)
+def without_kernels(request, monkeypatch):
+    if "kernels" not in request.fixturenames:
+        for module in (cpu_kernels, masked_self_attention):
+            monkeypatch.setattr(module, "on_tensorflow_cpu", lambda: False)
+
+
 @pytest.fixture(autouse=True)
 def optimizers_built_before_the_first_step(monkeypatch):
-    """Left to itself, Keras builds them within that step and then traces it again."""
+    """Otherwise Keras builds them within that step and then traces it again."""
     fit = keras.Model.fit
 
     def built_first(model, *arguments, **options):

@@ -1,10 +1,19 @@
-"""Batches for the tests of models."""
+"""Batches and small sizes for the tests of models."""
 
 import keras
 import numpy as np
 
+from mosei_ssl.config import CodebookConfig, TransformerConfig
+
 MEAN = np.linspace(-3.0, 300.0, 74)
 STD = np.concatenate([np.zeros(4), np.linspace(0.1, 60.0, 70)])
+
+CONFIGS = {
+    "transformer": TransformerConfig(
+        hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, pooling_factor=5
+    ),
+    "codebook": CodebookConfig(hidden_dim=16, code_dim=8, context=3, pooling_factor=5),
+}
 
 
 def make_batch(lengths, steps=None, seed=0):
@@ -24,3 +33,12 @@ def make_batch(lengths, steps=None, seed=0):
 
 def numpy_tree(tree):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, tree)
+
+
+def numpy_weights(model):
+    """Values of all weights by path; random generators, whose names differ, left out."""
+    return {
+        v.path: keras.ops.convert_to_numpy(v)
+        for v in model.variables
+        if "seed_generator" not in v.path
+    }

@@ -1,11 +1,12 @@
-"""Both backbones behind their one interface."""
+"""All backbones behind their one interface."""
 
 import keras
 import numpy as np
 import pytest
-from model_testing import MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
 
-from mosei_ssl.models import BackboneConfig, build_backbone
+from mosei_ssl.config import CodebookConfig, TransformerConfig
+from mosei_ssl.models import build_backbone
 from mosei_ssl.utils.errors import UserError
 
 
@@ -39,7 +40,8 @@ def test_what_padding_holds_does_not_matter(backbone, junk):
     )
 
 
-def test_the_last_frame_reaches_the_first_state_but_padding_does_not(backbone):
+def test_the_last_frame_reaches_the_first_state_but_padding_does_not(transformer):
+    backbone = transformer
     batch = make_batch([23, 40])
     changed = {**batch, "features": batch["features"].copy()}
     changed["features"][0, 22] += 3 * STD
@@ -65,8 +67,8 @@ def test_no_two_kernels_start_equal(backbone):
 
 
 def test_statistics_are_frozen_weights(backbone):
-    frozen = backbone.frontend.variables
-    assert not backbone.frontend.trainable_variables
+    frozen = backbone.standardize.variables
+    assert not backbone.standardize.trainable_variables
     assert [v.name for v in frozen] == ["center", "scale"]
     np.testing.assert_allclose(numpy_tree(frozen[0]), MEAN, rtol=1e-6)
 
@@ -88,7 +90,8 @@ def test_saved_and_loaded_in_safe_mode(backbone, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_gives_float32_close_to_full(small_config, policy):
+def test_mixed_precision_gives_float32_close_to_full(policy):
+    small_config = CONFIGS["transformer"]
     if policy == "mixed_float16" and keras.backend.backend() == "jax":
         pytest.skip("float16 matrix products are not supported by JAX on CPU")
     full = build_backbone(small_config, MEAN, STD, seed=1)
@@ -107,13 +110,13 @@ def test_mixed_precision_gives_float32_close_to_full(small_config, policy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "lstm"}, "'gru' or 'codebook'"),
-        ({"hidden_dim": 30, "num_heads": 4}, "multiple"),
-        ({"kind": "gru", "hidden_dim": 31}, "even"),
-        ({"pooling_factor": 0}, "at least 1"),
-        ({"num_layers": 0}, "at least 1"),
+        (lambda: TransformerConfig(hidden_dim=30, num_heads=4), "multiple"),
+        (lambda: TransformerConfig(hidden_dim=31, num_heads=1), "even"),
+        (lambda: TransformerConfig(pooling_factor=0), "at least 1"),
+        (lambda: TransformerConfig(num_layers=0), "at least 1"),
+        (lambda: CodebookConfig(context=4), "odd"),
     ],
 )
-def test_options_that_do_not_fit_are_told_in_one_message(options, message):
+def test_options_that_do_not_fit_are_reported_in_one_message(options, message):
     with pytest.raises(UserError, match=message):
-        build_backbone(BackboneConfig(**options), MEAN, STD)
+        build_backbone(options(), MEAN, STD)

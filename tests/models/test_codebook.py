@@ -2,29 +2,12 @@
 
 import keras
 import numpy as np
-from model_testing import MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
 
-from mosei_ssl.models import (
-    BackboneConfig,
-    EmotionModel,
-    HeadConfig,
-    PretrainingTaskConfig,
-    build_backbone,
-    build_pretraining_model,
-)
+from mosei_ssl.config import CodebookConfig, CodebookTaskConfig, HeadConfig
+from mosei_ssl.models import EmotionModel, build_backbone, build_pretraining_model
 
-CONFIG = BackboneConfig(kind="codebook", hidden_dim=16, code_dim=8, context=3, pooling_factor=5)
-
-
-def test_padding_never_changes_an_answer():
-    backbone = build_backbone(CONFIG, MEAN, STD, seed=1)
-    alone = numpy_tree(backbone(make_batch([23])))["sequence"][0]
-    padded = numpy_tree(backbone(make_batch([23], steps=61)))["sequence"][0]
-    batched = numpy_tree(backbone(make_batch([23, 61, 4])))["sequence"][0]
-    np.testing.assert_allclose(padded[:5], alone, atol=1e-5)
-    np.testing.assert_allclose(batched[:5], alone, atol=1e-5)
-    np.testing.assert_array_equal(padded[5:], 0.0)
-    assert np.abs(alone).max() > 0
+CONFIG = CONFIGS["codebook"]
 
 
 def planted(segments=64, steps=20):
@@ -42,11 +25,9 @@ def planted(segments=64, steps=20):
 
 def test_finds_the_sounds_that_were_planted():
     batch, which = planted()
-    config = BackboneConfig(
-        kind="codebook", hidden_dim=8, code_dim=3, context=1, pooling_factor=1, clip=100.0
-    )
+    config = CodebookConfig(hidden_dim=8, code_dim=3, context=1, pooling_factor=1)
     backbone = build_backbone(config, [0.0] * 3, [1.0] * 3, seed=1)
-    model = build_pretraining_model(PretrainingTaskConfig("codebook"), backbone, seed=2)
+    model = build_pretraining_model(CodebookTaskConfig(), backbone, seed=2)
     model.adapt([batch])
     start = float(model.objective(model(batch))[0])
     model.compile(keras.optimizers.Adam(0.02))
@@ -62,10 +43,10 @@ def test_finds_the_sounds_that_were_planted():
 
 def test_adapt_whitens_timesteps_in_context():
     backbone = build_backbone(CONFIG, MEAN, STD, seed=1)
-    model = build_pretraining_model(PretrainingTaskConfig("codebook"), backbone, seed=2)
+    model = build_pretraining_model(CodebookTaskConfig(), backbone, seed=2)
     batch = make_batch([200] * 30)
     model.adapt([batch])
-    frames, mask = backbone.frontend(batch["features"], batch["padding_mask"])
+    frames, mask = backbone.timesteps(batch)
     projected = keras.ops.convert_to_numpy(backbone.encoder.project(frames, mask)).reshape(-1, 8)
     covariance = np.cov(projected.T)
     np.testing.assert_allclose(projected.mean(axis=0), 0.0, atol=0.05)
@@ -80,7 +61,7 @@ def test_adapt_whitens_timesteps_in_context():
 
 def test_timesteps_that_are_not_there_do_not_count():
     backbone = build_backbone(CONFIG, MEAN, STD, seed=1)
-    model = build_pretraining_model(PretrainingTaskConfig("codebook"), backbone, seed=2)
+    model = build_pretraining_model(CodebookTaskConfig(), backbone, seed=2)
     outputs = {
         "squared_distance": np.array([[1.0, 3.0, 99.0]], "float32"),
         "nearest": np.array([[0, 1, 2]], "int32"),
@@ -95,15 +76,23 @@ def test_timesteps_that_are_not_there_do_not_count():
 def test_everything_learned_is_handed_on():
     backbone = build_backbone(CONFIG, MEAN, STD, seed=1)
     other = build_backbone(CONFIG, MEAN, STD, seed=2)
-    build_pretraining_model(PretrainingTaskConfig("codebook"), backbone, seed=2).adapt(
-        [make_batch([200] * 4)]
-    )
+    build_pretraining_model(CodebookTaskConfig(), backbone, seed=2).adapt([make_batch([200] * 4)])
     for target, value in zip(other.learned_variables, backbone.learned_variables, strict=True):
         target.assign(value)
     batch = make_batch([50])
     np.testing.assert_array_equal(
         numpy_tree(other(batch))["sequence"], numpy_tree(backbone(batch))["sequence"]
     )
+
+
+def test_the_projection_is_fine_tuned_after_a_pretraining_that_left_it_alone():
+    backbone = build_backbone(CONFIG, MEAN, STD, seed=1)
+    model = build_pretraining_model(CodebookTaskConfig(), backbone, seed=2)
+    path = backbone.encoder.projection.kernel.path
+    assert path not in {v.path for v in model.trainable_variables}
+    assert path in {v.path for v in EmotionModel(backbone).trainable_variables}
+    backbone.trainable = False
+    assert path not in {v.path for v in EmotionModel(backbone).trainable_variables}
 
 
 def test_a_frozen_backbone_is_standardised_by_all_segments_not_by_the_labelled_few():
@@ -115,7 +104,7 @@ def test_a_frozen_backbone_is_standardised_by_all_segments_not_by_the_labelled_f
     embedding = keras.ops.convert_to_numpy(model.embedding(segments, training=True))
     states = embedding[:, : 2 * CONFIG.hidden_dim]
     np.testing.assert_allclose(states.mean(axis=0), 0.0, atol=1e-3)
-    model.compile(keras.optimizers.Adam(1e-3), loss=model.loss_function)
+    model.compile("adam")
     before = backbone.get_weights()
     moving = keras.ops.convert_to_numpy(model.encoder_standardize.moving_mean)
     model.fit(make_batch([20, 31]), np.zeros((2, 6), "float32"), epochs=2, verbose=0)

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mosei_ssl.layers import fused
+from mosei_ssl.layers import cpu_kernels
+
+ON_CPU = pytest.mark.skipif(
+    not cpu_kernels.on_tensorflow_cpu(), reason="kernels are for TensorFlow on a CPU"
+)
 
 
 def value_and_gradients(function, *arrays):
@@ -60,7 +64,7 @@ def test_gelu():
         inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
         return 0.5 * x * (1 + np.tanh(inner))
 
-    check(lambda x: fused.gelu(x, training=True), definition, [draw(7, 11)])
+    check(lambda x: cpu_kernels.gelu(x, training=True), definition, [draw(7, 11)])
 
 
 def test_layer_normalization():
@@ -74,7 +78,7 @@ def test_layer_normalization():
     def function(x, gamma, beta):
         flat = ops.reshape(ops.convert_to_tensor(x), (-1, 6))
         epsilon = ops.convert_to_tensor(1e-3, "float32")
-        return ops.reshape(fused._layer_normalization(flat, gamma, beta, epsilon), (4, 5, 6))
+        return ops.reshape(cpu_kernels._layer_normalization(flat, gamma, beta, epsilon), (4, 5, 6))
 
     check(function, definition, [draw(4, 5, 6), draw(6, seed=1), draw(6, seed=2)])
     # Through the layer's own weights.
@@ -82,25 +86,25 @@ def test_layer_normalization():
     layer.beta.assign(draw(6, seed=2))
     x = draw(4, 5, 6)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(fused.normalize(ops.convert_to_tensor(x), layer, training=True)),
+        ops.convert_to_numpy(cpu_kernels.normalize(ops.convert_to_tensor(x), layer, training=True)),
         definition(x, draw(6, seed=1), draw(6, seed=2)),
         atol=1e-4,
     )
 
 
-@pytest.mark.skipif(not fused.on_tensorflow_cpu(), reason="the backend's own gelu is used here")
+@ON_CPU
 def test_half_precision_is_rounded_once():
     x = draw(50, 8)
     half = ops.cast(ops.convert_to_tensor(x), "bfloat16")
-    exact = ops.convert_to_numpy(fused.gelu(ops.cast(half, "float32"), training=True))
-    found = fused.gelu(half, training=True)
+    exact = ops.convert_to_numpy(cpu_kernels.gelu(ops.cast(half, "float32"), training=True))
+    found = cpu_kernels.gelu(half, training=True)
     assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
     found = ops.convert_to_numpy(ops.cast(found, "float32"))
     np.testing.assert_allclose(found, exact, rtol=2**-8, atol=1e-6)
 
 
-@pytest.mark.skipif(not fused.on_tensorflow_cpu(), reason="the backend's own layers are used here")
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "bfloat16", "float16", "float64"])
+@ON_CPU
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "float16", "float64"])
 def test_gradients_through_layers_are_those_of_the_layers_themselves(policy):
     import tensorflow as tf
 
@@ -113,7 +117,7 @@ def test_gradients_through_layers_are_those_of_the_layers_themselves(policy):
         with tf.GradientTape() as tape:
             tape.watch(x)
             inputs = tf.cast(x, layer.compute_dtype)
-            found = fused.gelu(fused.normalize(inputs, layer, training), training)
+            found = cpu_kernels.gelu(cpu_kernels.normalize(inputs, layer, training), training)
             assert keras.backend.standardize_dtype(found.dtype) == layer.compute_dtype
             total = tf.reduce_sum(tf.cast(found, tf.float32) * probe)
         sources = [x, layer.gamma.value, layer.beta.value]
@@ -127,7 +131,7 @@ def test_gradients_through_layers_are_those_of_the_layers_themselves(policy):
 
 def test_products_are_summed_in_float32():
     left, right = draw(3, 4, 5), draw(3, 4, 5, seed=1)
-    found = fused.fused_product_sum(ops.convert_to_tensor(left), ops.convert_to_tensor(right))
+    found = cpu_kernels._product_sum(ops.convert_to_tensor(left), ops.convert_to_tensor(right))
     np.testing.assert_allclose(
         ops.convert_to_numpy(found), (left.astype("float64") * right).sum(-1), rtol=1e-5, atol=1e-5
     )

@@ -1,0 +1,18 @@
+"""The example for Keras users runs as it stands."""
+
+import runpy
+from pathlib import Path
+
+import keras
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples/keras_quickstart.py"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports a SavedModel")
+def test_quickstart(synthetic_data, tmp_path):
+    main = runpy.run_path(str(EXAMPLE))["main"]
+    scores = main(data_dir=str(synthetic_data), out=str(tmp_path / "out"), epochs=1)
+    assert set(scores) == {"loss", "mae"}
+    assert 0 <= scores["mae"] <= 3
+    assert (tmp_path / "out/1/saved_model.pb").is_file()
