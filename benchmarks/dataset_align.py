@@ -49,13 +49,13 @@ def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, obje
         for video_id, labels in opened.labels.items():
             intervals, features = opened.features.open(video_id)
             if whole:
-                features = np.array(features[:])
+                features = features[:]
             index = FrameIndex(intervals)
             lasting = labels.intervals[:, 1] - labels.intervals[:, 0] >= EPSILON
             for number, found in enumerate(index.rows_of_each(labels.intervals)):
                 frames = features[found]
                 if lasting[number] and len(frames):
-                    # Ours come mapped from the file: counted once every page of them is there.
+                    # Counted once every page of them is there.
                     present += float(frames.reshape(-1)[:: _PAGE // frames.itemsize].sum())
                     rows += len(frames)
                     segments += 1

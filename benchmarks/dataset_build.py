@@ -1,6 +1,6 @@
 """Building the dataset: time, peak memory, rows per second.
 
-Each build runs in a process of its own, whose memory is watched until it ends.
+Each build runs in its own process, whose memory is watched until it ends.
 
 Example:
     python benchmarks/dataset_build.py --corpus corpus --data-dir data

@@ -56,7 +56,7 @@ def build(
 
     Example:
         >>> import tfds_mosei
-        >>> builder = tfds_mosei.build("synthetic", data_dir="data", size=3)
+        >>> builder = tfds_mosei.build("synthetic", data_dir=synthetic_data, size=8)
         >>> example = next(iter(builder.as_dataset(split="train")))
         >>> example["features"].shape[1], example["emotions"].shape[0]
         (74, 6)

@@ -64,19 +64,20 @@ class Rows(Protocol):
 
 
 class _StoredRows:
-    """Rows of an open file, read when they are taken."""
+    """Rows of an open file, float32, read when they are taken."""
+
+    dtype = np.dtype(np.float32)
 
     def __init__(self, dataset: h5py.Dataset, path: Path, what: str):
         self.shape: tuple[int, ...] = dataset.shape
-        self.dtype: np.dtype = dataset.dtype
         self._dataset = dataset
-        self._place = (path, what)
+        self._reading = reading(path, what)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
-        with reading(*self._place):
+        with self._reading:
             if isinstance(rows, slice):
                 return self._dataset[rows]
             return self._dataset[()][rows]  # HDF5 takes numbers in increasing order only
@@ -98,8 +99,8 @@ class ComputationalSequence:
 
     Example:
         >>> from tfds_mosei import csd
-        >>> path = csd.write("speech.csd", "COVAREP", [("talk", [[0.0, 0.01]], [[1.0, 2.0]])],
-        ...                  dimension_names=["F0", "VUV"])
+        >>> path = csd.write(tmp_path / "speech.csd", "COVAREP",
+        ...                  [("talk", [[0.0, 0.01]], [[1.0, 2.0]])], dimension_names=["F0", "VUV"])
         >>> with csd.ComputationalSequence(path) as sequence:
         ...     for video_id in sequence.video_ids:
         ...         intervals, features = sequence.read(video_id)
@@ -122,7 +123,7 @@ class ComputationalSequence:
                 f"{self.path} is not a readable HDF5 file ({one_line(error)}). A .csd file is "
                 "HDF5; this one is something else, or was cut short: fetch it again."
             ) from error
-        self._last: tuple[str, h5py.Dataset, h5py.Dataset] | None = None
+        self._last: tuple[str, h5py.h5d.DatasetID, h5py.h5d.DatasetID] | None = None
         try:
             with reading(self.path, "the list of contents"):
                 self.root = self._find_root()
@@ -186,21 +187,26 @@ class ComputationalSequence:
     def __len__(self) -> int:
         return len(self.video_ids)
 
-    def _open(self, video_id: str) -> tuple[h5py.Dataset, h5py.Dataset]:
-        """Opens and checks the intervals and features of a video; reads nothing yet."""
+    def _open(self, video_id: str) -> tuple[h5py.h5d.DatasetID, h5py.h5d.DatasetID]:
+        """Opens and checks the intervals and features of a video; reads nothing yet.
+
+        The low-level interface of h5py is used here, since the usual one takes longer to make its
+        objects than to read the rows of a video.
+        """
         last = self._last
         if last is None or last[0] != video_id:
             if video_id not in self:
                 raise CorpusError(f"{self.path}: no video {video_id!r} in it.")
             intervals, features = (self._array(video_id, n) for n in ("intervals", "features"))
-            self._check(video_id, intervals.shape or (), features.shape or ())
+            self._check(video_id, intervals.shape, features.shape)
             last = self._last = (video_id, intervals, features)
         return last[1:]
 
-    def _array(self, video_id: str, name: str) -> h5py.Dataset:
+    def _array(self, video_id: str, name: str) -> h5py.h5d.DatasetID:
+        place = f"{video_id}/{name}".encode("utf-8", "surrogateescape")
         try:
-            array = self._data[f"{video_id}/{name}"]
-            if not isinstance(array, h5py.Dataset):
+            array = h5py.h5o.open(self._data.id, place)
+            if not isinstance(array, h5py.h5d.DatasetID):
                 raise ValueError("not an array")
             return array
         except (KeyError, ValueError) as error:
@@ -282,16 +288,17 @@ class ComputationalSequence:
         what = f"features of video {video_id!r}"
         with reading(self.path, what):
             features = self._open(video_id)[1]
-            if features.dtype == np.float32 and features.chunks is None:
-                return intervals, _StoredRows(features, self.path, what)
-            if features.dtype.kind in "fiu":
+            kind = features.dtype
+            if kind == np.float32 and features.get_offset() is not None:
+                return intervals, _StoredRows(h5py.Dataset(features), self.path, what)
+            if kind.kind in "fiu":
                 return intervals, _numbers(features, np.float32)
-            if features.dtype.kind not in "Sb":
+            if kind.kind not in "Sb":
                 raise ValueError("neither numbers nor text of one length")
-            needed = features.size * features.dtype.itemsize
+            needed = kind.itemsize * features.shape[0] * features.shape[1]
             if needed > MAX_BYTES:
                 raise ValueError(f"{needed} bytes of text, more than {MAX_BYTES}")
-            return intervals, features[()]
+            return intervals, h5py.Dataset(features)[()]
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Intervals and features of one video.
@@ -320,9 +327,12 @@ class ComputationalSequence:
         self.close()
 
 
-def _numbers(dataset: h5py.Dataset, kind: type[np.floating]) -> np.ndarray:
+def _numbers(array: h5py.h5d.DatasetID, kind: type[np.floating]) -> np.ndarray:
     """Reads a whole array; HDF5 converts, so that a wider form is never held in memory."""
-    return dataset[()] if dataset.dtype == kind else dataset.astype(kind)[()]
+    values = np.empty(array.shape, kind)
+    if values.size:
+        array.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    return values
 
 
 def _ends(task: Callable[[], object], seconds: int) -> bool:

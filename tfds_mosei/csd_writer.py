@@ -45,11 +45,10 @@ def write(
         CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold.
 
     Example:
-        >>> import numpy as np, tfds_mosei
-        >>> from tfds_mosei import csd
+        >>> from tfds_mosei import FEATURE_NAMES, csd
         >>> times = np.array([[0.0, 0.01], [0.01, 0.02]])
-        >>> csd.write("speech.csd", "COVAREP", [("talk", times, np.zeros((2, 74)))],
-        ...           dimension_names=tfds_mosei.FEATURE_NAMES).name
+        >>> csd.write(tmp_path / "speech.csd", "COVAREP", [("talk", times, np.zeros((2, 74)))],
+        ...           dimension_names=FEATURE_NAMES).name
         'speech.csd'
     """
     path = Path(path)

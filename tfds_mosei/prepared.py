@@ -24,8 +24,8 @@ def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
 
     Example:
         >>> import tfds_mosei
-        >>> sorted(tfds_mosei.list_prepared("no/such/folder"))
-        []
+        >>> list(tfds_mosei.list_prepared(synthetic_data))
+        ['synthetic-8ef2a99ba3']
     """
     found: dict[str, Path] = {}
     infos = (Path(data_dir) / DATASET_NAME).glob("*/*/dataset_info.json")
@@ -55,7 +55,7 @@ def find_prepared(data_dir: str | os.PathLike[str], dataset: str | None = None) 
 
     Example:
         >>> import tensorflow_datasets as tfds, tfds_mosei
-        >>> builder = tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir))
+        >>> builder = tfds.builder_from_directory(tfds_mosei.find_prepared(synthetic_data))
         >>> builder.info.features["features"].shape
         (None, 74)
     """

@@ -53,7 +53,7 @@ def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds)
         "dropped": {reason: reasons.get(reason, 0) for reason in DROP_REASONS},
         "dropped_segments": dropped[:MAX_LISTED],
         "clipped": _total(summary.clipped for summary in everything),
-        "oddities": _total(_oddities_by_video(everything).values()),
+        "oddities": _total(_irregularities_by_video(everything).values()),
         "folds": _fold_report(corpus, folds),
         "videos": {
             "with_features": len(corpus.features.video_ids),
@@ -99,12 +99,12 @@ def _split_report(group: list[VideoSummary]) -> dict[str, Any]:
     return report
 
 
-def _oddities_by_video(summaries: Iterable[VideoSummary]) -> dict[str, dict[str, int]]:
+def _irregularities_by_video(summaries: Iterable[VideoSummary]) -> dict[str, dict[str, int]]:
     """A video may give examples to two splits; what is odd about it counts once."""
     by_video: dict[str, dict[str, int]] = collections.defaultdict(dict)
     for summary in summaries:
         odd = by_video[summary.video_id]
-        for name, count in summary.oddities.items():
+        for name, count in summary.irregularities.items():
             odd[name] = max(count, odd.get(name, 0))
     return by_video
 

@@ -16,7 +16,7 @@ from tfds_mosei.segments import DROP_REASONS
 
 JSON_FILE = "report.json"
 HTML_FILE = "report.html"
-ODDITIES = {
+IRREGULARITIES = {
     "unsorted_videos": "videos whose segments are not in order of time",
     "overlapping_neighbours": "neighbouring segments that overlap",
     "negative_starts": "segments that start before 0 s",
@@ -51,7 +51,7 @@ def render_page(name: str, metadata: Mapping[str, Any]) -> str:
         name=name,
         plots=plots,
         reasons=DROP_REASONS,
-        oddities=ODDITIES,
+        irregularities=IRREGULARITIES,
         names=list(FEATURE_NAMES),
         **metadata,
     )

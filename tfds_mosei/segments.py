@@ -46,7 +46,7 @@ class VideoSummary:
         labels: float32 [segments, 7].
         dropped: ``(segment_id, reason)`` of label rows that became no example.
         clipped: label values of these examples brought into range, by column.
-        oddities: counts of what is unusual but kept, by kind.
+        irregularities: counts of what is unusual but kept, by kind.
         moments: statistics of the rows written.
     """
 
@@ -60,7 +60,7 @@ class VideoSummary:
     )
     dropped: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     clipped: dict[str, int] = dataclasses.field(default_factory=dict)
-    oddities: dict[str, int] = dataclasses.field(default_factory=dict)
+    irregularities: dict[str, int] = dataclasses.field(default_factory=dict)
     moments: ColumnMoments = dataclasses.field(
         default_factory=lambda: ColumnMoments.empty(NUM_FEATURES)
     )
@@ -142,7 +142,7 @@ def _segments(
     # Only what lies in a segment is read, where that is one piece.
     rows = features if index.in_order else features[:]
     values, _ = clip_labels(labels.values)
-    odd = collections.Counter(_label_oddities(labels.intervals, index))
+    odd = collections.Counter(_irregular_labels(labels.intervals, index))
     if index.unusable:
         odd["unusable_rows"] = index.unusable
     kept: list[int] = []
@@ -169,7 +169,7 @@ def _segments(
             },
         )
     summary.labels, summary.clipped = clip_labels(labels.values[kept])
-    summary.oddities = dict(odd)
+    summary.irregularities = dict(odd)
 
 
 def chunk_examples(
@@ -187,7 +187,7 @@ def chunk_examples(
 def _chunks(intervals: np.ndarray, features: np.ndarray, summary: VideoSummary) -> Examples:
     index = FrameIndex(intervals)
     if index.unusable:
-        summary.oddities = {"unusable_rows": index.unusable}
+        summary.irregularities = {"unusable_rows": index.unusable}
     for number, rows in enumerate(cut_at_pauses(index, features[:, VUV_COLUMN])):
         frames = features[rows]
         start, end = intervals[rows[0], 0], intervals[rows, 1].max()
@@ -215,7 +215,7 @@ def _reason_to_drop(start: float, end: float, labels: np.ndarray) -> str | None:
     return None
 
 
-def _label_oddities(intervals: np.ndarray, index: FrameIndex) -> dict[str, int]:
+def _irregular_labels(intervals: np.ndarray, index: FrameIndex) -> dict[str, int]:
     """Counts what MOSEI's own label file holds and no reader should trip over."""
     starts, ends = intervals[:, 0], intervals[:, 1]
     order = np.argsort(starts, kind="stable")

@@ -48,14 +48,13 @@ class CsdFeatures:
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
         """Intervals of one video, and its rows, read when they are taken where possible."""
         path = self._sequence.path
-        _, width = self._sequence.shape(video_id)
-        if width != NUM_FEATURES:
+        intervals, features = self._sequence.open(video_id)
+        if features.shape[1] != NUM_FEATURES:
             kind = "a label file" if self._sequence.root == LABEL_ROOT else "another feature set"
             raise CorpusError(
-                f"{path}: features of video {video_id!r} have {width} columns; "
+                f"{path}: features of video {video_id!r} have {features.shape[1]} columns; "
                 f"COVAREP has {NUM_FEATURES}. This is {kind}."
             )
-        intervals, features = self._sequence.open(video_id)
         if features.dtype != np.float32:
             raise CorpusError(
                 f"{path}: features of video {video_id!r} are of type {features.dtype}; numbers "
@@ -161,7 +160,7 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
         )
     roots: dict[str, list[Path]] = {}
     tables: list[Path] = []
-    problems: list[str] = []
+    problems: dict[Path, str] = {}
     for path in (p for p in list_folder(folder) if p.is_file()):
         try:
             if path.suffix.lower() == ".csv":
@@ -171,7 +170,7 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
                 with ComputationalSequence(path) as sequence:
                     roots.setdefault(sequence.root, []).append(path)
         except CorpusError as error:
-            problems.append(str(error))
+            problems[path] = str(error)
     matlab = sorted(p for p in folder.rglob("*.[mM][aA][tT]") if p.is_file())
     features = [(path,) for path in roots.get(FEATURE_ROOT, [])] + ([tuple(matlab)] * bool(matlab))
     labels = roots.get(LABEL_ROOT, []) + tables
@@ -188,7 +187,12 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
     if features and labels:
         return SourceFiles(folder, features[0], labels[0])
     missing = (FEATURE_ROOT, "features") if not features else (LABEL_ROOT, "labels")
-    raise CorpusError(_missing(folder, *missing, roots, problems))
+    from tfds_mosei.convert import recognise  # needs this module
+
+    packages = {path: recognise(path) for path in list_folder(folder)}
+    told = {line: None for line in packages.values() if line}  # one line for files of one package
+    told |= {text: None for path, text in problems.items() if not packages[path]}
+    raise CorpusError(_missing(folder, *missing, roots, list(told)))
 
 
 def _may_be_sequence(path: Path) -> bool:

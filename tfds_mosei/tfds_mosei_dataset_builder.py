@@ -74,9 +74,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     Example:
         >>> import tfds_mosei
-        >>> builder = tfds_mosei.Builder(config="synthetic", size=3, data_dir="data")
+        >>> builder = tfds_mosei.Builder(config="synthetic", size=8, data_dir=synthetic_data)
         >>> builder.builder_config.name
-        'synthetic-e32a4d1f9a'
+        'synthetic-8ef2a99ba3'
         >>> builder.download_and_prepare()
         >>> train = builder.as_dataset(split="train")
 
@@ -92,10 +92,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = _MANUAL_DOWNLOAD_INSTRUCTIONS
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
-        CorpusConfig(
-            name="covarep",
-            description="74 COVAREP features at 100 Hz, as published.",
-        ),
+        CorpusConfig(name="covarep", description="74 COVAREP features at 100 Hz, as published."),
         CorpusConfig(
             name="synthetic",
             description="A small corpus of random numbers in the same layout; no speech.",
@@ -217,15 +214,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ) -> None:
         """Prepares the dataset, or checks that what is there was made from the same files.
 
-        Args:
-            download_dir: where downloads go; ``manual`` in it is the default ``manual_dir``.
-            download_config: as in TFDS; its ``manual_dir`` is the folder of the corpus where the
-                builder was not given one.
-            **kwargs: as in `tfds.core.DatasetBuilder.download_and_prepare`.
-
-        Raises:
-            CorpusError: the corpus is not usable, the dataset cannot be written, or the
-                directory holds a dataset made from other files or folds.
+        As in TFDS. A `CorpusError` is raised if the corpus is not usable, the dataset cannot be
+        written, or the directory holds a dataset made from other files or folds.
         """
         settings = dataclasses.replace(download_config or tfds.download.DownloadConfig())
         downloads = Path(download_dir or Path(self.data_dir_root) / "downloads")
@@ -253,9 +243,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         self._summaries: list[segments.VideoSummary] = []
         self._reported = time.monotonic()
-        self._use_beam = (
-            download_config.beam_options is not None or download_config.beam_runner is not None
-        )
+        beam_settings = (download_config.beam_options, download_config.beam_runner)
+        self._use_beam = any(setting is not None for setting in beam_settings)
         self._cap = download_config.max_examples_per_split
         with contextlib.ExitStack() as self._stack:
             super()._download_and_prepare(dl_manager, download_config)

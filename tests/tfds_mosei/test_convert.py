@@ -416,3 +416,18 @@ def test_recognised_without_being_opened(truth, labels, tmp_path):
         assert "mosei-ssl convert" in line
     assert recognise(labels) is None
     assert recognise(tmp_path / "missing.pkl") is None
+
+
+def test_build_names_packages_and_the_command_once(truth, tmp_path):
+    dump(mult(truth), tmp_path / "mosei_senti_data.pkl")
+    for kind in ("audio", "y", "ey"):
+        for split in ("train", "test"):
+            with h5py.File(tmp_path / f"{kind}_{split}.h5", "w") as file:
+                file["d1"] = np.zeros((4, 20, 74) if kind == "audio" else (4, 6))
+    with pytest.raises(tfds_mosei.CorpusError) as error:
+        tfds_mosei.build("covarep", data_dir=tmp_path / "data", manual_dir=tmp_path)
+    text = str(error.value)
+    assert text.count("mosei_senti_data.pkl is MulT's") == 1
+    assert text.count("[4, 20, 74]") == 1
+    assert text.count("`mosei-ssl convert ") == 2
+    assert "not a .csd file" not in text

@@ -1,7 +1,8 @@
 """Damaged and absurd files end in a dataset or in one clear error.
 
 Never in another exception, a crash of the process, a hang, or half a dataset. The reader runs in
-worker processes, so that a crash inside HDF5 is seen as what it is.
+worker processes, so that a crash inside HDF5 is seen as what it is. MOSEI_SSL_FUZZ_CASES=2000 runs
+more cases than by default.
 """
 
 import json
@@ -25,8 +26,8 @@ from mosei_corpus import examples, frames, label, ramp, write_corpus
 import tfds_mosei
 from tfds_mosei import FEATURE_NAMES, CorpusError, csd
 
-READER_CASES = 2000
-BUILDS = 50
+READER_CASES = int(os.environ.get("MOSEI_SSL_FUZZ_CASES", "200"))
+BUILDS = max(12, READER_CASES // 40)
 SECONDS_PER_CASE = 20
 MEMORY = 6 * 2**30
 BUILD_MEMORY = 24 * 2**30
@@ -223,6 +224,7 @@ def checked(error: CorpusError, path: Path) -> str:
 
 def _work(tasks, answers) -> None:
     logging.disable()
+    csd.METADATA_SECONDS = 2
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for path in iter(tasks.get, None):
@@ -301,16 +303,11 @@ def check_reader(worker: Worker, folder: Path, cases: int) -> dict[str, int]:
     return outcomes
 
 
-def test_reader_on_a_few_cases(worker, tmp_path):
-    assert sum(check_reader(worker, tmp_path, 60).values()) >= 60
-
-
-@pytest.mark.slow
-def test_reader_on_two_thousand_cases(worker, tmp_path):
+def test_reader(worker, tmp_path):
     outcomes = check_reader(worker, tmp_path, READER_CASES)
     assert sum(outcomes.values()) >= READER_CASES
-    assert outcomes["read"] > 50
-    assert outcomes["refused"] > 500
+    assert outcomes["read"] > READER_CASES / 40
+    assert outcomes["refused"] > READER_CASES / 4
 
 
 # === Whole builds ===
@@ -462,7 +459,7 @@ def _build(folder: str, data: str, answers) -> None:
 
 
 @pytest.mark.slow
-def test_fifty_whole_builds(tmp_path):
+def test_whole_builds(tmp_path):
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     process = context.Process(
@@ -479,5 +476,5 @@ def test_fifty_whole_builds(tmp_path):
         outcomes[number] = outcome
     process.join()
     assert {n: o for n, o in outcomes.items() if o not in ("built", "refused")} == {}
-    assert list(outcomes.values()).count("built") >= 5
-    assert list(outcomes.values()).count("refused") >= 5
+    assert list(outcomes.values()).count("built") >= BUILDS / 10
+    assert list(outcomes.values()).count("refused") >= BUILDS / 10

@@ -13,9 +13,6 @@ from tfds_mosei import FEATURE_NAMES, CorpusError, csd
 from tfds_mosei.folds import STANDARD_FOLDS_DIGEST, load_folds
 from tfds_mosei.labels import labels_from_csv
 from tfds_mosei.mat import read_mat
-from tfds_mosei.report import make_report
-from tfds_mosei.segments import plan_videos, video_examples
-from tfds_mosei.sources import Corpus, find_sources
 
 COUNTS = {"train": 16327, "validation": 1871, "test": 4662, "unassigned": 399}
 
@@ -94,25 +91,20 @@ def write_coarse_mosei(shared_data, folder):
     return folder
 
 
-def test_label_counts_of_real_mosei(shared_data, tmp_path):
+def test_build_of_real_mosei_labels(shared_data, tmp_path):
     folder = write_coarse_mosei(shared_data, tmp_path / "corpus")
     folds = load_folds(folder / "folds.json")
     assert folds.digest == STANDARD_FOLDS_DIGEST
-    with Corpus(find_sources(folder)) as corpus:
-        summaries, kept = [], dict.fromkeys(COUNTS, 0)
-        for split, ids in plan_videos(corpus, folds, "none").items():
-            for video_id in ids:
-                found, summary = video_examples(corpus, split, video_id)
-                kept[split] += sum(1 for _ in found)
-                summaries.append(summary)
-        report = make_report(summaries, corpus, folds)
-    assert kept == COUNTS
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    found = {split: built.info.splits[split].num_examples for split in COUNTS}
+    assert found == COUNTS
+    report = built.info.metadata["report"]
     assert sum(report["dropped"].values()) == 0
     assert report["clipped"] == {}
     assert report["oddities"]["unsorted_videos"] == 1318
     assert report["oddities"]["overlapping_neighbours"] == 13608
     assert report["oddities"]["negative_starts"] == 239
-    none = sum(part["no_emotion"] for part in report["splits"].values())
+    none = sum(report["splits"][split]["no_emotion"] for split in COUNTS)
     assert none == 3486
     assert report["folds"]["test"]["without_labels"] == 2
     assert {k: v["videos"] for k, v in report["folds"].items()} == {
@@ -123,14 +115,6 @@ def test_label_counts_of_real_mosei(shared_data, tmp_path):
     zeros = report["splits"]["test"]["emotion_levels"]
     shares = [zeros[name][0] / COUNTS["test"] for name in tfds_mosei.EMOTIONS]
     np.testing.assert_allclose(shares, [0.654, 0.876, 0.859, 0.973, 0.909, 0.963], atol=5e-4)
-
-
-@pytest.mark.slow
-def test_build_of_real_mosei_labels(shared_data, tmp_path):
-    folder = write_coarse_mosei(shared_data, tmp_path / "corpus")
-    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
-    found = {split: built.info.splits[split].num_examples for split in COUNTS}
-    assert found == COUNTS
-    train = set(load_folds(folder / "folds.json").videos["train"])
     chunks = built.as_dataset(split="unlabelled").map(lambda item: item["video_id"])
-    assert {video.decode() for video in chunks.as_numpy_iterator()} <= train
+    videos = {video.decode() for video in chunks.as_numpy_iterator()}
+    assert videos <= set(folds.videos["train"])

@@ -36,20 +36,20 @@ def test_unsorted_segments_keep_their_row_number():
         1: (10, 19),
         2: (30, 39),
     }
-    assert summary.oddities == {"unsorted_videos": 1}
+    assert summary.irregularities == {"unsorted_videos": 1}
 
 
 def test_overlapping_segments_share_rows():
     found, summary = cut([[0.1, 0.5], [0.4, 0.8]])
     assert {i: first_and_last(x) for i, x in found.items()} == {0: (10, 49), 1: (40, 79)}
-    assert summary.oddities == {"overlapping_neighbours": 1}
+    assert summary.irregularities == {"overlapping_neighbours": 1}
 
 
 def test_negative_start_begins_with_the_first_row():
     found, summary = cut([[-0.25, 0.1]])
     assert first_and_last(found[0]) == (0, 9)
     assert found[0]["interval"][0] == -0.25
-    assert summary.oddities == {"negative_starts": 1}
+    assert summary.irregularities == {"negative_starts": 1}
 
 
 def test_segments_past_the_end_of_the_features():
@@ -57,7 +57,7 @@ def test_segments_past_the_end_of_the_features():
     assert list(found) == [0]
     assert first_and_last(found[0]) == (90, 99)
     assert summary.dropped == [(1, "outside_features"), (2, "outside_features")]
-    assert summary.oddities == {"ends_after_features": 1}
+    assert summary.irregularities == {"ends_after_features": 1}
 
 
 def test_zero_length_and_backward_and_unusable_intervals():
