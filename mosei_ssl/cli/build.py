@@ -59,8 +59,7 @@ class BuildOptions(Options):
 def run(options: BuildOptions) -> int:
     import tensorflow_datasets as tfds
 
-    # The builder logs its progress. TFDS itself prints sizes that it does not know, and bars with
-    # paths longer than a line, in a log one below the other.
+    # The builder logs its progress; TFDS prints unknown sizes, and bars longer than a line.
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         report = build_dataset(options)

@@ -24,19 +24,14 @@ def dataset_report(metadata: Mapping[str, Any]) -> Group:
         *_counts("videos", report.get("videos")),
     ]
     for split, counts in (report.get("folds") or {}).items():
-        missing = [
-            f"{counts[key]} {key.replace('_', ' ')}"
-            for key in ("without_labels", "without_features")
-            if counts.get(key)
-        ]
-        if missing:
-            lines.append(f"fold {split}: of {counts['videos']} videos {', '.join(missing)}")
+        missing = {key: counts.get(key) for key in ("without_labels", "without_features")}
+        lines += _counts(f"fold {split}: of {counts['videos']} videos", missing, " ")
     return Group(*parts, *map(Text, lines))
 
 
-def _counts(title: str, counts: Mapping[str, int] | None) -> list[str]:
+def _counts(title: str, counts: Mapping[str, int] | None, sign: str = ": ") -> list[str]:
     found = [f"{value} {key.replace('_', ' ')}" for key, value in (counts or {}).items() if value]
-    return [f"{title}: {', '.join(found)}"] if found else []
+    return [f"{title}{sign}{', '.join(found)}"] if found else []
 
 
 def _size_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -44,8 +44,7 @@ class ExtractOptions(Options):
 def run(options: ExtractOptions) -> int:
     from mosei_ssl.corpus import extract_corpus
 
-    settings = dict(vars(options))
-    report = extract_corpus(*map(settings.pop, ("audio", "out", "labels")), **settings)
+    report = extract_corpus(**vars(options))
     say(
         f"{report.features}: {len(report.rows)} recordings, {report.seconds / 60:.1f} minutes"
         + (f", {report.reused} of them finished earlier" if report.reused else "")

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -81,8 +82,15 @@ def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
 
 
 def _dashed(argument: str) -> str:
+    """An option as it is declared, and a file whose name begins with a dash as a file."""
+    if argument.startswith("-") and os.path.lexists(argument):
+        return os.path.join(os.curdir, argument)
     name, sign, value = argument.partition("=")
-    return name.replace("_", "-") + sign + value if name.startswith("--") else argument
+    if not name.startswith("--"):
+        return argument
+    # The options of a dataset were a group once, and scripts may still say so.
+    name = name.replace("_", "-").replace("--data.", "--")
+    return name + sign + value
 
 
 def _general_parser(cls: type[Options], program: str) -> _Parser:

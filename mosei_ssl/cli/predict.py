@@ -1,7 +1,5 @@
 """Predict the emotions of a recording, a .csd file, a .npy array or a prepared dataset.
 
-Recordings may be wav, flac, mp3 or ogg; arrays are [frames, 74] of raw COVAREP rows.
-
 Examples:
   mosei-ssl predict talk.wav --model saved_models/emotion
   mosei-ssl predict speech.csd --segments labels.csd --model saved_models/emotion
@@ -31,7 +29,8 @@ class PredictOptions(Options):
     """Options of `mosei-ssl predict`.
 
     Args:
-        input: a .csd, .npy or audio file, or the folder that datasets were prepared in.
+        input: a .csd file, an audio file (wav, flac, mp3, ogg), a .npy array [frames, 74] of raw
+            COVAREP rows, or the folder that datasets were prepared in.
         model: saved_models/NAME or NAME/VERSION.
         server: instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500.
         model_name: name of the model on the server (default: emotion).

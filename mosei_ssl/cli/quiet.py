@@ -19,7 +19,6 @@ _NOTE = re.compile(
 )
 # A type that TensorFlow could not infer is not an error, but is printed in full, without a level.
 _DUMP_BEGINS = re.compile(rb"^(goo\.gle/debugproto|type_id: TFT_)")
-_DUMP_ENDS = b"while inferring type of node"
 
 
 def without_notes(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -27,19 +26,15 @@ def without_notes(lines: Iterable[bytes]) -> Iterator[bytes]:
     in_dump = False
     for line in lines:
         if in_dump or _DUMP_BEGINS.match(line):
-            in_dump = _DUMP_ENDS not in line
+            in_dump = b"while inferring type of node" not in line
         elif not _NOTE.match(line):
             yield line
 
 
 def quiet_native_notes() -> None:
-    """Drop native informational lines written to stderr from now on; keep all others.
-
-    TF_CPP_MIN_LOG_LEVEL has no effect on them in TensorFlow 2.21. Python's `sys.stderr` keeps its
-    terminal.
-    """
+    """Drop them from stderr from now on; TF_CPP_MIN_LOG_LEVEL does not in TensorFlow 2.21."""
     real = os.dup(2)
-    sys.stderr.flush()
+    sys.stderr.flush()  # and keep its terminal
     sys.stderr = open(real, "w", buffering=1, encoding=sys.stderr.encoding, closefd=False)  # noqa: SIM115
     reading, writing = os.pipe()
     os.dup2(writing, 2)

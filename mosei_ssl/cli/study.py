@@ -21,8 +21,8 @@ class StudyOptions(Options):
     Args:
         config: the study, a YAML file.
         out: folder of the study.
-        workers: cells at a time.
-        dry_run: list the cells and estimate what they cost.
+        workers: trainings at a time.
+        dry_run: list the runs and estimate what they cost.
         engine: processes on this machine, or a Ray cluster (extra `ray`).
         ray_address: address of the Ray cluster; without it one is started here.
         seed: run this one seed instead of the study's seeds.
