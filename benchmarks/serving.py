@@ -300,7 +300,8 @@ def main() -> int:
         + (" The core was kept free by real-time priority.\n" if alone else "\n"),
         "## First request, 650 frames over gRPC, to the stand-in server\n",
         f"After warm-up {first:.2f} times the median of those that follow (median of {len(warm)} "
-        f"starts; target: {FIRST_REQUEST_TARGET:g}); without warm-up {cold[0] / cold[1]:.1f} times.\n",
+        f"starts; target: {FIRST_REQUEST_TARGET:g}); without warm-up {cold[0] / cold[1]:.1f} "
+        "times.\n",
         "## Through sockets, to the stand-in server (which is not TF Serving), one client\n",
         table(
             ["protocol", "segments", "frames", "p50 ms", "p95 ms", "p99 ms", "segments/s"],

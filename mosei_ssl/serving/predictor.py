@@ -39,9 +39,7 @@ class Predictor(abc.ABC):
         """Predict one batch of float32 segments [T, 74]: [B, 6] by output."""
 
     def predict(
-        self,
-        segments: Sequence[np.ndarray],
-        progress: Callable[[int], object] | None = None,
+        self, segments: Sequence[np.ndarray], progress: Callable[[int], object] | None = None
     ) -> dict[str, np.ndarray]:
         """Predict the emotions of segments.
 

@@ -58,12 +58,11 @@ def serving_signatures(model: EmotionModel) -> dict[str, tf.types.experimental.C
     def embedding(features, length):
         return {"embedding": answers(*_check(features, length))["embedding"]}
 
-    examples = (tf.TensorSpec([None], tf.string, name="examples"),)
     return {
         name: tf.function(function, autograph=False).get_concrete_function(*specs)
         for name, function, specs in (
             (PREDICT_SIGNATURE, serving_default, _segment_specs()),
-            (EXAMPLES_SIGNATURE, serving_examples, examples),
+            (EXAMPLES_SIGNATURE, serving_examples, [tf.TensorSpec([None], tf.string, "examples")]),
             (EMBEDDING_SIGNATURE, embedding, _segment_specs()),
         )
     }

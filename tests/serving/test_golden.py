@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mosei_ssl.serving import LocalModel, export_model
+from mosei_ssl.serving import LocalModel, export_model, verify
 from mosei_ssl.serving.portable import FORMATS
 from mosei_ssl.serving.signatures import OUTPUTS
 
@@ -35,6 +35,7 @@ def test_every_way_out_says_what_is_on_file(truth, tmp_path):
     onnx = pytest.importorskip("onnxruntime", reason="mosei_ssl[portable] is not installed")
     lite = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed")
     version = export_model(golden.model(), tmp_path / "golden", formats=["litert", "onnx"])
+    assert {FORMATS["litert"], FORMATS["onnx"]} <= set(verify(version).manifest["files"])
     check(LocalModel(version).predict(golden.segments()), truth)
 
     interpreter = lite.Interpreter(str(version / FORMATS["litert"]), num_threads=1)

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mosei_ssl.config import CodebookConfig, TransformerConfig
-from mosei_ssl.serving.manifest import verify
-from mosei_ssl.serving.portable import FORMATS, check_formats, to_litert, to_onnx
+from mosei_ssl.serving.portable import check_formats, to_litert, to_onnx
 from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
 
@@ -115,16 +114,6 @@ def test_onnx_gives_the_same_numbers_in_batches_too(model, served):
         truth = served(rows)
         for name in OUTPUTS:
             np.testing.assert_allclose(together[name][index], truth[name][0], atol=1e-5)
-
-
-@pytest.mark.slow
-def test_formats_go_into_the_export_and_its_manifest(emotion_model, tmp_path):
-    from mosei_ssl.serving import export_model
-
-    version = export_model(emotion_model, tmp_path / "emotion", formats=["litert-float16"])
-    file = FORMATS["litert-float16"]
-    assert (version / file).is_file()
-    assert file in verify(version).manifest["files"]
 
 
 def test_unknown_formats_are_refused(emotion_model, tmp_path, monkeypatch):
