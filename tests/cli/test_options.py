@@ -75,6 +75,19 @@ def test_names_are_taken_with_dashes_and_underscores(verb, required, option):
             assert vars(options)[option[2:].replace("-", "_")] == "a_b-c"
 
 
+def test_options_of_the_dataset_are_taken_under_their_former_group():
+    assert parse("pretrain", "--run", "r", "--data.data_dir", "x").data_dir == "x"
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_taken_as_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("-3g5yACwYnA.wav", "--qXJuDtHPw.wav"):
+        (tmp_path / name).touch()
+    options = parse("extract", "-3g5yACwYnA.wav", "--qXJuDtHPw.wav", "--out", "x.csd")
+    assert options.audio == ["./-3g5yACwYnA.wav", "./--qXJuDtHPw.wav"]
+    assert "no option --another.wav" in complaint("extract", "--another.wav", "--out", "x.csd")
+
+
 def test_values_and_what_follows_two_dashes_are_left_alone():
     options = parse("extract", "--out", "x_y-z.csd", "--", "a_b", "--c_d")
     assert (options.audio, options.out) == (["a_b", "--c_d"], "x_y-z.csd")
@@ -94,7 +107,6 @@ def test_switches_can_be_turned_off_again(file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretrain", "--data.data_dir", "x"], "no option --data.data-dir (nearest: --data-dir)"),
         (["finetune", "--dropout=1"], "(nearest: --backbone.dropout, --head.dropout)"),
         (["pretrain", "--run", "r", "--epo", "3"], "no option --epo (nearest: --epochs)"),
         (["pretrain", "--run", "r", "stray"], "nothing is expected at 'stray'"),
