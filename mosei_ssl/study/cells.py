@@ -17,7 +17,7 @@ CELL_FILE = "cell.json"
 
 @dataclass(frozen=True)
 class ExtraDataset:
-    """A dataset that arms pretrain on beside the fold's own.
+    """A dataset that arms pretrain on in addition to the fold's.
 
     Attributes:
         given: what `extra_datasets` calls it, which may be the beginning of its name.
@@ -45,7 +45,7 @@ class Fold:
         test_videos: ids of test videos.
         train_frames: frames of the train split.
         fit_videos: ids of labelled train and validation videos.
-        extras: datasets that arms pretrain on beside this one.
+        extras: datasets that arms pretrain on in addition.
     """
 
     name: str

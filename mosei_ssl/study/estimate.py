@@ -92,7 +92,7 @@ def measure(cell: Cell) -> Measured:
         if config.freeze_backbone:
             model.freeze_backbone()
         model.compile(optimizer="adamw", metrics=None, jit_compile=config.jit_compile)
-    # A pretrained backbone has its own file beside that of the task.
+    # A pretrained backbone has its own file in addition to that of the task.
     parameters = model.count_params() + (backbone.count_params() if pretraining else 0)
     data = make_training_dataset(
         segments, config, seed=config.seed, min_steps=2 * _STEPS, with_labels=not pretraining
@@ -143,7 +143,7 @@ def measure_all(cells: Sequence[Cell], threads: int) -> dict[str, Measured]:
 def estimate_table(
     config: StudyConfig, folds: Sequence[Fold], cells: Sequence[Cell], out: Path, workers: int
 ) -> Group:
-    """List a study's cells and estimate what those need that are not finished.
+    """List a study's runs and estimate what those need that are not finished.
 
     Times are upper bounds where early stopping may end a training. Raises a UserError if the disk
     has less room than the study needs.
@@ -153,8 +153,8 @@ def estimate_table(
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.kind, cell.arm, cell.budget), []).append(cell)
-    table = Table(title=f"{len(cells)} cells", title_justify="left")
-    for column in ("kind", "arm", "labels", "cells", "finished", "seconds each", "total h", "MB"):
+    table = Table(title=f"{len(cells)} runs", title_justify="left")
+    for column in ("kind", "arm", "labels", "runs", "finished", "seconds each", "total h", "MB"):
         table.add_column(column, justify="left" if column in ("kind", "arm") else "right")
     total, disk = 0.0, 0.0
     for names, group in groups.items():

@@ -59,8 +59,8 @@ def run_study(
     Args:
         config: the study.
         out: its folder.
-        workers: cells at a time.
-        dry_run: list the cells and estimate time, memory and disk; write nothing into `out`.
+        workers: trainings at a time.
+        dry_run: list the runs and estimate time, memory and disk; write nothing into `out`.
         engine: "local" for processes on this machine, "ray" for a Ray cluster.
         ray_address: address of the cluster; None starts one here.
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 _DIED = (
-    f"its worker process died {_ATTEMPTS} times, twice with nothing beside it: killed from "
+    f"its worker process died {_ATTEMPTS} times, twice with nothing else running: killed from "
     "outside, or out of memory"
 )
 

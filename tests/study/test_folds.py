@@ -1,4 +1,4 @@
-"""Folds from prepared datasets, and what may be pretrained on beside them."""
+"""Folds from prepared datasets, and what may be pretrained on in addition."""
 
 import pytest
 

@@ -16,7 +16,7 @@ from mosei_ssl.study.projector import main_emotion, write_projector
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, corpora, finished_run):
-    """Two finished cells of one arm, the one with more labels with a model of its own."""
+    """Two finished cells of one arm, the one with more labels with its own model."""
     out = tmp_path_factory.mktemp("study")
     config = StudyConfig(data=DataConfig(data_dir=str(corpora), batch_size=64), seeds=[0])
     fold = Fold("1", "speech", "print", False, 60, 20, 30, ("t",), 5000)
