@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mosei_ssl.training.checkpoint import Checkpoint
 
 _NAMED = 4
+_SHOWN = ("val_mae", "val_loss", "loss")
 
 
 class Validation(keras.callbacks.Callback):
@@ -35,12 +36,7 @@ class Validation(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.CSVLogger):
-    """Keras's, with epochs counted from 1; rows of epochs that are about to be repeated go.
-
-    Args:
-        file: the CSV file.
-        epochs: finished epochs.
-    """
+    """Keras's, with epochs counted from 1; rows beyond the finished epochs are dropped first."""
 
     def __init__(self, file: Path, epochs: int):
         if file.exists():
@@ -100,6 +96,23 @@ def _lower_is_better(monitor: str) -> bool:
     return name == "loss" or name in LOWER_IS_BETTER
 
 
+class Progress(keras.callbacks.Callback):
+    """Shows epoch and scores beside the steps done, see `mosei_ssl.utils.progress`."""
+
+    def __init__(self, advance: Callable[..., None], epochs: int):
+        super().__init__()
+        self.advance = advance
+        self.epochs = epochs
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.advance()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        scores = [f"{name} {float(logs[name]):.4f}" for name in _SHOWN if name in logs]
+        self.advance(0, note=f"epoch {epoch + 1}/{self.epochs}: {', '.join(scores)}")
+
+
 class GradientNorm(keras.callbacks.Callback):
     """Adds to each epoch's logs the mean global norm of its gradients, before clipping."""
 
@@ -115,13 +128,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     A step computes its loss before the gradient that may spoil all the following ones, so both are
     watched. On JAX the gradient cannot be looked at between steps, so there the step before may be
     the one to blame. The message names the step, segments of its batch and the last good state;
-    the whole batch is listed in a file.
-
-    Args:
-        checkpoint: knows the epoch, and what was saved last.
-        plan: which segments are in which batch.
-        segments: what is trained on.
-        file: where the batch is listed.
+    the whole batch is listed in `file`.
     """
 
     def __init__(self, checkpoint: "Checkpoint", plan: BatchPlan, segments: Segments, file: Path):

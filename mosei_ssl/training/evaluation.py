@@ -24,7 +24,7 @@ from mosei_ssl.metrics import (
 )
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.training.hparams import write_scores
-from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.run_directory import RunDirectory, read
 from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_told, write_bytes
@@ -61,11 +61,10 @@ def evaluate(
     """
     directory = RunDirectory(run).open("finetune").require_finished()
     # Read before the work, so that a damaged file costs none.
-    metrics = _read_json(directory / "metrics.json", dict, "delete it", default={})
-    moved = {"data_dir": data_dir, "dataset": dataset}
-    config = replace(
-        directory.options(FinetuneConfig), **{key: value for key, value in moved.items() if value}
-    )
+    file = directory / "metrics.json"
+    metrics = read(file, json.loads, dict, "delete it") if file.exists() else {}
+    known = directory.options(FinetuneConfig)
+    config = replace(known, data_dir=data_dir or known.data_dir, dataset=dataset or known.dataset)
     split = "+".join(split_names(split))
     segments = load_segments(config, split).labelled()
     if not len(segments):
@@ -103,7 +102,7 @@ def evaluate(
     metrics.setdefault("splits", {})[split] = result
     with storage_errors_told(directory.path, lambda: "Its earlier scores are kept"):
         write_bytes(directory / f"predictions-{split}.npz", packed.getvalue())
-        write_json(directory / "metrics.json", metrics)
+        write_json(file, metrics)
     if split != "validation":  # of which training itself has written its own
         scores = result["predictors"]["model"]["overall"]
         write_scores(directory.path, split, scores, directory.info["result"]["epoch"])
@@ -140,7 +139,7 @@ def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> 
             f"({run.info['dataset']['name']}): build that one again, or repeat the run."
         )
     file = run / "labels.json"
-    names = _read_json(file, list, "repeat the run")
+    names = read(file, json.loads, list)
     train = load_segments(config, "train")
     keys = zip(train.video_ids.tolist(), train.segment_ids.tolist(), strict=True)
     where = {key: index for index, key in enumerate(keys)}
@@ -150,17 +149,3 @@ def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> 
         raise UserError(
             f"{file} is damaged: it names segments that the dataset does not have. Repeat the run."
         ) from None
-
-
-def _read_json(file: Path, kind: type, remedy: str, default: Any = None) -> Any:
-    """What a file of the run holds; `default`, if given, stands for a missing one."""
-    if default is not None and not file.exists():
-        return default
-    try:
-        content = json.loads(file.read_text())
-        if isinstance(content, kind):
-            return content
-        reason = f"not a {kind.__name__}"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise UserError(f"{file} is missing or damaged ({reason}): {remedy}.")

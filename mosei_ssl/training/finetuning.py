@@ -122,7 +122,11 @@ def _train(
     run: RunDirectory,
 ) -> None:
     """Train to the end, from wherever the run stands, and save the result."""
-    write_text(run / "labels.json", json.dumps(_names(labelled), indent=1) + "\n")
+    names = [
+        {"video_id": str(video), "segment_id": int(segment)}
+        for video, segment in zip(labelled.video_ids, labelled.segment_ids, strict=True)
+    ]
+    write_text(run / "labels.json", json.dumps(names, indent=1) + "\n")
     adapt(model, segments, config, config.seed)
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:
@@ -256,10 +260,3 @@ def _validation_score(
         return values
 
     return score
-
-
-def _names(segments: Segments) -> list[dict[str, object]]:
-    return [
-        {"video_id": str(video), "segment_id": int(segment)}
-        for video, segment in zip(segments.video_ids, segments.segment_ids, strict=True)
-    ]

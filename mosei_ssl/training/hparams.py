@@ -9,9 +9,6 @@ import tensorflow as tf
 
 from mosei_ssl.metrics import METRICS
 
-FOLDER = "hparams"
-"""Folder of the dashboard's events in a run directory."""
-
 # Without a list of metrics, which would also fix the columns of hyper-parameters for all kinds of
 # run, the dashboard shows the scalars that lie beside them: these and no others.
 _SHOWN = ("loss", *METRICS)
@@ -56,7 +53,7 @@ def write_trial(
     """
     from tensorboard.plugins.hparams import api as hp
 
-    with tf.summary.create_file_writer(str(Path(run) / FOLDER)).as_default():
+    with tf.summary.create_file_writer(str(Path(run) / "hparams")).as_default():
         hp.hparams(dict(hparams), trial_id=trial_name(run))
     scores = {name.removeprefix("val_"): logs[name] for name in logs if name.startswith("val_")}
     write_scores(run, "validation", scores, epoch)
@@ -71,7 +68,7 @@ def write_scores(run: Path, split: str, scores: Mapping[str, float | None], epoc
         scores: numbers by name; None where one is undefined.
         epoch: the epoch whose weights were scored, counted from 1.
     """
-    with tf.summary.create_file_writer(str(Path(run) / FOLDER)).as_default():
+    with tf.summary.create_file_writer(str(Path(run) / "hparams")).as_default():
         for name in _SHOWN:
             if name in scores:
                 value = scores[name]

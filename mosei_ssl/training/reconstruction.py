@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
 
+_IMAGES = 8
+
 
 def example_batch(config: DataConfig) -> dict[str, Any]:
     """The validation segment of middle length, as inputs for a model, a batch of one."""
@@ -82,14 +84,13 @@ class ReconstructionImages(keras.callbacks.Callback):
         directory: the run directory, itself the TensorBoard log directory.
         config: the dataset.
         epochs: epochs in all.
-        images: images at most.
     """
 
-    def __init__(self, directory: Path, config: DataConfig, epochs: int, images: int = 8):
+    def __init__(self, directory: Path, config: DataConfig, epochs: int):
         super().__init__()
         self.directory = directory
         self.config = config
-        self.due = {int(n) for n in np.unique(np.linspace(0, epochs - 1, min(epochs, images)))}
+        self.due = {int(n) for n in np.unique(np.linspace(0, epochs - 1, min(epochs, _IMAGES)))}
         self.batch: dict[str, Any] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

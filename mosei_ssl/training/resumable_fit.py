@@ -11,14 +11,15 @@ from mosei_ssl.training.callbacks import (
     BestEpoch,
     GradientNorm,
     History,
+    Progress,
     StopOnNonFinite,
     Validation,
 )
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.progress import ProgressLine
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_told
+from mosei_ssl.utils.progress import progress
 from mosei_ssl.utils.signals import stop_politely
 
 
@@ -89,35 +90,35 @@ def fit(
             min_steps=min_steps,
             with_labels=with_labels,
         )
-        progress = ProgressLine(title, config.epochs, plan.steps_per_epoch)
         tensorboard = keras.callbacks.TensorBoard(
             str(run.path),
             write_graph=False,
             write_steps_per_second=True,
             profile_batch=parse_profile_steps(profile_steps) if profile_steps else 0,
         )
-        try:
-            with storage_errors_told(run.path, lambda: checkpoint.last_saved):
-                model.fit(
-                    dataset,
-                    initial_epoch=checkpoint.epoch,
-                    epochs=config.epochs,
-                    shuffle=False,  # the dataset is shuffled already
-                    verbose=0,
-                    callbacks=[
-                        StopOnNonFinite(checkpoint, plan, segments, run / "not_a_number.json"),
-                        GradientNorm(),
-                        Validation(score),
-                        *([best] if best else []),
-                        *callbacks,
-                        History(run / "history.csv", checkpoint.epoch),
-                        tensorboard,
-                        progress,
-                        checkpoint,
-                    ],
-                )
-        finally:
-            progress.close()
+        steps = plan.steps_per_epoch
+        with (
+            storage_errors_told(run.path, lambda: checkpoint.last_saved),
+            progress(title, config.epochs * steps, checkpoint.epoch * steps) as advance,
+        ):
+            model.fit(
+                dataset,
+                initial_epoch=checkpoint.epoch,
+                epochs=config.epochs,
+                shuffle=False,  # the dataset is shuffled already
+                verbose=0,
+                callbacks=[
+                    StopOnNonFinite(checkpoint, plan, segments, run / "not_a_number.json"),
+                    GradientNorm(),
+                    Validation(score),
+                    *([best] if best else []),
+                    *callbacks,
+                    History(run / "history.csv", checkpoint.epoch),
+                    tensorboard,
+                    Progress(advance, config.epochs),
+                    checkpoint,
+                ],
+            )
 
 
 def parse_profile_steps(steps: str) -> tuple[int, int]:

@@ -218,7 +218,7 @@ class RunDirectory:
         file = self / "run.json"
         if not file.is_file():
             raise UserError(f"{self.path} is not a run directory: {file.name} is missing.")
-        self.info = _read(file, json.loads)
+        self.info = read(file, json.loads, dict)
         if self.info.get("format") != FORMAT:
             raise UserError(
                 f"{self.path} has run format {self.info.get('format')}, this version of mosei_ssl "
@@ -241,7 +241,7 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """The run's options as written in config.yaml; a UserError if it is damaged."""
-        return _read(self / "config.yaml", yaml.safe_load)
+        return read(self / "config.yaml", yaml.safe_load, dict)
 
     def options(self, kind: type[T]) -> T:
         """The run's options as `PretrainConfig` or `FinetuneConfig`, as which they were given."""
@@ -264,18 +264,18 @@ def is_finished(path: str | Path) -> bool:
         return False
 
 
-def _read(file: Path, parse: Any) -> dict[str, Any]:
-    """The mapping in a file of the run; a UserError if there is none."""
+def read(file: Path, parse: Any, kind: type, remedy: str = "delete the run and repeat it") -> Any:
+    """What a file of a run holds; a UserError if it is missing, damaged or of another kind."""
     try:
         content = parse(file.read_text())
-        if isinstance(content, dict):
+        if isinstance(content, kind):
             return content
-        reason = "not a mapping"
+        reason = f"not a {kind.__name__}"
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-    raise UserError(f"{file} is damaged ({reason}): delete the run and repeat it.")
+    raise UserError(f"{file} is damaged ({reason}): {remedy}.")
 
 
 def _options(config: Any) -> dict[str, Any]:

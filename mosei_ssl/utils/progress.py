@@ -24,22 +24,31 @@ def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Ca
         done: how many of them were finished before.
 
     Yields:
-        `advance(count=1, total=None)`, to be called after each item, or with how many have been
-        done since the last call, and with how many there are once that is known.
+        `advance(count=1, total=None, note=None)`, to be called after each item, or with how many
+        have been done since the last call, with how many there are once that is known, and with
+        what else to show from now on.
 
     Example:
         >>> with progress("extracting", 3) as advance:
         ...     for _ in range(3):
         ...         advance()
     """
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     console = Console(stderr=True)
     start, first, finished = time.monotonic(), done, threading.Event()
+    shown = ""
 
-    def advance(count: int = 1, known: int | None = None) -> None:
-        nonlocal done, total
+    def advance(count: int = 1, known: int | None = None, note: str | None = None) -> None:
+        nonlocal done, total, shown
         done, total = done + count, known or total
-        drawn.update(task, advance=count, total=total)
+        shown = shown if note is None else note
+        drawn.update(task, advance=count, total=total, description=shown)
 
     def report() -> None:
         while not finished.wait(LOG_SECONDS):
@@ -48,7 +57,8 @@ def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Ca
                 continue
             rate, share = (done - first) / (time.monotonic() - start), 100 * done / total
             left = f"about {_duration((total - done) / rate)} left" if rate else "time left unknown"
-            logger.info("%s: %d of %d done (%.0f %%), %s", title, done, total, share, left)
+            place = f"{title}: {done} of {total} done ({share:.0f} %), {left}"
+            logger.info("%s", f"{place}; {shown}" if shown else place)
 
     with Progress(
         *columns,

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import threading
-import time
 
 
 def die() -> None:
@@ -55,32 +53,15 @@ def in_last_save() -> None:
     saved_models.put_in_place = put_in_place
 
 
-def sometime(seconds: float) -> None:
-    """Die a while after the first step; steps are slowed to last."""
-    from mosei_ssl.training.checkpoint import Checkpoint
-
-    original, timer = Checkpoint.on_train_batch_end, threading.Timer(seconds, die)
-    timer.daemon = True
-
-    def on_train_batch_end(self, batch, logs=None):
-        if not timer.is_alive():
-            timer.start()
-        time.sleep(0.2)
-        original(self, batch, logs)
-
-    Checkpoint.on_train_batch_end = on_train_batch_end
-
-
 MOMENTS = {
     "state file": in_state_file,
     "epoch end": at_epoch_end,
     "last save": in_last_save,
-    "sometime": sometime,
     "none": lambda: None,
 }
 
 
-def pretrain_until(moment: str, arguments: tuple, options: list[str]) -> int:
+def pretrain_until(moment: str, options: list[str]) -> int:
     """Run `mosei-ssl pretrain` with one of these things done to it; pictures are left out."""
     from mosei_ssl.cli import main
     from mosei_ssl.data import buckets
@@ -88,5 +69,5 @@ def pretrain_until(moment: str, arguments: tuple, options: list[str]) -> int:
 
     buckets.LENGTH_MULTIPLE = 640  # as in the tests
     ReconstructionImages.on_epoch_end = lambda self, epoch, logs=None: None
-    MOMENTS[moment](*arguments)
+    MOMENTS[moment]()
     return main(["pretrain", *options])

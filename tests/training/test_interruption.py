@@ -3,13 +3,11 @@
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -20,7 +18,7 @@ from doomed import pretrain_until
 
 from mosei_ssl.config import PretrainConfig
 from mosei_ssl.training import Interrupted, finetune, load_model, make_optimizer, pretrain
-from mosei_ssl.training.callbacks import History, Validation
+from mosei_ssl.training.callbacks import Validation
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.resumable_fit import prepare
@@ -48,18 +46,9 @@ def pretraining(options, tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed(options, tmp_path_factory):
-    """A pretraining run that was left alone, the reference of all others; by precision."""
-    done = {}
-
-    def run(precision="float32"):
-        if precision not in done:
-            folder = tmp_path_factory.mktemp("whole") / "run"
-            done[precision] = pretrain(
-                PretrainConfig(run=str(folder), epochs=EPOCHS, precision=precision, **options)
-            )
-        return done[precision]
-
-    return run
+    """A pretraining run that was left alone, the reference of all others."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return pretrain(PretrainConfig(run=str(folder), epochs=EPOCHS, **options))
 
 
 def weights(run, name="backbone.keras"):
@@ -110,7 +99,7 @@ def test_pretraining_stopped_within_an_epoch_or_in_validation_resumes_exactly(
         assert stopped.value.exit_code == 128 + number
         assert signal.getsignal(signal.SIGTERM) is before
     resumed = pretrain(pretraining("parts"))
-    assert_same(resumed, undisturbed())
+    assert_same(resumed, undisturbed)
     assert not resumed.checkpoints.exists()
 
 
@@ -119,14 +108,6 @@ def test_a_second_signal_stops_at_once_and_loses_the_epoch_under_way(pretraining
         pretrain(pretraining("run"))
     assert stopped.value.exit_code == 130
     assert not os.path.exists(os.path.join(pretraining("run").run, "checkpoints", "state.npz"))
-
-
-@pytest.mark.slow
-def test_half_precision_is_resumed_exactly(pretraining, undisturbed):
-    with signalled(signal.SIGTERM, step=3), pytest.raises(Interrupted):
-        pretrain(pretraining("parts", precision="mixed_float16"))
-    resumed = pretrain(pretraining("parts", precision="mixed_float16"))
-    assert_same(resumed, undisturbed("mixed_float16"))
 
 
 def test_all_state_is_restored_the_loss_scale_and_random_generators_too(tmp_path):
@@ -155,24 +136,23 @@ def test_all_state_is_restored_the_loss_scale_and_random_generators_too(tmp_path
         np.testing.assert_array_equal(variable.numpy(), other.numpy(), err_msg=other.path)
 
 
-def test_finetuning_is_resumed_exactly_with_its_best_epoch(finetuning, finetuned_once):
+def test_finetuning_is_resumed_exactly_with_its_best_epoch_also_once_cut_off_at_its_end(
+    finetuning, finetuned_once, monkeypatch
+):
+    config = finetuning("parts", from_scratch=True)
     with signalled(signal.SIGTERM, step=1), pytest.raises(Interrupted):
-        finetune(finetuning("parts", from_scratch=True))
-    resumed = finetune(finetuning("parts", from_scratch=True))
-    assert_same(resumed, finetuned_once, "model.keras")
-    assert resumed.info["result"] == finetuned_once.info["result"]
+        finetune(config)
 
-
-def test_a_run_cut_off_after_its_last_epoch_is_completed(finetuning, finetuned_once, monkeypatch):
     def cut_off(model, path):
-        raise KeyboardInterrupt
+        raise ZeroDivisionError
 
     monkeypatch.setattr("mosei_ssl.training.finetuning.save_model", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(finetuning("parts", from_scratch=True))
+    with pytest.raises(ZeroDivisionError):
+        finetune(config)
     monkeypatch.undo()
-    resumed = finetune(finetuning("parts", from_scratch=True))
+    resumed = finetune(config)
     assert_same(resumed, finetuned_once, "model.keras")
+    assert resumed.info["result"] == finetuned_once.info["result"]
 
 
 def command_options(config: PretrainConfig, file) -> list[str]:
@@ -183,19 +163,14 @@ def command_options(config: PretrainConfig, file) -> list[str]:
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_in_the_same_weights(pretraining, undisturbed, tmp_path):
     options = command_options(pretraining("run"), tmp_path / "options.yaml")
-    for moment, *arguments in (
-        ("sometime", random.Random(7).uniform(0.2, 1.5)),
-        ("state file",),
-        ("epoch end",),
-        ("last save",),
-    ):
-        child = start_child(pretrain_until, moment, arguments, options, log=tmp_path / "log")
+    for moment in ("epoch end", "state file", "last save"):
+        child = start_child(pretrain_until, moment, options, log=tmp_path / "log")
         child.join(120)
         assert child.exitcode == -signal.SIGKILL, (moment, (tmp_path / "log").read_text())
-    child = start_child(pretrain_until, "none", (), options, log=tmp_path / "log")
+    child = start_child(pretrain_until, "none", options, log=tmp_path / "log")
     child.join(120)
     assert child.exitcode == 0, (tmp_path / "log").read_text()
-    assert_same(tmp_path / "run", undisturbed().path)
+    assert_same(tmp_path / "run", undisturbed.path)
 
 
 def test_sigterm_while_tensorflow_is_imported_ends_the_command_politely(tmp_path):
@@ -281,14 +256,23 @@ def test_another_thread_than_the_main_one_may_train():
     assert found == [0]
 
 
-def test_a_damaged_state_is_named(pretraining):
-    config = pretraining("run")
-    with signalled(signal.SIGTERM, step=1), pytest.raises(Interrupted):
-        pretrain(config)
-    file = os.path.join(config.run, "checkpoints", "state.npz")
-    os.truncate(file, os.path.getsize(file) // 2)
+def test_a_damaged_state_and_one_of_another_model_are_named(tmp_path):
+    def checkpoint(width):
+        model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(width, name="a")])
+        model.compile("sgd", "mse")
+        model.optimizer.build(model.trainable_variables)
+        found = Checkpoint(tmp_path / "state.npz", StopRequest())
+        found.set_model(model)
+        return found, model
+
+    checkpoint(2)[0].save()
+    other, model = checkpoint(5)
+    with pytest.raises(UserError, match=r"state\.npz belongs to another model"):
+        other.restore(model)
+    file = tmp_path / "state.npz"
+    os.truncate(file, file.stat().st_size // 2)
     with pytest.raises(UserError, match=r"state\.npz is damaged"):
-        pretrain(config)
+        other.restore(model)
 
 
 def test_a_full_disk_keeps_the_last_state(pretraining, undisturbed, monkeypatch):
@@ -308,80 +292,15 @@ def test_a_full_disk_keeps_the_last_state(pretraining, undisturbed, monkeypatch)
     with pytest.raises(UserError, match=r"No space left.*last good state, after epoch 1, is in"):
         pretrain(pretraining("run"))
     monkeypatch.undo()
-    assert_same(pretrain(pretraining("run")), undisturbed())
+    assert_same(pretrain(pretraining("run")), undisturbed)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 4 MiB, where this process may make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True
-    )
-    if made.returncode:
-        pytest.skip("no file system can be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(place) -> None:
-    with contextlib.suppress(OSError), open(place / "filler", "wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 512)
-
-
-def test_a_disk_that_fills_up_is_told_with_the_last_state(
-    small_disk, pretraining, undisturbed, monkeypatch
-):
-    monkeypatch.setattr("mosei_ssl.training.run_directory._FREE_BYTES", 0)
-    write = History.on_epoch_end
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == 1:
-            fill(small_disk)
-        write(self, epoch, logs)
-
-    monkeypatch.setattr(History, "on_epoch_end", on_epoch_end)
-    config = replace(pretraining("run"), run=str(small_disk / "run"))
-    last = r"No space left.*last good state, after epoch 1, is in .*Make room"
-    with pytest.raises(UserError, match=last):
-        pretrain(config)
-    # So does starting again while it is full.
-    with pytest.raises(UserError, match=r"cannot write to .*No space left"):
-        pretrain(config)
-    monkeypatch.setattr(History, "on_epoch_end", write)
-    (small_disk / "filler").unlink()
-    assert_same(pretrain(config), undisturbed())
-
-
-@pytest.mark.parametrize("kind", ["python", "tensorflow"])
-def test_what_writing_raises_in_training_is_told_as_such(kind, pretraining, monkeypatch):
+def test_what_writing_raises_in_training_is_told_as_such(pretraining, monkeypatch):
     import tensorflow as tf
 
-    error = (
-        OSError(28, "No space left on device")
-        if kind == "python"
-        else tf.errors.ResourceExhaustedError(None, None, "/runs/x; No space left on device")
-    )
-
     def fail(*arguments, **options):
-        raise error
+        raise tf.errors.ResourceExhaustedError(None, None, "/runs/x; No space left on device")
 
     monkeypatch.setattr(tf.summary, "create_file_writer", fail)
     with pytest.raises(UserError, match=r"No space left on device\. No state was saved before"):
-        pretrain(pretraining("run"))
-
-
-def test_a_loss_that_is_not_a_number_stops_with_step_and_remedy(pretraining, monkeypatch):
-    from mosei_ssl.models import MaskedTimestepModel
-
-    original = MaskedTimestepModel.objective
-
-    def objective(self, outputs):
-        loss, values = original(self, outputs)
-        return loss * np.nan, values
-
-    monkeypatch.setattr(MaskedTimestepModel, "objective", objective)
-    with pytest.raises(UserError, match=r"loss is nan at epoch 1, step 1.*learning_rate"):
         pretrain(pretraining("run"))
