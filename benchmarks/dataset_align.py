@@ -2,7 +2,7 @@
 
 What is counted are the rows that come out, in memory, as frames of segments: the same for both.
 Ours reads and aligns by the code that the builder uses, without its statistics; it gives up each
-video after its turn, where the peer holds all. ``whole`` is ours made to copy whole videos, rows
+video after its turn, where the peer holds all. ``whole`` is ours made to read whole videos, rows
 between segments too, as the peer does.
 
 Each repeat runs in a fresh process, in turn, so that memory and caches are each one's own.
@@ -24,8 +24,6 @@ from pathlib import Path
 
 import numpy as np
 
-_PAGE = 4096
-
 
 def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, object]:
     """Reads every video and cuts it into its segments, with this package.
@@ -33,7 +31,7 @@ def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, obje
     Args:
         corpus: folder of the corpus.
         check: hash the frames too, outside the measured time.
-        whole: copy the rows of each video, those in no segment too.
+        whole: read all rows of each video, those in no segment too.
 
     Returns:
         Rows and segments, seconds, and a hash of every frame and label in order.
@@ -44,7 +42,6 @@ def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, obje
     start, cpu = time.perf_counter(), time.process_time()
     aligned: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     rows = segments = 0
-    present = 0.0
     with Corpus(find_sources(corpus)) as opened:
         for video_id, labels in opened.labels.items():
             intervals, features = opened.features.open(video_id)
@@ -55,8 +52,6 @@ def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, obje
             for number, found in enumerate(index.rows_of_each(labels.intervals)):
                 frames = features[found]
                 if lasting[number] and len(frames):
-                    # Counted once every page of them is there.
-                    present += float(frames.reshape(-1)[:: _PAGE // frames.itemsize].sum())
                     rows += len(frames)
                     segments += 1
                     if check:

@@ -152,19 +152,32 @@ class ComputationalSequence:
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
         """What the file says about itself; values that are not JSON are kept as text."""
-        if not _ends(self._read_metadata, METADATA_SECONDS):
+        return self._read_metadata()
+
+    @functools.cached_property
+    def dimension_names(self) -> list[str] | None:
+        """Names of the columns, as the metadata gives them; None where it names none."""
+        names = self._read_metadata("dimension names").get("dimension names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return None
+        return [name.strip() for name in names]
+
+    def _read_metadata(self, *only: str) -> dict[str, Any]:
+        """All metadata, or some keys: each takes as long as the labels of a video."""
+        if not _ends(lambda: self._decode_metadata(only), METADATA_SECONDS):
             raise CorpusError(
                 f"{self.path}: its metadata cannot be read. The file is damaged: fetch it again."
             )
-        return self._read_metadata()
+        return self._decode_metadata(only)
 
-    def _read_metadata(self) -> dict[str, Any]:
+    def _decode_metadata(self, only: tuple[str, ...]) -> dict[str, Any]:
         metadata: dict[str, Any] = {}
         try:
             group = self._file[self.root].get("metadata")
-            for key in group if isinstance(group, h5py.Group) else ():
+            keys = list(group) if isinstance(group, h5py.Group) else []
+            for key in (key for key in keys if not only or key in only):
                 try:
-                    metadata[key] = _decode_metadata(group[key])
+                    metadata[key] = _decode_text(group[key])
                 except Exception as error:
                     _logger.warning(
                         "%s: metadata %r left out (%s)", self.path, key, one_line(error)
@@ -172,14 +185,6 @@ class ComputationalSequence:
         except Exception as error:
             _logger.warning("%s: metadata left out (%s)", self.path, one_line(error))
         return metadata
-
-    @functools.cached_property
-    def dimension_names(self) -> list[str] | None:
-        """Names of the columns, as the metadata gives them; None where it names none."""
-        names = self.metadata.get("dimension names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            return None
-        return [name.strip() for name in names]
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._known
@@ -352,7 +357,7 @@ def _ends(task: Callable[[], object], seconds: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def _decode_metadata(dataset: h5py.Dataset) -> Any:
+def _decode_text(dataset: h5py.Dataset) -> Any:
     if dataset.nbytes > MAX_METADATA:
         raise ValueError("too long for a text")
     value = np.asarray(dataset[()]).reshape(-1)[0]

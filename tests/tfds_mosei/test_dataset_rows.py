@@ -155,7 +155,7 @@ def test_metadata_that_hdf5_never_finishes_reading_is_given_up(tmp_path, monkeyp
         while True:
             pass
 
-    monkeypatch.setattr(csd, "_decode_metadata", loop)
+    monkeypatch.setattr(csd, "_decode_text", loop)
     monkeypatch.setattr(csd, "METADATA_SECONDS", 1)
     with (
         csd.ComputationalSequence(path) as sequence,
