@@ -5,12 +5,10 @@ import keras  # noqa: F401  (first: it imports `mosei_ssl.models`, which needs m
 from mosei_ssl.layers.codebook_encoder import CodebookEncoder
 from mosei_ssl.layers.distribution_head import DistributionHead
 from mosei_ssl.layers.feature_standardization import FeatureStandardization
-from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.layers.temporal_pooling import TemporalPooling
 from mosei_ssl.layers.timestep_masking import TimestepMasking
-from mosei_ssl.layers.transformer_block import TransformerBlock
 from mosei_ssl.layers.transformer_encoder import TransformerEncoder
 from mosei_ssl.layers.utterance_summary import UtteranceSummary
 
@@ -18,11 +16,9 @@ __all__ = [
     "CodebookEncoder",
     "DistributionHead",
     "FeatureStandardization",
-    "MaskedSelfAttention",
     "MaskedStatisticsPooling",
     "TemporalPooling",
     "TimestepMasking",
-    "TransformerBlock",
     "TransformerEncoder",
     "UtteranceSummary",
     "derive_seed",

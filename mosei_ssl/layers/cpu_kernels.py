@@ -169,20 +169,10 @@ def tiled_attention(inputs: Any, kernel: Any, bias: Any, lengths: Any, num_heads
     softmax itself is computed in float32 (for bfloat16 by oneDNN, without which TensorFlow rounds
     within it too).
 
-    Args:
-        inputs: float [B, T, D].
-        kernel: float [D, 3 D], gives queries, already scaled, keys and values from inputs, each
-            with the heads side by side.
-        bias: float [3 D], likewise.
-        lengths: int32 [B], real timesteps at the beginning of each sequence.
-        num_heads: number of heads.
-
-    Returns:
-        float [B, T, D], zero after the end of a sequence.
-
-    References:
-        Rabe and Staats, Self-attention Does Not Need O(n^2) Memory, 2021
-        (https://arxiv.org/abs/2112.05682).
+    Takes `inputs` float [B, T, D]; `kernel` [D, 3 D] and `bias` [3 D], which give queries, already
+    scaled, keys and values, each with the heads side by side; and `lengths` int32 [B], the real
+    timesteps at the beginning of each sequence. Gives float [B, T, D], zero after them. After Rabe
+    and Staats, Self-attention Does Not Need O(n^2) Memory, 2021 (https://arxiv.org/abs/2112.05682).
     """
     import tensorflow as tf
 

@@ -13,32 +13,12 @@ class MaskedSelfAttention(keras.layers.Layer):
 
     `keras.layers.MultiHeadAttention` removes implicit masks from its input, and gives query, key
     and value kernels the same initial values when its initialiser has a seed; here both are
-    explicit.
+    explicit. When training, attention is computed in the way that is fastest there; at real
+    timesteps the numbers are the same up to rounding.
 
-    Args:
-        hidden_dim: int. Width of inputs and outputs, a multiple of `num_heads`.
-        num_heads: int. Number of heads.
-        seed: int. Seed of the initial weights.
-
-    Call arguments:
-        inputs: float [B, T, hidden_dim].
-        padding_mask: bool [B, T]. True for timesteps that may be attended to.
-        training: bool. When training, attention is computed in the way that is fastest there; at
-            real timesteps the numbers are the same up to rounding.
-
-    Returns:
-        float [B, T, hidden_dim].
-
-    Raises:
-        ValueError: If `hidden_dim` is not a multiple of `num_heads`.
-
-    Example:
-        >>> attend = MaskedSelfAttention(hidden_dim=8, num_heads=2)
-        >>> tuple(attend(np.zeros((1, 5, 8)), np.ones((1, 5), bool)).shape)
-        (1, 5, 8)
-
-    References:
-        Vaswani et al., Attention Is All You Need, NeurIPS 2017 (https://arxiv.org/abs/1706.03762).
+    Called with float [B, T, hidden_dim] and bool [B, T], True for timesteps that may be attended
+    to. From Vaswani et al., Attention Is All You Need, NeurIPS 2017
+    (https://arxiv.org/abs/1706.03762).
     """
 
     # Finite in float16 and bfloat16 too; a row without valid timesteps stays finite.

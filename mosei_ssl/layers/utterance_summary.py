@@ -67,10 +67,7 @@ class UtteranceSummary(keras.layers.Layer):
         """Sets the standardisation, and the gain that gives the summary's columns unit power.
 
         A matrix that turns directions down must not thereby turn down what a head with a weight
-        penalty can make of the rest.
-
-        Args:
-            statistics: float [N, 2F]. Output of `pooling` for segments of the training split.
+        penalty can make of the rest. `statistics`, float [N, 2F], are `pooling`'s of N segments.
         """
         self.standardize.center.assign(statistics.mean(axis=0))
         self.standardize.scale.assign(statistics.std(axis=0))
@@ -81,9 +78,7 @@ class UtteranceSummary(keras.layers.Layer):
     def whiten(self, covariance: np.ndarray, strength: float) -> None:
         """Sets the matrix to ``(I + strength * covariance) ** -0.5``; call `adapt` afterwards.
 
-        Args:
-            covariance: float [2F, 2F]. Covariance of what is noise in the standardised statistics.
-            strength: float >= 0. How much of it is taken out; 0 for none.
+        The covariance, float [2F, 2F], is that of what is noise in the standardised statistics.
         """
         variance, directions = np.linalg.eigh(np.asarray(covariance, dtype="float64"))
         scale = (1.0 + strength * np.maximum(variance, 0.0)) ** -0.5

@@ -21,7 +21,8 @@ class Backbone(SegmentModel):
 
     Rows are cleaned, standardised and pooled in time first. Subclasses give the encoder: a layer
     that is called with ``(frames, padding_mask, training)``, returns float32 [B, T', hidden_dim],
-    and lists its layers by depth in ``stages``.
+    and lists its layers by depth in ``stages``. A subclass takes its encoder's arguments, of which
+    its config consists, and those below.
 
     Args:
         encoder: keras.layers.Layer. See above.
@@ -29,10 +30,7 @@ class Backbone(SegmentModel):
         std: [F] floats. Column standard deviations of the training split.
         pooling_factor: int. Frames (at 100 Hz) per timestep.
 
-    Call arguments:
-        inputs: dict of `features` float32 [B, T, F], raw rows that may hold NaN and infinities,
-            and `padding_mask` bool [B, T], True for real rows.
-        training: bool.
+    Call arguments: see `SegmentModel`.
 
     Returns:
         Dict of `sequence` float32 [B, T', hidden_dim], `frames` float32 [B, T', F'] (what the
@@ -152,7 +150,9 @@ class Backbone(SegmentModel):
         return self.encoder.hidden_dim
 
     def get_config(self):
-        config = super().get_config()
+        options = self.encoder.get_config().items()
+        config = {k: v for k, v in options if k not in ("trainable", "activity_regularizer")}
+        config.update(super().get_config())
         config.update(
             mean=self.standardize.mean,
             std=self.standardize.std,

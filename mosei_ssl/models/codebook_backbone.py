@@ -39,12 +39,8 @@ class CodebookBackbone(Backbone):
         seed: int = 0,
         **kwargs,
     ):
-        # === Layers ===
         encoder = CodebookEncoder(hidden_dim, code_dim, context, seed=seed, name="encoder")
         super().__init__(encoder, mean, std, pooling_factor, **kwargs)
-
-        # === Config ===
-        self.seed = seed
 
     @property
     def learned_variables(self) -> list[keras.Variable]:
@@ -53,13 +49,3 @@ class CodebookBackbone(Backbone):
         The projection too, which pretraining sets without gradients.
         """
         return [*self.encoder.weights, self.summary_statistics.scale_matrix]
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(
-            hidden_dim=self.encoder.hidden_dim,
-            code_dim=self.encoder.code_dim,
-            context=self.encoder.context,
-            seed=self.seed,
-        )
-        return config

@@ -33,9 +33,7 @@ class CodebookModel(PretrainingModel):
         strength: float >= 0. Of the summary's metric; 0 for none.
         seed: int. Seed of what the metric is estimated from and of the first codebook.
 
-    Call arguments:
-        inputs: dict of `features` float32 [B, T, F] and `padding_mask` bool [B, T].
-        training: bool. Makes no difference.
+    Call arguments: see `SegmentModel`.
 
     Returns:
         Dict of `squared_distance` float32 [B, T'], to the nearest entry and per dimension,
@@ -46,6 +44,7 @@ class CodebookModel(PretrainingModel):
         ValueError: If the backbone has another encoder or an option is out of range.
 
     Example:
+        >>> from mosei_ssl.models import CodebookBackbone
         >>> backbone = CodebookBackbone([0.0] * 74, [1.0] * 74, hidden_dim=8, code_dim=4)
         >>> model = CodebookModel(backbone)
         >>> model.adapt(x)

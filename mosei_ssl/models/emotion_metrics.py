@@ -4,28 +4,13 @@ import keras
 from keras import ops
 
 from mosei_ssl.models.emotion_predictor import emotion_predictions
-from tfds_mosei.schema import HALF_TOLERANCE
 
-
-class _EmotionMetric(keras.metrics.Mean):
-    """A mean over all labelled values of a batch."""
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        y_true = ops.cast(y_true, "float32")
-        labelled = ops.isfinite(y_true)
-        weight = ops.cast(labelled, "float32")
-        if sample_weight is not None:
-            weight = weight * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
-        labels = ops.clip(ops.where(labelled, y_true, 0.0), 0.0, y_pred.shape[-1] - 1.0)
-        return super().update_state(self.score(labels, emotion_predictions(y_pred)), weight)
-
-    def score(self, labels, predictions):
-        """float32 [B, E], from labels without NaN and `emotion_predictions`."""
-        raise NotImplementedError
+# Labels are multiples of 1/6 stored as float32; a half must round up however it was stored.
+_HALF_TOLERANCE = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
-class EmotionMAE(_EmotionMetric):
+class EmotionMAE(keras.metrics.Mean):
     """Mean absolute error of the predicted intensity, the distribution's median.
 
     Labels that are not finite do not count; larger ones than the highest level are clipped.
@@ -44,20 +29,24 @@ class EmotionMAE(_EmotionMetric):
     def __init__(self, name="mae", dtype=None):
         super().__init__(name=name, dtype=dtype)
 
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true = ops.cast(y_true, "float32")
+        labelled = ops.isfinite(y_true)
+        weight = ops.cast(labelled, "float32")
+        if sample_weight is not None:
+            weight = weight * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+        labels = ops.clip(ops.where(labelled, y_true, 0.0), 0.0, y_pred.shape[-1] - 1.0)
+        return super().update_state(self.score(labels, emotion_predictions(y_pred)), weight)
+
     def score(self, labels, predictions):
         return ops.abs(labels - predictions["intensity"])
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
-class EmotionAccuracy(_EmotionMetric):
-    """Share of emotions whose level, the distribution's mode, equals the label rounded half up.
+class EmotionAccuracy(EmotionMAE):
+    """Share of emotions whose level, the distribution's mode, is the label rounded half up.
 
-    Labels that are not finite do not count; larger ones than the highest level are clipped.
-
-    Call arguments:
-        y_true: float [B, E]. Intensities.
-        y_pred: float [B, E, L]. Logits over levels 0 .. L - 1.
-        sample_weight: float [B], optional.
+    Called as `EmotionMAE` is.
 
     Example:
         >>> metric = EmotionAccuracy()
@@ -65,13 +54,12 @@ class EmotionAccuracy(_EmotionMetric):
         0.5
 
     References:
-        Zadeh et al., Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and Interpretable
-        Dynamic Fusion Graph, ACL 2018.
+        Zadeh et al., Multimodal Language Analysis in the Wild, ACL 2018.
     """
 
     def __init__(self, name="accuracy", dtype=None):
         super().__init__(name=name, dtype=dtype)
 
     def score(self, labels, predictions):
-        level = ops.cast(ops.floor(labels + (0.5 + HALF_TOLERANCE)), "int32")
+        level = ops.cast(ops.floor(labels + (0.5 + _HALF_TOLERANCE)), "int32")
         return ops.cast(level == predictions["class"], "float32")

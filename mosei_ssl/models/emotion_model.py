@@ -39,10 +39,7 @@ class EmotionModel(SegmentModel):
         seed: int. Seed of the head's initial weights and dropout.
         frozen: bool. Whether to train the head only, see `freeze_backbone`.
 
-    Call arguments:
-        inputs: dict of `features` float32 [B, T, F], raw rows that may hold NaN and infinities,
-            and `padding_mask` bool [B, T], True for real rows.
-        training: bool.
+    Call arguments: see `SegmentModel`.
 
     Returns:
         float32 [B, 6, 4]. Logits over intensity levels 0..3 for every emotion; see
@@ -55,7 +52,7 @@ class EmotionModel(SegmentModel):
         >>> model = EmotionModel(backbone)
         >>> model.adapt(x)
         >>> model.compile("adam", metrics=["mae"])
-        >>> sorted(model.fit(x, np.zeros((2, 6)), verbose=0).history)
+        >>> sorted(model.evaluate(x, np.zeros((2, 6)), verbose=0, return_dict=True))
         ['loss', 'mae']
         >>> model.to_predictor().predict(x, verbose=0)["intensity"].shape
         (2, 6)
@@ -150,35 +147,12 @@ class EmotionModel(SegmentModel):
         return 2 * self.backbone.output_dim + 2 * self.backbone.frames_dim
 
     def call(self, inputs, training=False):
-        return self.forward(*self.backbone.timesteps(inputs), training=training)
-
-    def forward(self, frames, padding_mask, training=False):
-        """Like a call, on timesteps that `Backbone.timesteps` has made already.
-
-        Args:
-            frames: float32 [B, T', F'].
-            padding_mask: bool [B, T']. True for real timesteps.
-            training: bool.
-
-        Returns:
-            float32 [B, 6, 4]. Logits.
-        """
-        embedding = self._embed(frames, padding_mask, training)
+        embedding = self.embedding(inputs, training=training)
         return self.distribution(self.embedding_dropout(embedding, training=training))
 
     def embedding(self, inputs, training=False):
-        """The vector that the distributions are read from.
-
-        Args:
-            inputs: as for a call.
-            training: bool.
-
-        Returns:
-            float32 [B, embedding_dim].
-        """
-        return self._embed(*self.backbone.timesteps(inputs), training)
-
-    def _embed(self, frames, padding_mask, training):
+        """The vector that the distributions are read from, float32 [B, embedding_dim]."""
+        frames, padding_mask = self.backbone.timesteps(inputs)
         # A frozen encoder gives what `adapt` has seen: without its dropout.
         learning = training and self.backbone.trainable
         sequence = self.backbone.encoder(frames, padding_mask, training=learning)

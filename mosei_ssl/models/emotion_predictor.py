@@ -40,15 +40,14 @@ class EmotionPredictor(SegmentModel):
     Args:
         emotion_model: EmotionModel. Shared, not copied.
 
-    Call arguments:
-        inputs: dict of `features` float32 [B, T, F] and `padding_mask` bool [B, T].
+    Call arguments: see `SegmentModel`.
 
     Returns:
         Dict of [B, 6] tensors `intensity`, `class`, `present`, `expected`; see
         `emotion_predictions`.
 
     Example:
-        >>> predictor = EmotionPredictor(EmotionModel(backbone))
+        >>> predictor = EmotionPredictor(emotion_model)
         >>> predictor.predict(x, verbose=0)["class"].shape
         (2, 6)
     """

@@ -21,9 +21,8 @@ class MaskedTimestepModel(PretrainingModel):
         mask_span: int. Length of a span in timesteps (pooled ones, see `TemporalPooling`).
         seed: int. Seed of the masks and of the reconstruction head's initial weights.
 
-    Call arguments:
-        inputs: dict of `features` float32 [B, T, F] and `padding_mask` bool [B, T].
-        training: bool. Masks are drawn anew when training and fixed by the seed otherwise.
+    Call arguments: see `SegmentModel`. Masks are drawn anew when training and fixed by the seed
+    otherwise.
 
     Returns:
         Dict of `reconstruction` float32 [B, T', F'], `target` float32 [B, T', F'] and `weight`
@@ -32,7 +31,7 @@ class MaskedTimestepModel(PretrainingModel):
     Example:
         >>> model = MaskedTimestepModel(backbone)
         >>> model.compile("adam")
-        >>> sorted(model.fit(x, verbose=0).history)
+        >>> sorted(model.evaluate(x, verbose=0, return_dict=True))
         ['loss', 'relative_error']
 
     References:

@@ -31,28 +31,11 @@ class PretrainingModel(SegmentModel):
         return self.forward(*self.backbone.timesteps(inputs), training=training)
 
     def forward(self, frames, padding_mask, training=False) -> dict:
-        """Does the task's work on timesteps that `Backbone.timesteps` has made already.
-
-        Args:
-            frames: float32 [B, T', F'].
-            padding_mask: bool [B, T']. True for real timesteps.
-            training: bool.
-
-        Returns:
-            Dict of tensors, as documented by the task.
-        """
+        """The task's outputs, a dict of tensors, from what `Backbone.timesteps` gives."""
         raise TypeError(f"{type(self).__name__} gives no forward pass")
 
     def objective(self, outputs: dict) -> tuple:
-        """Gives the loss of what `forward` returned.
-
-        Args:
-            outputs: what `forward` returned.
-
-        Returns:
-            Tuple of a float32 scalar, the loss, and a dict of float32 scalars, one per name in
-            `METRICS`.
-        """
+        """The loss of these outputs, a float32 scalar, and a dict of those in `METRICS`."""
         raise TypeError(f"{type(self).__name__} gives no objective")
 
     def adapt(self, batches: Iterable) -> None:

@@ -44,7 +44,6 @@ class TransformerBackbone(Backbone):
         dtype=None,
         **kwargs,
     ):
-        # === Layers ===
         encoder = TransformerEncoder(
             hidden_dim,
             num_layers,
@@ -52,22 +51,7 @@ class TransformerBackbone(Backbone):
             feedforward_dim,
             dropout,
             seed=seed,
-            dtype=dtype,
+            dtype=keras.dtype_policies.get(dtype).name,
             name="encoder",
         )
         super().__init__(encoder, mean, std, pooling_factor, dtype=dtype, **kwargs)
-
-        # === Config ===
-        self.seed = seed
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(
-            hidden_dim=self.encoder.hidden_dim,
-            num_layers=self.encoder.num_layers,
-            num_heads=self.encoder.num_heads,
-            feedforward_dim=self.encoder.feedforward_dim,
-            dropout=self.encoder.dropout,
-            seed=self.seed,
-        )
-        return config

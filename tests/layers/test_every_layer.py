@@ -10,11 +10,9 @@ MADE = [
     layers.CodebookEncoder(hidden_dim=4, code_dim=3, context=3, seed=1),
     layers.DistributionHead(weight_penalty=0.5, seed=1),
     layers.FeatureStandardization(np.arange(6.0), np.ones(6), clip=2.0),
-    layers.MaskedSelfAttention(hidden_dim=6, num_heads=2, seed=1),
     layers.MaskedStatisticsPooling(),
     layers.TemporalPooling(3),
     layers.TimestepMasking(0.4, 2, seed=1),
-    layers.TransformerBlock(6, 2, 8, seed=1),
     layers.TransformerEncoder(6, 1, 2, 8, seed=1, dtype="mixed_bfloat16"),
     layers.UtteranceSummary(),
 ]

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from mosei_ssl.layers import DistributionHead, MaskedSelfAttention, derive_seed
+from mosei_ssl.layers import DistributionHead, derive_seed
+from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 from mosei_ssl.layers.transformer_encoder import add_positions
 
 

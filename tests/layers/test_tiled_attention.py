@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mosei_ssl.layers import MaskedSelfAttention
 from mosei_ssl.layers.cpu_kernels import on_tensorflow_cpu
+from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
 
 TILES = pytest.mark.skipif(not on_tensorflow_cpu(), reason="tiles are for TensorFlow on a CPU")
 

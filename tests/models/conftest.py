@@ -29,24 +29,25 @@ def transformer():
 
 
 @pytest.fixture
-def kernels():
-    """For tests that train with the kernels of `layers.cpu_kernels`; compiling them takes long."""
+def traced():
+    """For tests that train as users do, in a graph and with the kernels of `cpu_kernels`.
+
+    Both take seconds to make, and the few steps of other tests run faster without.
+    """
 
 
 @pytest.fixture(autouse=True)
-def without_kernels(request, monkeypatch):
-    if "kernels" not in request.fixturenames:
+def quick_fits(request, monkeypatch):
+    eager = keras.backend.backend() == "tensorflow" and "traced" not in request.fixturenames
+    if eager:
         for module in (cpu_kernels, masked_self_attention):
             monkeypatch.setattr(module, "on_tensorflow_cpu", lambda: False)
-
-
-@pytest.fixture(autouse=True)
-def optimizers_built_before_the_first_step(monkeypatch):
-    """Otherwise Keras builds them within that step and then traces it again."""
     fit = keras.Model.fit
 
-    def built_first(model, *arguments, **options):
+    def prepared(model, *arguments, **options):
+        model.run_eagerly = eager
+        # Left to itself, Keras builds it within the first step and then traces that again.
         model.optimizer.build(model.trainable_variables)
         return fit(model, *arguments, **options)
 
-    monkeypatch.setattr(keras.Model, "fit", built_first)
+    monkeypatch.setattr(keras.Model, "fit", prepared)

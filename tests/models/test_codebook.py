@@ -23,7 +23,7 @@ def planted(segments=64, steps=20):
     return batch, which
 
 
-def test_finds_the_sounds_that_were_planted():
+def test_finds_the_sounds_that_were_planted(traced):
     batch, which = planted()
     config = CodebookConfig(hidden_dim=8, code_dim=3, context=1, pooling_factor=1)
     backbone = build_backbone(config, [0.0] * 3, [1.0] * 3, seed=1)

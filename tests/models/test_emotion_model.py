@@ -80,7 +80,7 @@ def test_padding_never_changes_an_answer(model):
         np.testing.assert_allclose(numpy_tree(model(batch))[0], alone, atol=1e-5)
 
 
-def test_learns_a_label_that_depends_on_the_features():
+def test_learns_a_label_that_depends_on_the_features(traced):
     model = EmotionModel(build_backbone(CONFIGS["codebook"], MEAN, STD, seed=1), seed=2)
     batch = make_batch([20] * 32)
     labels = np.zeros((32, 6), "float32")

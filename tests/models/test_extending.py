@@ -44,9 +44,6 @@ class ConvolutionBackbone(Backbone):
         encoder = ConvolutionEncoder(hidden_dim, name="encoder")
         super().__init__(encoder, mean, std, pooling_factor, **kwargs)
 
-    def get_config(self):
-        return {**super().get_config(), "hidden_dim": self.encoder.hidden_dim}
-
 
 @dataclass(kw_only=True)
 class ConvolutionConfig(BackboneConfig):

@@ -54,7 +54,7 @@ def test_errors_by_hand():
     assert float(mean_absolute_error(target, reconstruction, nothing)) == 0.0
 
 
-def test_loss_falls_and_beats_the_corpus_mean(transformer, kernels):
+def test_loss_falls_and_beats_the_corpus_mean(transformer, traced):
     model = MaskedTimestepModel(transformer, mask_ratio=0.3, mask_span=1, seed=3)
     model.compile(keras.optimizers.Adam(3e-3))
     unseen = smooth_batch(1)
