@@ -67,13 +67,7 @@ class CodebookModel(PretrainingModel):
     # hardly vary are noise and must not be blown up.
     REGULARIZATION = 0.1
 
-    def __init__(
-        self,
-        backbone: keras.Model,
-        strength: float = 200.0,
-        seed: int = 0,
-        **kwargs,
-    ):
+    def __init__(self, backbone: keras.Model, strength: float = 200.0, seed: int = 0, **kwargs):
         super().__init__(backbone, seed=seed, **kwargs)
         if not isinstance(backbone.encoder, CodebookEncoder):
             raise ValueError("this task needs backbone.kind 'codebook'")

@@ -38,7 +38,7 @@ def load_keras_file(file: Path) -> keras.Model:
         # zipfile, h5py, json and Keras each report a damaged file by other exceptions.
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{file} cannot be loaded ({type(error).__name__}: {first[:200]}): it is damaged or "
+            f"{file} cannot be read ({type(error).__name__}: {first[:200]}): it is damaged or "
             "was written by another version; copy it again, or repeat the run that writes it."
         ) from error
 

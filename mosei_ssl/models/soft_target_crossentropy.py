@@ -25,15 +25,6 @@ class SoftTargetCrossentropy(keras.losses.Loss):
         1.386
     """
 
-    def __init__(
-        self,
-        reduction: str = "sum_over_batch_size",
-        name: str = "soft_target_crossentropy",
-        **kwargs,
-    ):
-        kwargs["dtype"] = "float32"
-        super().__init__(name=name, reduction=reduction, **kwargs)
-
     def call(self, y_true, y_pred):
         y_pred = ops.cast(y_pred, "float32")
         y_true = ops.cast(y_true, "float32")
