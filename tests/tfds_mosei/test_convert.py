@@ -399,6 +399,20 @@ def test_what_is_converted_can_be_built(truth, labels, tmp_path):
         assert not expected
 
 
+def test_without_emotions_a_corpus_is_built_for_pretraining_alone(truth, tmp_path):
+    convert_package(dump(mmsa(truth), tmp_path / "unaligned_50.pkl"), tmp_path / "corpus")
+    places = {"data_dir": tmp_path / "data", "manual_dir": tmp_path / "corpus"}
+    builder = tfds_mosei.build("covarep", **places)
+    assert list(builder.info.splits) == ["unlabelled"]
+    built = [e["features"] for e in builder.as_dataset("unlabelled").as_numpy_iterator()]
+    expected = [x for _, _, x, *_ in truth.segments("train")]
+    assert sorted(map(len, built)) == sorted(map(len, expected))
+    mean = builder.info.metadata["feature_statistics"]["mean"][0]
+    assert mean == pytest.approx(np.concatenate(expected)[:, 0].mean(), abs=1e-5)
+    with pytest.raises(tfds_mosei.CorpusError, match="'train' is empty"):
+        tfds_mosei.build("covarep", **places | {"data_dir": tmp_path / "none"}, unlabelled="none")
+
+
 def test_recognised_without_being_opened(truth, labels, tmp_path):
     files = {
         dump(mmsa(truth), tmp_path / "mine.pkl"): "MMSA's",

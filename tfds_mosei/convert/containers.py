@@ -103,10 +103,16 @@ def _open_hdf5(path: Path, stack: contextlib.ExitStack) -> tuple[str, Splits]:
     return "arrays of segments in HDF5", splits
 
 
+def mfn_audio(path: Path) -> Path:
+    """The file that stands for all of MFN's in a folder: the rows of the first split."""
+    audio = path.with_name("audio_" + path.name.partition("_")[2])
+    return next(iter(siblings(audio).values()), path)
+
+
 def mfn_form(path: Path) -> str:
     """What MFN's files of one folder are, in one sentence with the shape of the rows."""
-    audio = path.with_name("audio_" + path.name.partition("_")[2])
-    with h5py.File(audio if audio.is_file() else path, "r", locking=False) as file:
+    audio = mfn_audio(path)
+    with h5py.File(audio, "r", locking=False) as file:
         shape = list(file["d1"].shape)
     return (
         f"MFN's arrays of segments ({audio.name}: 'd1' {shape}), means over words without times, "

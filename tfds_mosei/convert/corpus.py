@@ -156,7 +156,9 @@ def _counts(package: Package, timeline: Timeline) -> list[str]:
     everything = [slot for video in timeline.values() for slot in video]
     unlabelled = sum(not np.isfinite(values).all() for x, _, values in everything if x)
     if unlabelled:
-        sentences.append(f"{unlabelled} segments have no emotions: they serve for pretraining only")
+        sentences.append(
+            f"{unlabelled} segments have no emotions: for pretraining only (--splits unlabelled)"
+        )
     missing = sum(x is None for x, _, _ in everything)
     if missing:
         sentences.append(f"{missing} label rows of these recordings have no segment in the package")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import h5py
 
-from tfds_mosei.convert.containers import HDF5_START, mfn_form
+from tfds_mosei.convert.containers import HDF5_START, mfn_audio, mfn_form
 from tfds_mosei.schema import FEATURE_ROOT
 
 
@@ -29,9 +29,12 @@ def recognise(path: str | os.PathLike[str]) -> str | None:
     try:
         with path.open("rb") as file:
             what = _what(path, file.read(2**16))
+        path = mfn_audio(path) if what and what.startswith("MFN") else path
     except Exception:  # damaged, or not there
         return None
-    return what and (
+    if not what or what.startswith("MFN"):
+        return what and f"{what}. `mosei-ssl convert {path} --out corpus` makes a corpus of them."
+    return (
         f"{what}. `mosei-ssl convert {path} --labels CMU_MOSEI_Labels.csd --out corpus` makes a "
         "corpus of it; without MOSEI's labels (.csd or .csv), most have no emotions."
     )
@@ -50,7 +53,7 @@ def _what(path: Path, start: bytes) -> str | None:
     if path.suffix not in (".pkl", ".pickle") and start[:1] != b"\x80":
         return None
     mmsa = "aligned_50" in path.name or b"raw_text" in start
-    form = "MMSA's" if mmsa else "MulT's or MultiBench's" if b"vision" in start else "a"
+    form = "MMSA's" if mmsa else "MulT's or MultiBench's" if "mosei" in path.name else "a"
     return (
         f"{path.name} is {form} pickle of segments (a row a word, or 20 rows a second, most with "
         "sentiment only), which build never opens, since a pickle can run code"
