@@ -88,6 +88,7 @@ class ComputationalSequence:
 
     Args:
         path: the file.
+        root: root name; may be left out where the file has one root.
 
     Attributes:
         path: the file.
@@ -112,21 +113,13 @@ class ComputationalSequence:
         (https://github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK).
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], root: str | None = None):
         self.path = Path(path)
-        if not self.path.is_file():
-            raise CorpusError(f"{self.path}: no such file. Check the path.")
-        try:
-            self._file = h5py.File(self.path, "r")
-        except Exception as error:  # as in `reading`
-            raise CorpusError(
-                f"{self.path} is not a readable HDF5 file ({one_line(error)}). A .csd file is "
-                "HDF5; this one is something else, or was cut short: fetch it again."
-            ) from error
+        self._file = _open_hdf5(self.path)
         self._last: tuple[str, h5py.h5d.DatasetID, h5py.h5d.DatasetID] | None = None
         try:
             with reading(self.path, "the list of contents"):
-                self.root = self._find_root()
+                self.root = root or self._find_root()
                 self._data: h5py.Group = self._file[self.root]["data"]
                 self.video_ids: tuple[str, ...] = tuple(sorted(self._data))
                 self._known = frozenset(self.video_ids)
@@ -135,12 +128,7 @@ class ComputationalSequence:
             raise
 
     def _find_root(self) -> str:
-        roots = [
-            name
-            for name in self._file
-            if isinstance(self._file.get(name), h5py.Group)
-            and isinstance(self._file[name].get("data"), h5py.Group)
-        ]
+        roots = _roots(self._file)
         if len(roots) != 1:
             found = f"{len(roots)} ({', '.join(roots)})" if roots else "none"
             raise CorpusError(
@@ -330,6 +318,39 @@ class ComputationalSequence:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def list_roots(path: str | os.PathLike[str]) -> list[str]:
+    """Root names of the sequences in a file; several can be in one."""
+    with _open_hdf5(Path(path)) as file, reading(path, "the list of contents"):
+        return _roots(file)
+
+
+def _roots(file: h5py.File) -> list[str]:
+    return [
+        name
+        for name in file
+        if isinstance(file.get(name), h5py.Group) and isinstance(file[name].get("data"), h5py.Group)
+    ]
+
+
+def _open_hdf5(path: Path) -> h5py.File:
+    """Opens a file for reading, without a lock: network file systems may have none."""
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file. Check the path.")
+    try:
+        return h5py.File(path, "r", locking=False)
+    except Exception as error:  # as in `reading`
+        if isinstance(error, PermissionError):
+            reason = f"{path} cannot be read: no permission. Change its mode or owner."
+        elif "open for write" in str(error) or "unable to lock" in str(error):
+            reason = f"{path} is open for writing in another process, or was not closed after it."
+        else:
+            reason = (
+                f"{path} is not a readable HDF5 file ({one_line(error)}). A .csd file is "
+                "HDF5; this one is something else, or was cut short: fetch it again."
+            )
+        raise CorpusError(reason) from error
 
 
 def _numbers(array: h5py.h5d.DatasetID, kind: type[np.floating]) -> np.ndarray:

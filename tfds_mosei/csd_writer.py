@@ -42,7 +42,8 @@ def write(
         The path written.
 
     Raises:
-        CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold.
+        CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold;
+            the file cannot be made.
 
     Example:
         >>> from tfds_mosei import FEATURE_NAMES, csd
@@ -54,7 +55,7 @@ def write(
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with h5py.File(partial, "w") as file:
+        with _created(partial) as file:
             data = file.create_group(root).create_group("data")
             for video_id, intervals, features in videos:
                 _write_video(
@@ -65,6 +66,17 @@ def write(
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def _created(path: Path) -> h5py.File:
+    try:
+        # Nobody else knows this file, and network file systems may have no locks.
+        return h5py.File(path, "w", locking=False)
+    except OSError as error:
+        remedy = "set HDF5_USE_FILE_LOCKING=FALSE, or " if "lock" in str(error) else ""
+        raise CorpusError(
+            f"{path} cannot be written ({error}): {remedy}write to another folder."
+        ) from error
 
 
 def _write_video(

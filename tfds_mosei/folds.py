@@ -182,6 +182,6 @@ def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise CorpusError(f"{path}: too large to be a folds file.")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{path}: the folds file cannot be read ({error}).") from error

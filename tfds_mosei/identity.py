@@ -26,11 +26,13 @@ def describe_files(files: SourceFiles) -> list[dict[str, Any]]:
     ``name``, ``files`` (how many), ``size`` in bytes and ``blake2b`` (hash of the content).
     """
     described = []
-    for paths in (files.features, (files.labels,)):
-        archive = paths[0].suffix.lower() == ".mat"
+    groups = [files.features, (files.labels,), *((path,) for path, _ in files.more_labels)]
+    for paths in groups:
+        suffix = paths[0].suffix.lower()
+        archive = suffix == ".mat" or (suffix == ".csv" and paths is files.features)
         described.append(
             {
-                "name": "*.mat" if archive else paths[0].name,
+                "name": f"*{suffix}" if archive else paths[0].name,
                 "files": len(paths),
                 "size": sum(_status(path).st_size for path in paths),
                 "blake2b": _hash_archive(paths) if archive else hash_file(paths[0]),

@@ -1,10 +1,12 @@
-"""A folder of COVAREP ``.mat`` files, one per video, as in MOSEI's raw archive.
+"""A folder of COVAREP files, one per video: ``.mat`` as in MOSEI's raw archive, or ``.csv``.
 
-A file holds ``features`` [n, 74] and mostly ``names``; there are no times in it: row i covers
-``i * 10 ms`` to ``(i + 1) * 10 ms``.
+A file holds ``features`` [n, 74] and mostly ``names``, or a table of 74 columns with or without
+a header; there are no times in it: row i covers ``i * 10 ms`` to ``(i + 1) * 10 ms``.
 """
 
-from collections.abc import Iterable
+import csv
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -12,14 +14,14 @@ import numpy as np
 
 from tfds_mosei.csd import MAX_ROWS
 from tfds_mosei.errors import CorpusError, one_line
-from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES, column_order
+from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES, column_order, plain_name
 
 
 class MatFeatures:
-    """COVAREP rows from a folder of ``.mat`` files.
+    """COVAREP rows from a folder of ``.mat`` or ``.csv`` files.
 
     Args:
-        files: the files; the name without suffix is the id of the video.
+        files: the files; the name without suffix, and without ``_COVAREP``, is the id of the video.
 
     Attributes:
         video_ids: ids of the videos, sorted.
@@ -28,17 +30,19 @@ class MatFeatures:
     def __init__(self, files: Iterable[Path]):
         self._files: dict[str, Path] = {}
         for path in sorted(files):
-            other = self._files.setdefault(path.stem, path)
+            video_id = re.sub(r"(?i)(?<=.)_covarep$", "", path.stem)
+            other = self._files.setdefault(video_id, path)
             if other != path:
                 raise CorpusError(
-                    f"{path} and {other} are both features of video {path.stem!r}. "
+                    f"{path} and {other} are both features of video {video_id!r}. "
                     "Move one of them away."
                 )
         self.video_ids: tuple[str, ...] = tuple(sorted(self._files))
 
     def open(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Intervals float64 [n, 2] in seconds, and rows float32 [n, 74]."""
-        features = read_mat(self._files[video_id])
+        path = self._files[video_id]
+        features = read_table(path) if path.suffix.lower() == ".csv" else read_mat(path)
         starts = np.arange(len(features)) * FRAME_PERIOD
         ends = np.arange(1, len(features) + 1) * FRAME_PERIOD
         return np.stack([starts, ends], axis=1), features
@@ -54,6 +58,12 @@ def read_mat(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
+        with path.open("rb") as file:
+            if file.read(64).startswith((b"# Created by Octave", b"# name:")):
+                raise CorpusError(
+                    f"{path} was written by Octave as text. Save it with `save -v7` there, under "
+                    "the same name."
+                )
         features, names = _read_hdf5(path) if h5py.is_hdf5(path) else _read_classic(path)
     except CorpusError:
         raise
@@ -67,13 +77,43 @@ def read_mat(path: str | Path) -> np.ndarray:
             f"{path}: 'features' has shape {features.shape} and type {features.dtype}; COVAREP "
             f"is [rows, {NUM_FEATURES}] numbers."
         )
-    if names is not None:
-        order = column_order(names, FEATURE_NAMES)
-        if order is None:
-            raise CorpusError(f"{path}: 'names' are not the {NUM_FEATURES} COVAREP columns.")
-        features = features[:, order]
+    order = column_order(names, FEATURE_NAMES, path)
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(features, dtype=np.float32)
+        rows = features if order is None else features[:, order]
+        return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def is_feature_table(header: Sequence[str]) -> bool:
+    """Whether the first line of a CSV file has COVAREP's columns: their names, or 74 numbers."""
+    known = {plain_name(name) for name in FEATURE_NAMES}
+    if len(header) != NUM_FEATURES:
+        return False
+    return (
+        _are_numbers(header) or sum(plain_name(cell) in known for cell in header) > len(known) / 2
+    )
+
+
+def _are_numbers(cells: Iterable[str]) -> bool:
+    try:
+        return all(isinstance(float(cell), float) for cell in cells)
+    except ValueError:
+        return False
+
+
+def read_table(path: str | Path) -> np.ndarray:
+    """Reads a CSV file of 74 columns, with or without a header, as float32 [n, 74]."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader([file.readline()]), [])
+            named = not _are_numbers(header)
+            file.seek(0)
+            rows = np.loadtxt(file, np.float32, delimiter=",", skiprows=int(named), ndmin=2)
+    except (OSError, ValueError, csv.Error) as error:
+        raise CorpusError(f"{path}: the rows cannot be read ({one_line(error)}).") from error
+    if rows.shape[1] != NUM_FEATURES:
+        raise CorpusError(f"{path}: {rows.shape[1]} columns; COVAREP has {NUM_FEATURES}.")
+    order = column_order(header, FEATURE_NAMES, path) if named else None
+    return rows if order is None else rows[:, order]
 
 
 def _read_classic(path: Path) -> tuple[np.ndarray, list[str] | None]:
@@ -91,7 +131,7 @@ def _read_classic(path: Path) -> tuple[np.ndarray, list[str] | None]:
 
 def _read_hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
     """Version 7.3 is HDF5, with rows and columns exchanged and names behind references."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         features = file.get("features")
         if not isinstance(features, h5py.Dataset) or features.ndim != 2:
             raise CorpusError(f"{path}: no variable 'features' in it; it is not a COVAREP file.")
@@ -105,8 +145,7 @@ def _read_hdf5(path: Path) -> tuple[np.ndarray, list[str] | None]:
         names = file.get("names")
         if not isinstance(names, h5py.Dataset):
             return features[()].T, None
-        if names.size != NUM_FEATURES:
-            raise CorpusError(f"{path}: 'names' are not the {NUM_FEATURES} COVAREP columns.")
-        longest = max(map(len, FEATURE_NAMES))
-        cells = [file[reference][: longest + 1] for reference in names[()].reshape(-1)]
+        if names.size > 2 * NUM_FEATURES:
+            raise CorpusError(f"{path}: {names.size} 'names' for {NUM_FEATURES} columns.")
+        cells = [file[reference][:32] for reference in names[()].reshape(-1)]
         return features[()].T, ["".join(chr(int(c)) for c in cell.reshape(-1)) for cell in cells]

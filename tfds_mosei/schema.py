@@ -1,11 +1,19 @@
 """Names, order, types and units of everything an example holds."""
 
+import collections
+import functools
+import logging
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from tfds_mosei.errors import CorpusError
 
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow_datasets as tfds
+
+_logger = logging.getLogger(__name__)
 
 EMOTIONS: tuple[str, ...] = ("happy", "sad", "anger", "surprise", "disgust", "fear")
 """The six emotions in the order of the label files; each from 0 (absent) to 3 (strong)."""
@@ -22,6 +30,8 @@ FEATURE_NAMES: tuple[str, ...] = (
 """The 74 COVAREP columns in file order."""
 
 NUM_FEATURES = len(FEATURE_NAMES)
+
+_OLDER_NAMES = 36  # COVAREP before mid-2015 named no HMPDM and HMPDD columns
 
 VUV_COLUMN = FEATURE_NAMES.index("VUV")
 """Column that is 1 where the voice is on, 0 where it is off."""
@@ -65,15 +75,61 @@ def four_class(intensity: "np.ndarray") -> "np.ndarray":
     return np.floor(clipped + 0.5 + HALF_TOLERANCE).astype(np.int32)
 
 
-def column_order(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+_SYNONYMS = {
+    "creakprob": "creak",
+    "happiness": "happy",
+    "sadness": "sad",
+    "angry": "anger",
+    "surprised": "surprise",
+    "disgusted": "disgust",
+    "fearful": "fear",
+}
+
+
+def plain_name(name: str) -> str:
+    """A column's name without case, spaces, underscores and leading zeros, synonyms resolved."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    plain = re.sub(r"(?<!\d)0+(?=\d)", "", plain)
+    return _SYNONYMS.get(plain, plain)
+
+
+def column_order(
+    names: Sequence[str] | None, wanted: Sequence[str], place: object
+) -> list[int] | None:
     """Where each of the wanted columns is in a file that names its columns.
 
-    Case and surrounding spaces do not matter. None if the names are not exactly the wanted ones.
+    None where the names say nothing: there are none, or they only number the columns. Names that
+    are not exactly the wanted ones are a `CorpusError`: order by position would be a guess.
     """
-    found = [name.strip().lower() for name in names]
-    if sorted(found) != sorted(name.lower() for name in wanted):
+    found = [plain_name(name) for name in names or ()]
+    numbered = {re.sub(r"\d+$", "", name) for name in found}
+    if len(found) < 2 or (len(numbered) == 1 and len({*found}) == len(wanted) == len(found)):
         return None
-    return [found.index(name.lower()) for name in wanted]
+    plain = [plain_name(name) for name in wanted]
+    if found == plain[:_OLDER_NAMES] and len(wanted) == NUM_FEATURES:
+        _warn_once(
+            f"{len(found)} names for {len(wanted)} columns, as older COVAREP wrote them: the "
+            "others are taken to follow in the usual order."
+        )
+        return list(range(len(wanted)))
+    if sorted(found) == sorted(plain):
+        return [found.index(name) for name in plain]
+    unknown = [name for name, known in zip(names or (), found, strict=True) if known not in plain]
+    twice = [name for name, count in collections.Counter(found).items() if count > 1]
+    missing = [name for name, known in zip(wanted, plain, strict=True) if known not in found]
+    wrong = (("not known", unknown), ("twice", twice), ("missing", missing))
+    details = "; ".join(f"{what}: {', '.join(found)}" for what, found in wrong if found)
+    listed = ", ".join(names or ()) if len(found) <= len(LABEL_NAMES) else f"{len(found)} names"
+    raise CorpusError(
+        f"{place}: the columns are named {listed}; {details}. The names "
+        f"{', '.join(wanted)} are needed, in any order: correct the names in the file, or leave "
+        "them out if the columns are in this order."
+    )
+
+
+@functools.lru_cache
+def _warn_once(text: str) -> None:
+    _logger.warning(text)
 
 
 def example_features() -> "tfds.features.FeaturesDict":

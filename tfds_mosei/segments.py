@@ -24,7 +24,7 @@ UNLABELLED_CHOICES = ("train", "all", "none")
 DROP_REASONS = {
     "bad_interval": "start or end is not a number, or the end lies before the start",
     "zero_length": f"shorter than {EPSILON:g} s",
-    "bad_label": "a label is not a finite number",
+    "bad_label": "an emotion is not a finite number",
     "outside_features": "no feature row intersects it",
     "no_features": "the video has no features",
 }
@@ -210,7 +210,8 @@ def _reason_to_drop(start: float, end: float, labels: np.ndarray) -> str | None:
         return "bad_interval"
     if end - start < EPSILON:
         return "zero_length"
-    if not np.isfinite(labels).all():
+    # Tables without sentiment are complete; no model here predicts it.
+    if not np.isfinite(labels[1:]).all() or np.isinf(labels[0]):
         return "bad_label"
     return None
 

@@ -1,28 +1,45 @@
 """Finds a corpus in a folder and opens it."""
 
-import csv
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
-from tfds_mosei.csd import ComputationalSequence, Rows
+from tfds_mosei import aligned
+from tfds_mosei.csd import ComputationalSequence, Rows, list_roots
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.labels import (
-    CSV_COLUMNS,
+    TABLE_SUFFIXES,
     VideoLabels,
-    csv_columns,
+    join_sentiment,
     labels_from_csv,
     labels_from_sequence,
+    table_columns,
+    table_header,
 )
-from tfds_mosei.mat import MatFeatures
-from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES, column_order
+from tfds_mosei.mat import MatFeatures, is_feature_table
+from tfds_mosei.schema import (
+    EMOTIONS,
+    FEATURE_NAMES,
+    FEATURE_ROOT,
+    LABEL_NAMES,
+    LABEL_ROOT,
+    NUM_FEATURES,
+    column_order,
+    plain_name,
+)
+
+_logger = logging.getLogger(__name__)
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
+_ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+_COLUMNS = {"features": FEATURE_NAMES, "labels": LABEL_NAMES, "emotions": EMOTIONS}
+_COLUMNS["sentiment"] = LABEL_NAMES[:1]
 
 
 class FeatureSource(Protocol):
@@ -38,12 +55,17 @@ class FeatureSource(Protocol):
 
 
 class CsdFeatures:
-    """COVAREP rows from a ``.csd`` file with the root ``COVAREP``."""
+    """COVAREP rows from a ``.csd`` file, from the sequence with a root where it has several."""
 
-    def __init__(self, path: Path):
-        self._sequence = ComputationalSequence(path)
+    def __init__(self, path: Path, root: str | None = None):
+        self._sequence = ComputationalSequence(path, root)
         self.video_ids: tuple[str, ...] = self._sequence.video_ids
-        self._order = feature_order(self._sequence.dimension_names)
+        try:
+            order = column_order(self._sequence.dimension_names, FEATURE_NAMES, path)
+        except CorpusError:
+            self.close()
+            raise
+        self._order = None if order == list(range(NUM_FEATURES)) else order
 
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
         """Intervals of one video, and its rows, read when they are taken where possible."""
@@ -67,41 +89,45 @@ class CsdFeatures:
         self._sequence.close()
 
 
-def feature_order(names: list[str] | None) -> list[int] | None:
-    """Column of each of `FEATURE_NAMES` in a file with these ``dimension names``.
-
-    None where they are in this order already, or the file does not say otherwise.
-    """
-    order = None if names is None else column_order(names, FEATURE_NAMES)
-    return None if order == list(range(NUM_FEATURES)) else order
-
-
 @dataclasses.dataclass(frozen=True)
 class SourceFiles:
     """The files a corpus is made of.
 
     Attributes:
         folder: where they were found.
-        features: the ``.csd`` file with the root ``COVAREP``, or one ``.mat`` file per video.
-        labels: the ``.csd`` file with the root ``All Labels``, or a CSV file.
+        features: one file of sequences, or one ``.mat`` or ``.csv`` file per video.
+        labels: a file of sequences, or a table.
+        feature_root: root of the features, None for the only one in the file.
+        label_root: the same for the labels.
+        more_labels: further tables, or the file and root of the sentiment.
+        taken: what was taken for what, in sentences.
     """
 
     folder: Path
     features: tuple[Path, ...]
     labels: Path
+    feature_root: str | None = None
+    label_root: str | None = None
+    more_labels: tuple[tuple[Path, str | None], ...] = ()
+    taken: tuple[str, ...] = ()
 
     def open_features(self) -> FeatureSource:
         """Opens the features."""
-        if self.features[0].suffix.lower() == ".mat":
+        if self.features[0].suffix.lower() in (".mat", ".csv"):
             return MatFeatures(self.features)
-        return CsdFeatures(self.features[0])
+        return CsdFeatures(self.features[0], self.feature_root)
 
     def read_labels(self) -> dict[str, VideoLabels]:
         """Reads all labels, by video id."""
-        if self.labels.suffix.lower() == ".csv":
-            return labels_from_csv(self.labels)
-        with ComputationalSequence(self.labels) as sequence:
-            return labels_from_sequence(sequence)
+        if self.labels.suffix.lower() in TABLE_SUFFIXES:
+            return labels_from_csv(self.labels, *(path for path, _ in self.more_labels))
+        with ComputationalSequence(self.labels, self.label_root) as sequence:
+            if not self.more_labels:
+                emotions_only = _kind(sequence) == "emotions"
+                return labels_from_sequence(sequence, EMOTIONS if emotions_only else LABEL_NAMES)
+            emotions = labels_from_sequence(sequence, EMOTIONS)
+        with ComputationalSequence(*self.more_labels[0]) as sequence:
+            return join_sentiment(emotions, labels_from_sequence(sequence, LABEL_NAMES[:1]))
 
 
 class Corpus:
@@ -118,9 +144,16 @@ class Corpus:
 
     def __init__(self, files: SourceFiles):
         self.files = files
-        self.labels: Mapping[str, VideoLabels] = files.read_labels()
-        self.features: FeatureSource = files.open_features()
+        self.labels: Mapping[str, VideoLabels] = aligned.join_labels(files.read_labels())
+        self.features: FeatureSource = aligned.join_features(files.open_features())
         self._with_features = frozenset(self.features.video_ids)
+
+    @property
+    def has_emotions(self) -> bool:
+        """Whether any segment is labelled; packages without emotions serve for pretraining."""
+        return any(
+            np.isfinite(labels.values[:, 1:]).all(axis=1).any() for labels in self.labels.values()
+        )
 
     def has_features(self, video_id: str) -> bool:
         """Whether a video has feature rows."""
@@ -145,12 +178,28 @@ def list_folder(folder: Path) -> list[Path]:
         raise CorpusError(f"{folder}: the folder cannot be read ({error}).") from error
 
 
+@dataclasses.dataclass
+class _Found:
+    """What is in files, by kind: features, labels, emotions, sentiment, tables, rows, guesses."""
+
+    kinds: dict[str, list[tuple[Path, str | None]]]
+    roots: dict[str, Path]
+    problems: dict[Path, str]
+
+    def add(self, kind: str, path: Path, root: str | None = None) -> None:
+        self.kinds.setdefault(kind, []).append((path, root))
+
+    def __call__(self, kind: str) -> list[tuple[Path, str | None]]:
+        return self.kinds.get(kind, [])
+
+
 def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
     """Finds features and labels of a corpus by what is in the files, whatever their names.
 
-    Features: a file with the root ``COVAREP``, or ``.mat`` files here or in folders below. Labels:
-    a file with the root ``All Labels``, or a CSV file with the columns `CSV_COLUMNS`. Anything
-    missing, unreadable or there twice is a `CorpusError`.
+    Features: a sequence with the 74 columns, or ``.mat`` or ``.csv`` files of single videos.
+    Labels: a sequence with the seven columns, one with the emotions and one with the sentiment, or
+    tables. Folders below are searched for what is missing here. Anything missing, unreadable or
+    there twice is a `CorpusError`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -158,41 +207,121 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
             f"{folder}: no such folder. It must hold the feature file (root '{FEATURE_ROOT}') "
             f"and the label file (root '{LABEL_ROOT}')."
         )
-    roots: dict[str, list[Path]] = {}
-    tables: list[Path] = []
-    problems: dict[Path, str] = {}
-    for path in (p for p in list_folder(folder) if p.is_file()):
-        try:
-            if path.suffix.lower() == ".csv":
-                _check_label_table(path)
-                tables.append(path)
-            elif _may_be_sequence(path):
-                with ComputationalSequence(path) as sequence:
-                    roots.setdefault(sequence.root, []).append(path)
-        except CorpusError as error:
-            problems[path] = str(error)
-    matlab = sorted(p for p in folder.rglob("*.[mM][aA][tT]") if p.is_file())
-    features = [(path,) for path in roots.get(FEATURE_ROOT, [])] + ([tuple(matlab)] * bool(matlab))
-    labels = roots.get(LABEL_ROOT, []) + tables
-    for what, root, found in (
-        ("features", FEATURE_ROOT, [paths[0] for paths in features]),
+    found = _Found({}, {}, {})
+    for path in list_folder(folder):
+        if path.is_file() and not path.name.startswith("._"):
+            _look_into(path, found, _may_be_sequence(path))
+    features, labels = _features(found), _labels(found)
+    if not (features and labels):
+        below = _Found({}, found.roots, found.problems)
+        for path in sorted(folder.rglob("*")):
+            parts = path.relative_to(folder).parts
+            hidden = any(part.startswith("._") or part == "__MACOSX" for part in parts)
+            if len(parts) > 1 and not hidden and path.is_file():
+                _look_into(path, below, path.suffix.lower() in _SEQUENCE_SUFFIXES)
+        features, labels = features or _features(below), labels or _labels(below)
+    matlab = tuple(
+        path
+        for path in sorted(folder.rglob("*.[mM][aA][tT]"))
+        if path.is_file() and not path.name.startswith("._") and "__MACOSX" not in path.parts
+    )
+    if matlab:
+        features.append([(path, None) for path in matlab])
+    for what, root, groups in (
+        ("features", FEATURE_ROOT, features),
         ("labels", LABEL_ROOT, labels),
     ):
-        if len(found) > 1:
-            names = ", ".join(str(path.relative_to(folder)) for path in found)
+        if len(groups) > 1:
+            names = ", ".join(str(group[0][0].relative_to(folder)) for group in groups)
             raise CorpusError(
-                f"{folder}: {what} (root '{root}') are there {len(found)} times: {names}. "
+                f"{folder}: {what} (root '{root}') are there {len(groups)} times: {names}. "
                 "Keep the one you want and move the others away."
             )
-    if features and labels:
-        return SourceFiles(folder, features[0], labels[0])
-    missing = (FEATURE_ROOT, "features") if not features else (LABEL_ROOT, "labels")
-    from tfds_mosei.convert import recognise  # needs this module
+    if not features or not labels:
+        _raise_missing(folder, "features" if not features else "labels", found)
+    taken = (_sentence("features", features[0]), _sentence("labels", labels[0]))
+    return SourceFiles(
+        folder,
+        tuple(path for path, _ in features[0]),
+        labels[0][0][0],
+        features[0][0][1],
+        labels[0][0][1],
+        tuple(labels[0][1:]),
+        taken,
+    )
 
-    packages = {path: recognise(path) for path in list_folder(folder)}
-    told = {line: None for line in packages.values() if line}  # one line for files of one package
-    told |= {text: None for path, text in problems.items() if not packages[path]}
-    raise CorpusError(_missing(folder, *missing, roots, list(told)))
+
+_Group = list[tuple[Path, str | None]]
+
+
+def _features(found: _Found) -> list[_Group]:
+    sequences = found("features") or found("features?")
+    return [[item] for item in sequences] + ([found("rows")] if found("rows") else [])
+
+
+def _labels(found: _Found) -> list[_Group]:
+    groups = [[item] for item in found("labels")]
+    groups += [[item, *found("sentiment")[:1]] for item in found("emotions")]
+    groups += [found("tables")] if found("tables") else []
+    return groups or [[item] for item in found("labels?")]
+
+
+def _sentence(what: str, group: _Group) -> str:
+    names = ", ".join(path.name + (f" (root {root!r})" if root else "") for path, root in group[:3])
+    return f"{what}: {names}" + (f" and {len(group) - 3} others" if len(group) > 3 else "")
+
+
+def _look_into(path: Path, found: _Found, sequence: bool) -> None:
+    """Adds what a file is to what was found, or what is wrong with it to the problems."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix in TABLE_SUFFIXES:
+            header = table_header(path)
+            if suffix == ".csv" and is_feature_table(header):
+                found.add("rows", path)
+            else:
+                table_columns(header, path)
+                found.add("tables", path)
+        elif sequence:
+            for root in list_roots(path):
+                with ComputationalSequence(path, root) as opened:
+                    found.roots.setdefault(root, path)
+                    kind = _kind(opened)
+                if kind and kind.endswith("?"):
+                    _logger.warning(
+                        "%s: %r does not name its columns; by their number it could be %s.",
+                        path,
+                        root,
+                        kind[:-1],
+                    )
+                if kind:
+                    found.add(kind, path, root)
+        elif suffix in _ARCHIVE_SUFFIXES:
+            found.problems[path] = f"{path.name} is an archive: unpack it there."
+    except CorpusError as error:
+        found.problems[path] = str(error)
+
+
+def _kind(sequence: ComputationalSequence) -> str | None:
+    """What a sequence holds: by its root, its columns' names, or how many columns it has."""
+    roots = {FEATURE_ROOT: "features", LABEL_ROOT: "labels"}
+    if sequence.root in roots:
+        return roots[sequence.root]
+    names = {plain_name(name) for name in sequence.dimension_names or ()}
+    for kind, wanted in _COLUMNS.items():
+        known = names & {plain_name(name) for name in wanted}
+        if names == known and len(known) == len(wanted):
+            return kind
+        if kind == "features" and 2 * len(known) >= NUM_FEATURES // 2:
+            return kind  # what is wrong with the names is told when it is opened
+    if len(names) > 1 or not sequence.video_ids:
+        return None
+    _, width = sequence.shape(sequence.video_ids[0])
+    root = sequence.root.lower()
+    guess = {NUM_FEATURES: "features?", len(LABEL_NAMES): "labels?"}.get(width)
+    if width == len(EMOTIONS) and "emotion" in root:
+        return "emotions"
+    return "sentiment" if width == 1 and "sentiment" in root else guess
 
 
 def _may_be_sequence(path: Path) -> bool:
@@ -207,30 +336,20 @@ def _may_be_sequence(path: Path) -> bool:
         return False
 
 
-def _check_label_table(path: Path) -> None:
-    """Raises what keeps a CSV file from being the labels."""
-    needed = (
-        f"a label table has the columns {', '.join(CSV_COLUMNS)}, separated by commas, in UTF-8"
-    )
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            line = file.readline(65536)
-            header = next(csv.reader([line]), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{path}: cannot be read ({error}); {needed}.") from error
-    if csv_columns(header) is None:
-        raise CorpusError(f"{path}: its first line is {line.strip()[:200]!r}; {needed}.")
+def _raise_missing(folder: Path, what: str, found: _Found) -> NoReturn:
+    from tfds_mosei.convert import recognise  # needs this module
 
-
-def _missing(
-    folder: Path, root: str, what: str, roots: Mapping[str, list[Path]], problems: list[str]
-) -> str:
+    packages = {path: recognise(path) for path in list_folder(folder) if path.is_file()}
+    told = {line: None for line in packages.values() if line}  # one line for files of one package
+    told |= {text: None for path, text in found.problems.items() if not packages.get(path)}
+    root = FEATURE_ROOT if what == "features" else LABEL_ROOT
     message = f"{folder}: no file with the root '{root}' ({what}) in it."
-    if roots:
-        seen = ", ".join(f"'{name}' in {paths[0].name}" for name, paths in sorted(roots.items()))
+    if found.roots:
+        seen = ", ".join(f"'{name}' in {path.name}" for name, path in sorted(found.roots.items()))
         message += f" Roots found: {seen}. This is another corpus, or a part is missing."
-    if problems:
-        message += " Not usable: " + " ".join(problems)
-    if not roots and not problems:
+    if told:
+        more = f" And {len(told) - 5} others." if len(told) > 5 else ""
+        message += " Not usable: " + " ".join([*told][:5]) + more
+    if not found.roots and not told:
         message += " Put the files of the corpus there, under any name."
-    return message
+    raise CorpusError(message)

@@ -309,7 +309,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         first = next(examples, None)
         if first is not None:
             return itertools.chain([first], examples)
-        if split in LABELLED_SPLITS:
+        labelled = self._corpus.has_emotions or self.builder_config.unlabelled == "none"
+        if split in LABELLED_SPLITS and labelled:
             raise CorpusError(
                 f"The split {split!r} is empty: none of the {len(self._folds.videos[split])} "
                 f"videos that {self._folds.source} gives it has both labels and features that "
@@ -334,7 +335,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         # HDF5 returns zeros for rows that a file has lost since it was opened.
         if self._describe(folder, self._cap) != self._contents:
             raise CorpusError(f"{folder}: a file changed while it was read. Build again.")
-        train = report.merge_moments(s for s in self._summaries if s.split == "train")
+        # A corpus without emotions has the split for pretraining only.
+        split = "train" if self._corpus.has_emotions else segments.UNLABELLED
+        rows = report.merge_moments(s for s in self._summaries if s.split == split)
         return {
             **self._contents,
             "folds": {
@@ -345,6 +348,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "unlabelled": self.builder_config.unlabelled,
             "emotions": list(EMOTIONS),
             "feature_names": list(FEATURE_NAMES),
-            "feature_statistics": train.to_dict(),
+            "feature_statistics": rows.to_dict(),
             "report": report.make_report(self._summaries, self._corpus, self._folds),
         }
