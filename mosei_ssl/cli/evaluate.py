@@ -1,10 +1,12 @@
 """Score a run on a split, next to simpler predictors.
 
 These are the all-zero predictor, the median of the labelled subset, and ridge and SVR on pooled
-features. metrics.json is written into the run. With --model the exported SavedModel is scored.
+features, all trained on the run's labelled subset, also where --dataset names another corpus.
+metrics.json is written into the run. With --model the exported SavedModel is scored.
 
 Examples:
   mosei-ssl evaluate --run runs/ssl100 --against runs/base100 --split test
+  mosei-ssl evaluate --run runs/ssl100 --dataset covarep-1a2b3c4d5e --data-dir other
   mosei-ssl evaluate --model saved_models/emotion/1 --data-dir data
 """
 
@@ -29,7 +31,7 @@ class EvaluateOptions(Options):
         against: further runs to put into the same table.
         model: instead of --run: saved_models/NAME[/VERSION].
         data_dir: where the dataset is; by default where the run found it, with --model `data`.
-        dataset: which of several datasets there.
+        dataset: which of several datasets there; with --run also another than the run's.
         split: split to score.
     """
 
@@ -83,13 +85,16 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, A
         models[name] = predictors.pop("model")
         # Those of the first run's labelled subset stand for all.
         references = references or predictors
+    name = dataset["name"].split("/")[0]
+    trained_on = f"all trained on {result['trained_on']}, " if "trained_on" in result else ""
+    synthetic = "SYNTHETIC data, " if result.get("synthetic", dataset["synthetic"]) else ""
     heading = (
-        f"{'SYNTHETIC data, ' if dataset['synthetic'] else ''}{dataset['name'].split('/')[0]}, "
-        f"{options.split} split, {result['segments']} segments, {budgets[0]} labels"
+        f"{synthetic}{result.get('dataset', name)}, {options.split} split, "
+        f"{result['segments']} segments, {trained_on}{budgets[0]} labels"
     )
     if len(set(budgets)) > 1:
         heading += " unless a row says otherwise"
-    if "train" in split_names(options.split):
+    if "train" in split_names(options.split) and not trained_on:
         # Scores of what was learnt by heart must not be taken for scores of unseen speech.
         counts = " or ".join(map(str, sorted(set(budgets))))
         heading += f"; of these segments {counts} were trained on"

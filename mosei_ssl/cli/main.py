@@ -14,10 +14,12 @@ import mosei_ssl
 from mosei_ssl.cli.options import parse_options
 from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.keras_settings import check_keras_settings
 from mosei_ssl.utils.parsing import nearest
 from mosei_ssl.utils.signals import Interrupted, stop_politely
 
 _RESUMABLE = ("pretrain", "finetune")
+_USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "study")
 
 VERBS: tuple[str, ...] = ("build", "convert", "pretrain", "finetune", "evaluate", "export")
 VERBS += ("verify", "extract", "predict", "study")
@@ -74,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # From here on: importing TensorFlow takes seconds, in which a machine may be taken away.
         with stop_politely() if verb in _RESUMABLE else contextlib.nullcontext():
             module = _module(verb)
-            return module.run(parse_options(module, arguments))
+            options = parse_options(module, arguments)
+            if verb in _USE_KERAS and not getattr(options, "server", None):
+                check_keras_settings()
+            return module.run(options)
     except UserError as error:
         return _fail(verb, error, debug)
     except Interrupted as error:

@@ -37,7 +37,7 @@ class PredictOptions(Options):
         timeout: seconds that a request to a server may take (default: 30).
         segments: which stretches to judge: a .csd label file, or a .csv with id, start, end;
             without it whole recordings, long ones in windows.
-        window: seconds of a window; 0 never cuts (default: 15).
+        window: seconds of a window; 0 cuts only where rows are missing (default: 15).
         hop: seconds between windows (default: --window).
         limit: judge only this many segments, the first ones.
         dataset: which of several prepared datasets.

@@ -14,6 +14,7 @@ from mosei_ssl.data.loading import (
     split_names,
 )
 from mosei_ssl.data.pipeline import make_evaluation_dataset, make_training_dataset
+from mosei_ssl.data.row_period import refuse_other_period, row_period
 from mosei_ssl.data.segments import Segments, concatenate_segments, segments_from_arrays
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "normalization",
     "pretraining_videos",
     "refuse_held_out",
+    "refuse_other_period",
+    "row_period",
     "segments_from_arrays",
     "split_names",
 ]

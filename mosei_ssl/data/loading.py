@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.config import DataConfig
+from mosei_ssl.data.row_period import refuse_other_period
 from mosei_ssl.data.segments import Segments, concatenate_segments
 from mosei_ssl.utils.errors import UserError
 
@@ -112,7 +113,7 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
 
     Raises:
         UserError: If a split is missing, or an extra dataset gives videos of the first dataset's
-            validation or test split.
+            validation or test split, or has another row period.
 
     Example:
         >>> config = DataConfig(dataset="covarep-1", extra_datasets=["covarep-2"])
@@ -123,10 +124,12 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     for name in config.extra_datasets:
         directory, present = _extra_splits(config, name, splits)
         part = load_prepared(directory, "+".join(present))
+        who = f"extra_datasets: {name!r}"
+        refuse_other_period(part.row_period, parts[0].row_period, who, f"{parts[0].name} has")
         refuse_held_out(
             np.unique(part.video_ids),
             config,
-            f"extra_datasets: {name!r} would let held-out speakers into pretraining",
+            f"{who} would let held-out speakers into pretraining",
             "allowed are datasets without such videos",
         )
         parts.append(part)

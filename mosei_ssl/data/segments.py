@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.data.row_period import row_period
+
 FEATURES = 74
 _TINY_STD = 1e-6
 _COLUMNS = ("video_ids", "segment_ids", "intervals", "emotions", "sentiment")
@@ -88,6 +90,11 @@ class Segments:
     def synthetic(self) -> bool:
         """Whether the corpus is synthetic."""
         return bool(self.metadata.get("synthetic", False))
+
+    @property
+    def row_period(self) -> float | None:
+        """Seconds from row to row; None for a row per word."""
+        return row_period(self.metadata)
 
     def length_order(self) -> np.ndarray:
         """Order segments by length, so that evaluation pads little.

@@ -41,12 +41,16 @@ def connect(
             raise ValueError("give http://HOST:8501 for REST or grpc://HOST:8500 for gRPC")
     except ValueError as error:
         raise UserError(f"{url!r} is not the URL of a server ({error}).") from None
-    if parts.scheme in ("http", "https"):
-        from mosei_ssl.serving.rest_client import RestClient
+    try:
+        if parts.scheme in ("http", "https"):
+            from mosei_ssl.serving.rest_client import RestClient
 
-        return RestClient(url, model_name, version, **options)
-    from mosei_ssl.serving.grpc_client import GrpcClient
-
+            return RestClient(url, model_name, version, **options)
+        from mosei_ssl.serving.grpc_client import GrpcClient
+    except ImportError as error:
+        raise UserError(
+            f"asking a server needs more packages ({error}): pip install 'mosei_ssl[serving]'"
+        ) from None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     tls = parts.scheme == "grpcs"
     return GrpcClient(f"{host}:{port}", model_name, version, tls, **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tfds_mosei
 from mosei_ssl.config import DataConfig
-from mosei_ssl.data import load_segments
+from mosei_ssl.data import load_segments, refuse_other_period, row_period
 from mosei_ssl.metrics import all_zero, evaluate_predictions
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.utils.errors import UserError
@@ -50,6 +50,8 @@ def evaluate_saved_model(
         if own in tfds_mosei.list_prepared(data.data_dir):
             data = dataclasses.replace(data, dataset=own)
     segments = load_segments(data, split).labelled()
+    than = f"{served.directory} was trained on"
+    refuse_other_period(segments.row_period, row_period(trained_on), segments.name, than)
     count = len(segments)
     if not count:
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")

@@ -120,10 +120,14 @@ def export_model(
         )
     check_formats(formats)
     to = Path(to)
-    if (to / "saved_model.pb").is_file():
+    place = to.resolve()
+    version = next((p for p in (place, *place.parents) if (p / "saved_model.pb").is_file()), None)
+    if version is None and place.name.isdecimal():
+        version = place
+    if version is not None:
         raise UserError(
-            f"{to} is an exported version itself, which more files would spoil: give the folder of "
-            f"versions, {to.parent}."
+            f"{to} is a version or within one, and --to is the model's folder, whose next version "
+            f"is chosen by itself: give {version.parent}."
         )
     try:
         to.mkdir(parents=True, exist_ok=True)

@@ -2,27 +2,19 @@
 
 from typing import Any
 
+import grpc
 import numpy as np
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from mosei_ssl.serving import errors
 from mosei_ssl.serving.client import Client
 from mosei_ssl.serving.predictor import pad
 from mosei_ssl.serving.signatures import OUTPUTS, PREDICT_SIGNATURE
-from mosei_ssl.utils.errors import UserError
-
-try:
-    import grpc
-    from tensorflow_serving.apis import (
-        get_model_status_pb2,
-        model_service_pb2_grpc,
-        predict_pb2,
-        prediction_service_pb2_grpc,
-    )
-except ImportError:
-    raise UserError(
-        "talking to a server over gRPC needs tensorflow-serving-api: "
-        "pip install 'mosei_ssl[serving]'."
-    ) from None
 
 _KINDS: dict[str, type[errors.ServerError]] = {
     **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"), errors.ServerUnavailable),

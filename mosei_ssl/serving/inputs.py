@@ -1,13 +1,12 @@
 """Reading what is to be judged: files or a prepared dataset in, segments out."""
 
 import contextlib
-import csv
 import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from mosei_ssl.serving.signatures import MAX_FRAMES
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, out_of_range
 from tfds_mosei.schema import FRAME_PERIOD, NUM_FEATURES
+
+if TYPE_CHECKING:
+    from tfds_mosei.alignment import FrameIndex
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Segment(NamedTuple):
         end: its end in seconds.
         features: float32 [T, 74], raw COVAREP rows.
         truth: [6] labelled intensities, where they are known.
+        period: seconds from row to row; None for a row per word.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Segment(NamedTuple):
     end: float
     features: np.ndarray
     truth: np.ndarray | None = None
+    period: float | None = FRAME_PERIOD
 
 
 def read_segments(
@@ -56,12 +60,12 @@ def read_segments(
         source: a `.csd` file with raw COVAREP rows; a `.npy` file with those of one recording,
             float [T, 74], a row every 10 ms; a recording (wav, flac, mp3, ogg), whose features
             are computed; or a folder that datasets were prepared in, or one of those datasets.
-        intervals: which stretches of a `.csd` file or recording to judge: a `.csd` label file,
-            whose intervals are taken and whose labels are not, or a CSV file with the columns id,
-            start, end in seconds; the id of a recording is its file name without the ending.
-            None takes whole recordings.
-        window: without `intervals`: recordings longer than this many seconds are cut into windows
-            of this length; 0 never cuts.
+        intervals: which stretches of a `.csd` file or recording to judge: a `.csd` label file or
+            a table (.csv, .tsv) as the dataset's builder takes it, whose id, start and end (in
+            seconds) are taken and whose labels are not; the id of a recording is its file name
+            without the ending. None takes whole recordings.
+        window: without `intervals`: recordings longer than this many seconds, and where rows are
+            missing, are cut into windows of this length; 0 cuts only where rows are missing.
         hop: seconds from one window to the next; None puts them side by side.
         limit: read the first segments only, at most this many.
         dataset: which of several prepared datasets.
@@ -122,10 +126,13 @@ def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator
         segments = load_prepared(folder, split)
     else:
         segments = load_segments(DataConfig(data_dir=str(folder), dataset=dataset), split)
+    period = segments.row_period
     for index, (start, end) in enumerate(segments.intervals.tolist()):
         labels = segments.emotions[index]
         truth = labels if np.isfinite(labels).all() else None
-        yield Segment(str(segments.video_ids[index]), start, end, segments.rows(index), truth)
+        yield Segment(
+            str(segments.video_ids[index]), start, end, segments.rows(index), truth, period
+        )
 
 
 def _file_segments(
@@ -136,9 +143,7 @@ def _file_segments(
             raise UserError(f"{source} holds no recording.")
         if intervals is None:
             for name in names:
-                times, rows = read(name)
-                begin = float(times[0, 0]) if len(times) and np.isfinite(times[0, 0]) else 0.0
-                yield from windows(name, rows, begin, window, hop)
+                yield from windows(name, *read(name), window, hop)
             return
         if source.suffix.lower() == ".npy":
             raise UserError(
@@ -219,16 +224,40 @@ def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def windows(
-    name: str, rows: np.ndarray, start: float, window: float, hop: float | None = None
+    name: str, times: np.ndarray, rows: np.ndarray, window: float, hop: float | None = None
 ) -> Iterator[Segment]:
-    """Cut a recording into windows of one length; the last one ends where the recording ends."""
-    length = round(window / FRAME_PERIOD) or len(rows)
-    step = max(1, round((hop or window) / FRAME_PERIOD)) if window else 1
-    last = max(0, len(rows) - length)
-    for first in [*range(0, last, step), last] if len(rows) else []:
-        part = rows[first : first + length]
-        begin = start + first * FRAME_PERIOD
-        yield Segment(name, begin, begin + len(part) * FRAME_PERIOD, part)
+    """Cut a recording into windows of one length, by the times [T, 2] of its rows.
+
+    Rows come in order of time, and no window reaches across a gap of five rows or more; the last
+    window before one, or before the end, ends where the rows end.
+    """
+    from tfds_mosei.alignment import FrameIndex
+    from tfds_mosei.chunks import GAP_SECONDS
+
+    index = FrameIndex(times)
+    if index.unusable:
+        _log.warning("%d rows of %r have no usable times: left out", index.unusable, name)
+    if not len(index.starts):
+        return
+    period = _measured_period(index)
+    gap = GAP_SECONDS / FRAME_PERIOD * period
+    gaps = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= gap
+    for begin, stop in itertools.pairwise([0, *(np.flatnonzero(gaps) + 1), len(index.starts)]):
+        length = min(round(window / period) or stop - begin, stop - begin)
+        step = max(1, round((hop or window) / period)) if window else 1
+        last = stop - length
+        for first in [*range(begin, last, step), last]:
+            part = slice(first, first + length)
+            start, end = float(index.starts[first]), float(index.ends[part].max())
+            kept = rows[part] if index.in_order else rows[index.order[part]]
+            yield Segment(name, start, end, kept, period=period)
+
+
+def _measured_period(index: "FrameIndex") -> float:
+    """Seconds from row to row of a recording, the median; how long a row lasts if there is one."""
+    steps = np.diff(index.starts)
+    steps = steps[steps > 0]
+    return float(np.median(steps if len(steps) else index.ends - index.starts))
 
 
 def _stretches(
@@ -243,7 +272,7 @@ def _stretches(
         finite = math.isfinite(start) and math.isfinite(end)
         part = rows[index.rows(float(start), float(end))] if finite else rows[:0]
         if len(part):
-            yield Segment(name, float(start), float(end), part)
+            yield Segment(name, float(start), float(end), part, period=_measured_period(index))
         else:
             empty += 1
     if empty:
@@ -255,34 +284,14 @@ def read_intervals(file: str | Path) -> dict[str, np.ndarray]:
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file}: no such file. Check the path given as --segments.")
-    if file.suffix.lower() == ".csv":
-        return _intervals_from_csv(file)
     from tfds_mosei.csd import ComputationalSequence
+    from tfds_mosei.labels import TABLE_SUFFIXES, labels_from_csv
 
+    if file.suffix.lower() in TABLE_SUFFIXES:
+        table = labels_from_csv(file, emotions=False)
+        for name, labels in table.items():
+            if not np.isfinite(labels.intervals).all():
+                raise UserError(f"{file}: a start or end of {name!r} is not finite or missing.")
+        return {name: labels.intervals for name, labels in table.items()}
     with ComputationalSequence(file) as sequence:
         return {video: sequence.intervals(video) for video in sequence.video_ids}
-
-
-def _intervals_from_csv(file: Path) -> dict[str, np.ndarray]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    with open(file, newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        try:
-            columns = reader.fieldnames or []
-            # `name` is the column of predictions themselves.
-            key = next((name for name in ("video_id", "id", "name") if name in columns), "id")
-            if not {key, "start", "end"} <= set(columns):
-                raise UserError(
-                    f"{file}: its first line names {', '.join(columns) or 'nothing'}; the columns "
-                    "id, start, end (seconds) are needed."
-                )
-            for row in reader:
-                interval = float(row["start"]), float(row["end"])
-                if not all(map(math.isfinite, interval)):
-                    raise ValueError(f"start or end is not finite: {interval}")
-                found.setdefault(row[key], []).append(interval)
-        except UserError:
-            raise
-        except (csv.Error, UnicodeDecodeError, TypeError, ValueError) as error:
-            raise UserError(f"{file}, line {reader.line_num}: {error}.") from None
-    return {name: np.asarray(rows, dtype=np.float64) for name, rows in found.items()}

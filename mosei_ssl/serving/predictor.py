@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.data.row_period import refuse_other_period, row_period
 from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.serving.output import as_records
 from mosei_ssl.serving.signatures import MAX_FRAMES, OUTPUTS
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import EMOTIONS, FRAME_PERIOD, NUM_FEATURES
+from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
 
 _log = logging.getLogger(__name__)
 
@@ -123,18 +124,22 @@ def predict_records(
     """Predict segments block by block, so that no more of a corpus than a block is in memory.
 
     Yields a record per segment, in their order, see `as_records`. A warning says at the end how
-    many were far longer than any that the model was trained on. `progress` is called with the
-    `count` of segments done since the last call and, once `known`, that of all.
+    many were far longer than any that the model was trained on. Segments of another row period
+    than that of the manifest, by default 10 ms, are refused with a `UserError`. `progress` is
+    called with the `count` of segments done since the last call and, once `known`, that of all.
     """
-    longest = predictor.manifest.get("dataset", {}).get("train_seconds", {}).get("longest")
-    longest = longest or math.inf
+    trained_on = predictor.manifest.get("dataset", {})
+    longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
+    needed = row_period(trained_on)
     seen = long = 0
     segments = iter(segments)
     while block := list(itertools.islice(segments, BLOCK)):
         seen += len(block)
         report = functools.partial(progress, known=seen if len(block) < BLOCK else None)
+        for segment in block:
+            refuse_other_period(segment.period, needed, segment.name, "the model was trained on")
         rows = [segment.features for segment in block]
-        long += sum(len(frames) * FRAME_PERIOD > 2 * longest for frames in rows)
+        long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
         yield from as_records(block, predictor.predict(rows, report))
     if long:
         _log.warning(

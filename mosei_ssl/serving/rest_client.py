@@ -5,19 +5,13 @@ import json
 import time
 from typing import Any
 
+import httpx
 import numpy as np
 
 from mosei_ssl.serving import errors
 from mosei_ssl.serving.client import Client
 from mosei_ssl.serving.signatures import EXAMPLES_SIGNATURE, serialise
 from mosei_ssl.utils.errors import UserError
-
-try:
-    import httpx
-except ImportError:
-    raise UserError(
-        "talking to a server over REST needs httpx: pip install 'mosei_ssl[serving]'."
-    ) from None
 
 _LARGEST_ANSWER = 64 * 2**20
 _KINDS: dict[int, type[errors.ServerError]] = {

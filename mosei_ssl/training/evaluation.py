@@ -2,18 +2,21 @@
 
 import io
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import tfds_mosei
 from mosei_ssl.config import FinetuneConfig
 from mosei_ssl.data import (
     DataConfig,
     Segments,
     load_segments,
     make_evaluation_dataset,
+    refuse_other_period,
     split_names,
 )
 from mosei_ssl.metrics import (
@@ -24,10 +27,13 @@ from mosei_ssl.metrics import (
 )
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.training.hparams import write_scores
+from mosei_ssl.training.pretraining import videos_seen
 from mosei_ssl.training.run_directory import RunDirectory, read
 from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_told, write_bytes
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -40,21 +46,25 @@ def evaluate(
     """Score a finished fine-tuning run on a split, and write the result to its metrics.json.
 
     The model is compared, on the same labelled segments, with the all-zero predictor, the median
-    of the labelled subset, and ridge and SVR on pooled features.
+    of the labelled subset, and ridge and SVR on pooled features. On another dataset than the run's
+    these are trained on the run's labelled subset, too.
 
     Args:
         run: directory of a finished fine-tuning run.
-        split: split of the run's dataset that has labels.
-        data_dir: folder that the dataset has moved to; None: where the run found it.
-        dataset: name of the dataset there; None: as the run named it.
+        split: split that has labels.
+        data_dir: folder of the dataset, where that is not where the run found its own.
+        dataset: name of the dataset to score on, which may be another than the run's, with a test
+            split at least; None: the run's.
 
     Returns:
         What metrics.json holds for the split: `segments`, and per predictor the scores of
-        `evaluate_predictions`. The predictions themselves are kept in `predictions-SPLIT.npz`.
+        `evaluate_predictions`; of another dataset (there under `datasets` and its name) also
+        `dataset` and `trained_on`, both names, and whether either is `synthetic`. The predictions
+        are kept in `predictions-[DATASET-]SPLIT.npz`.
 
     Raises:
-        UserError: no such run or split, a damaged file in the run, or the dataset is no longer the
-            one it was trained on.
+        UserError: no such run or split, a damaged file in the run, the run's dataset is no longer
+            there, or the other one has another row period or videos that the run has learned from.
 
     Example:
         >>> evaluate("runs/ssl100")["predictors"]["model"]["overall"]["mae"]  # doctest: +SKIP
@@ -69,11 +79,31 @@ def evaluate(
     segments = load_segments(config, split).labelled()
     if not len(segments):
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")
-    labelled = _labelled_subset(directory, config, segments)
+    trained_on = directory.info["dataset"]
+    own = segments.metadata.get("fingerprint") == trained_on["fingerprint"]
+    foreign = not own and dataset is not None
+    if foreign:
+        name = str(trained_on["name"]).split("/")[0]
+        # Both may have moved to the same folder.
+        moved = data_dir is not None and name in tfds_mosei.list_prepared(data_dir)
+        place = data_dir if data_dir and moved else known.data_dir
+        train = load_segments(replace(known, data_dir=place, dataset=name), "train")
+        own = train.metadata.get("fingerprint") == trained_on["fingerprint"]
+    if not own:
+        raise UserError(
+            f"the dataset in {config.data_dir} is not the one that {directory.path} was trained on "
+            f"({trained_on['name']}): build that one again, or repeat the run. To score another, "
+            "name it (dataset)."
+        )
+    if foreign:
+        _refuse_what_was_learned(directory, known, train, segments)
+    else:
+        train = load_segments(config, "train")
+    labelled = _labelled_subset(directory, train)
     model = load_model(directory / "model.keras")
 
     predictions = predict_segments(model, segments, config)
-    mean = segments.statistics["mean"]
+    mean = train.statistics["mean"]
     predictors = {
         "model": predictions,
         **classical_predictions(
@@ -99,13 +129,19 @@ def evaluate(
         {key: directory.info[key] for key in ("dataset", "seed", "backend")},
         **directory.info["result"],
     )
-    metrics.setdefault("splits", {})[split] = result
+    stem, scores = split, metrics
+    if foreign:
+        other = segments.name.split("/")[0]
+        synthetic = segments.synthetic or train.synthetic
+        result |= {"dataset": other, "trained_on": name, "synthetic": synthetic}
+        stem, scores = f"{other}-{split}", metrics.setdefault("datasets", {}).setdefault(other, {})
+    scores.setdefault("splits", {})[split] = result
     with storage_errors_told(directory.path, lambda: "Its earlier scores are kept"):
-        write_bytes(directory / f"predictions-{split}.npz", packed.getvalue())
+        write_bytes(directory / f"predictions-{stem}.npz", packed.getvalue())
         write_json(file, metrics)
-    if split != "validation":  # of which training itself has written its own
-        scores = result["predictors"]["model"]["overall"]
-        write_scores(directory.path, split, scores, directory.info["result"]["epoch"])
+    if split != "validation" and not foreign:  # of validation, training has written its own
+        overall = result["predictors"]["model"]["overall"]
+        write_scores(directory.path, split, overall, directory.info["result"]["epoch"])
     return result
 
 
@@ -132,15 +168,30 @@ def predict_segments(
     return predictions
 
 
-def _labelled_subset(run: RunDirectory, config: DataConfig, split: Segments) -> Segments:
-    if split.metadata.get("fingerprint") != run.info["dataset"]["fingerprint"]:
+def _refuse_what_was_learned(
+    run: RunDirectory, config: FinetuneConfig, train: Segments, scored: Segments
+) -> None:
+    """Raise a UserError if another dataset does not compare, or holds what the run has seen."""
+    than = f"{run.path} was trained on"
+    refuse_other_period(scored.row_period, train.row_period, scored.name, than)
+    seen = train.video_ids
+    if config.pretrained:
+        try:
+            before = videos_seen(RunDirectory(config.pretrained).open("pretrain"))
+            seen = seen if before is None else np.concatenate([seen, before])
+        except UserError as error:
+            _log.warning("what %s was pretrained on cannot be compared: %s", run.path, error)
+    shared = np.intersect1d(seen, scored.video_ids)
+    if len(shared):
         raise UserError(
-            f"the dataset in {config.data_dir} is not the one that {run.path} was trained on "
-            f"({run.info['dataset']['name']}): build that one again, or repeat the run."
+            f"{scored.name} holds {len(shared)} video(s) that {run.path} has learned from, "
+            f"{str(shared[0])!r} for one: score it on other videos."
         )
+
+
+def _labelled_subset(run: RunDirectory, train: Segments) -> Segments:
     file = run / "labels.json"
     names = read(file, json.loads, list)
-    train = load_segments(config, "train")
     keys = zip(train.video_ids.tolist(), train.segment_ids.tolist(), strict=True)
     where = {key: index for index, key in enumerate(keys)}
     try:

@@ -17,8 +17,9 @@ from mosei_ssl.data import (
     draw_label_budget,
     load_segments,
     make_evaluation_dataset,
-    pretraining_videos,
     refuse_held_out,
+    refuse_other_period,
+    row_period,
 )
 from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
 from mosei_ssl.models import EmotionModel, emotion_predictions, learning_rate_multipliers
@@ -26,7 +27,7 @@ from mosei_ssl.training.callbacks import BestEpoch
 from mosei_ssl.training.devices import share_gpus
 from mosei_ssl.training.hparams import write_trial
 from mosei_ssl.training.optimizer import make_optimizer
-from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset
+from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, videos_seen
 from mosei_ssl.training.resumable_fit import fit, prepare
 from mosei_ssl.training.run_directory import RunDirectory, is_finished
 from mosei_ssl.training.saved_models import load_model, save_model
@@ -90,6 +91,10 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         pretrained = RunDirectory(config.pretrained).open("pretrain").require_finished()
         config = _completed(config, pretrained)
     segments = load_segments(config, "train").labelled()
+    if pretrained:
+        needed = row_period(pretrained.info["dataset"])
+        than = f"{pretrained.path} was pretrained on"
+        refuse_other_period(segments.row_period, needed, segments.name, than)
     chosen = draw_label_budget(
         segments.emotions, config.labels, config.seed, groups=segments.video_ids
     )
@@ -197,29 +202,17 @@ def _refuse_known_speakers(
     pretrained: RunDirectory, config: FinetuneConfig, train: Segments
 ) -> None:
     """Raise a UserError if the pretraining has seen videos that this dataset holds out."""
-    before = {"name": "an unnamed dataset", "fingerprint": None} | pretrained.info["dataset"]
+    before = pretrained.info["dataset"]
     if before["fingerprint"] == train.metadata.get("fingerprint"):
         return
-    options = pretrained.options(PretrainConfig)
-    try:
-        # By its whole name: there may be others by now.
-        known = replace(options, dataset=before["name"].split("/")[0])
-        fingerprint, seen = pretraining_videos(known, options.splits)
-        if fingerprint != before["fingerprint"]:
-            raise UserError(f"what is in {options.data_dir} is another dataset")
-    except (UserError, tfds_mosei.CorpusError) as error:
-        _log.warning(
-            "%s was pretrained on %s, which cannot be read now (%s): whether it has seen videos of "
-            "the validation or test split is not known",
-            *(pretrained.path, before["name"], error),
+    seen = videos_seen(pretrained)
+    if seen is not None:
+        refuse_held_out(
+            seen,
+            config,
+            f"{pretrained.path} was pretrained on another dataset, {before['name']}",
+            "pretrain on this dataset, or fine-tune on that one",
         )
-        return
-    refuse_held_out(
-        seen,
-        config,
-        f"{pretrained.path} was pretrained on another dataset, {before['name']}",
-        "pretrain on this dataset, or fine-tune on that one",
-    )
 
 
 def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionModel:

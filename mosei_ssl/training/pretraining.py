@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import numpy as np
 
+import tfds_mosei
 from mosei_ssl.config import BackboneConfig, PretrainConfig
 from mosei_ssl.data import (
     BatchPlan,
@@ -14,6 +16,7 @@ from mosei_ssl.data import (
     load_pretraining_segments,
     load_segments,
     make_evaluation_dataset,
+    pretraining_videos,
 )
 from mosei_ssl.models import (
     Backbone,
@@ -29,6 +32,7 @@ from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.resumable_fit import fit, parse_profile_steps, prepare
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.training.saved_models import save_model
+from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_told
 from mosei_ssl.utils.signals import stop_politely
 
@@ -169,7 +173,28 @@ def describe_dataset(segments: Segments) -> dict[str, object]:
         "name": segments.name,
         "fingerprint": segments.metadata.get("fingerprint"),
         "synthetic": segments.synthetic,
+        "row_period": segments.row_period,
     }
+
+
+def videos_seen(run: RunDirectory) -> np.ndarray | None:
+    """Ids of the videos of a pretraining run; None, with a warning, where they cannot be read."""
+    before = {"name": "an unnamed dataset", "fingerprint": None} | run.info["dataset"]
+    options = run.options(PretrainConfig)
+    try:
+        # By its whole name: there may be others by now.
+        known = replace(options, dataset=before["name"].split("/")[0])
+        fingerprint, seen = pretraining_videos(known, options.splits)
+        if fingerprint != before["fingerprint"]:
+            raise UserError(f"what is in {options.data_dir} is another dataset")
+    except (UserError, tfds_mosei.CorpusError) as error:
+        _log.warning(
+            "%s was pretrained on %s, which cannot be read now (%s): whether it has seen videos of "
+            "the validation or test split is not known",
+            *(run.path, before["name"], error),
+        )
+        return None
+    return seen
 
 
 def backbone_for(config: BackboneConfig, segments: Segments, seed: int) -> Backbone:

@@ -2,12 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
+import tfds_mosei
+from mosei_ssl import data
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, load_segments
+from mosei_ssl.training import evaluation
 
 
 @pytest.fixture
@@ -60,6 +65,79 @@ def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
     for run in (few, more):
         assert f"Written: {run / 'metrics.json'}" in out
         assert "test" in json.loads((run / "metrics.json").read_text())["splits"]
+
+
+@pytest.fixture(scope="session")
+def other_data(tmp_path_factory):
+    """Another synthetic corpus, prepared elsewhere, whose ids of videos differ."""
+    folder = tmp_path_factory.mktemp("other")
+    tfds_mosei.build("synthetic", data_dir=folder, size=10)
+    return folder
+
+
+def renamed(monkeypatch, **metadata):
+    """As if the videos of the other corpus had other names, and its metadata were these."""
+    load = data.load_segments
+
+    def load_renamed(config, split):
+        segments = load(config, split)
+        if "other" not in str(config.data_dir):
+            return segments
+        ids = np.char.add("other-", segments.video_ids)
+        return replace(segments, video_ids=ids, metadata=segments.metadata | metadata)
+
+    monkeypatch.setattr(evaluation, "load_segments", load_renamed)
+
+
+def test_another_corpus_is_scored_beside_predictors_trained_on_the_runs_own(
+    scored, synthetic_data, other_data, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "120")
+    run = scored("run", 8)
+    options = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(options | {"data_dir": str(synthetic_data)}))
+    (other,) = tfds_mosei.list_prepared(other_data)
+    (own,) = tfds_mosei.list_prepared(synthetic_data)
+    line = ["evaluate", "--run", str(run), "--dataset", other, "--data-dir", str(other_data)]
+    # Synthetic videos are numbered, so that the same ones seem to be in both.
+    assert main([*line, "--split", "train"]) == 2
+    assert "that the run has learned from" in capsys.readouterr().err.replace(str(run), "the run")
+    renamed(monkeypatch)
+    assert main(["evaluate", "--run", str(run)]) == 0
+    before = json.loads((run / "metrics.json").read_text())
+    capsys.readouterr()
+    assert main(line) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"SYNTHETIC data, {other}, test split" in out
+    assert f"all trained on {own}, 8 labels" in out
+    after = json.loads((run / "metrics.json").read_text())
+    assert after["splits"] == before["splits"]
+    found = after["datasets"][other]["splits"]["test"]
+    assert (found["dataset"], found["trained_on"]) == (other, own)
+
+    # Worked out anew: the median of the run's eight labels, judged on the other corpus.
+    train = load_segments(DataConfig(data_dir=str(synthetic_data)), "train")
+    test = load_segments(DataConfig(data_dir=str(other_data)), "test")
+    median = np.median(train.emotions[:8], axis=0)
+    for predictor, values in (("all_zero", 0 * median), ("train_median", median)):
+        mae = np.abs(test.emotions - values).mean()
+        assert found["predictors"][predictor]["overall"]["mae"] == pytest.approx(mae, abs=1e-6)
+    assert found["segments"] == len(test)
+
+
+def test_a_corpus_with_another_row_period_is_not_scored(
+    scored, synthetic_data, other_data, capsys, monkeypatch
+):
+    run = scored("run", 8)
+    (run / "config.yaml").write_text(yaml.safe_dump({"data_dir": str(synthetic_data)}))
+    (other,) = tfds_mosei.list_prepared(other_data)
+    renamed(monkeypatch, row_period=0.05)
+    line = ["evaluate", "--run", str(run), "--dataset", other, "--data-dir", str(other_data)]
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert "has a row every 50 ms" in error
+    assert "a row every 10 ms" in error
+    assert error.count("\n") == 1
 
 
 def test_scores_of_the_train_split_say_how_much_of_it_was_trained_on(

@@ -26,6 +26,18 @@ def test_export_then_verify(finished_run, tmp_path, capsys):
     assert "Traceback" not in error
 
 
+def test_a_version_is_not_taken_for_a_model(finished_run, tmp_path, capsys):
+    model = tmp_path / "emotion"
+    assert main(["export", "--run", str(finished_run), "--to", str(model)]) == 0
+    before = sorted(model.rglob("*"))
+    for place in ("1", "2", "2/", "1/assets.extra", "1/variables/x"):
+        capsys.readouterr()
+        assert main(["export", "--run", str(finished_run), "--to", f"{model}/{place}"]) == 2
+        error = capsys.readouterr().err
+        assert f"next version is chosen by itself: give {model}." in error
+    assert sorted(model.rglob("*")) == before
+
+
 def test_what_cannot_be_exported_is_one_line(tmp_path, capsys):
     assert main(["export", "--run", str(tmp_path / "no"), "--to", str(tmp_path / "x")]) == 2
     assert "is not a run directory" in capsys.readouterr().err

@@ -12,7 +12,9 @@ from mosei_ssl.data import (
     DataConfig,
     concatenate_segments,
     load_prepared,
+    load_pretraining_segments,
     load_segments,
+    loading,
     normalization,
     segments_from_arrays,
 )
@@ -153,3 +155,17 @@ def test_normalization_is_at_hand_with_and_without_frames(synthetic_data):
         for rows in load_segments(DataConfig(data_dir=str(synthetic_data)), "train")
     ]
     np.testing.assert_allclose(found["mean"][0], np.concatenate(finite)[:, 0].mean(), rtol=0.1)
+
+
+@pytest.mark.parametrize(("period", "described"), [(0.05, "every 50 ms"), (None, "per word")])
+def test_an_extra_dataset_with_another_row_period_is_refused(
+    prepare_tiny, monkeypatch, period, described
+):
+    statistics = {"mean": [0.0] * 74, "std": [1.0] * 74}
+    places = {
+        None: prepare_tiny(1, {"feature_statistics": statistics}),
+        "extra": prepare_tiny(2, {"row_period": period, "feature_statistics": statistics}),
+    }
+    monkeypatch.setattr(loading, "find_dataset", lambda data_dir, name=None: places[name])
+    with pytest.raises(UserError, match=rf"'extra' has a row {described};.* has a row every 10 ms"):
+        load_pretraining_segments(DataConfig(extra_datasets=["extra"]))

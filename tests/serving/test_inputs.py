@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mosei_ssl.serving.inputs import read_intervals, read_segments, windows
+from mosei_ssl.serving.predictor import Predictor, predict_records
+from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei import csd, schema
 
@@ -96,15 +98,120 @@ def test_recordings_are_taken_whole_or_in_windows(speech):
 
 def test_windows_cover_everything_and_have_one_length():
     rows = rows_numbered(100)
-    found = list(windows("x", rows, 0.0, window=0.4, hop=0.25))
+    found = list(windows("x", times(100), rows, window=0.4, hop=0.25))
     assert [(round(s.start, 2), len(s.features)) for s in found] == [
         (0, 40),
         (0.25, 40),
         (0.5, 40),
         (0.6, 40),
     ]
-    assert list(windows("x", rows[:0], 0.0, window=0.4)) == []
-    assert [len(s.features) for s in windows("x", rows, 0.0, window=1.0)] == [100]
+    assert list(windows("x", times(0), rows[:0], window=0.4)) == []
+    assert [len(s.features) for s in windows("x", times(100), rows, window=1.0)] == [100]
+
+
+def recording(tmp_path, intervals, rows, name="talk"):
+    videos = [(name, intervals, rows)]
+    path = tmp_path / f"{name}.csd"
+    return csd.write(path, "COVAREP", videos, dimension_names=schema.FEATURE_NAMES)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_windows_follow_the_times_of_the_rows(tmp_path, shuffled):
+    # Rows of 0 to 3 s, then those of 33 to 34 s.
+    intervals = np.concatenate([times(300), times(100, 33.0)])
+    order = np.random.default_rng(0).permutation(400) if shuffled else np.arange(400)
+    path = recording(tmp_path, intervals[order], rows_numbered(400)[order])
+    found = list(read_segments(path, window=2.0))
+    assert summary(found) == [
+        ("talk", 0, 2, 0, 200),
+        ("talk", 1, 3, 100, 200),
+        ("talk", 33, 34, 300, 100),
+    ]
+    np.testing.assert_array_equal(found[1].features[:, 3], np.arange(100, 300))
+    assert summary(read_segments(path, window=0)) == [
+        ("talk", 0, 3, 0, 300),
+        ("talk", 33, 34, 300, 100),
+    ]
+
+
+def test_windows_are_in_seconds_whatever_the_row_period(tmp_path):
+    starts = 2.0 + np.arange(60) / 20
+    path = recording(tmp_path, np.stack([starts, starts + 0.05], 1), rows_numbered(60))
+    found = list(read_segments(path, window=1.0, hop=1.0))
+    assert summary(found) == [
+        ("talk", 2, 3, 0, 20),
+        ("talk", 3, 4, 20, 20),
+        ("talk", 4, 5, 40, 20),
+    ]
+    assert {round(s.period, 6) for s in found} == {0.05}
+
+
+def test_rows_without_usable_times_are_left_out_with_a_warning(tmp_path, caplog):
+    intervals = times(50)
+    intervals[7] = np.nan
+    (found,) = read_segments(recording(tmp_path, intervals, rows_numbered(50)))
+    assert len(found.features) == 49
+    assert "1 rows of 'talk' have no usable times" in caplog.text
+
+
+class Zeros(Predictor):
+    """Answers 0."""
+
+    def __init__(self, **dataset):
+        self.manifest = {"dataset": dataset}
+
+    def _answer(self, segments):
+        return {name: np.zeros((len(segments), 6)) for name in OUTPUTS}
+
+
+@pytest.mark.parametrize(
+    ("period", "trained", "problem"),
+    [
+        (0.01, {}, None),
+        (0.0101, {"row_period": 0.01}, None),
+        (0.05, {"row_period": 0.05}, None),
+        (0.2, {}, "has a row every 200 ms; the model was trained on a row every 10 ms"),
+        (10.0, {}, "has a row every 10000 ms"),
+        (0.01, {"row_period": 0.05}, "trained on a row every 50 ms"),
+        (0.01, {"row_period": None}, "trained on a row per word"),
+    ],
+)
+@pytest.mark.parametrize("cuts", [False, True])
+def test_rows_of_another_period_than_the_model_was_trained_on_are_refused(
+    tmp_path, period, trained, problem, cuts
+):
+    starts = np.arange(40) * period
+    path = recording(tmp_path, np.stack([starts, starts + period], 1), rows_numbered(40))
+    table = None
+    if cuts:
+        table = tmp_path / "cuts.csv"
+        table.write_text(f"id,start,end\ntalk,0,{30 * period}\n")
+    predictor = Zeros(**trained)
+    if problem is None:
+        assert len(list(predict_records(predictor, read_segments(path, table, 0)))) == 1
+        return
+    with pytest.raises(UserError, match=problem):
+        list(predict_records(predictor, read_segments(path, table, 0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cuts.csv", "Video,  Start,  End, happy\na, 1.0, 2.5, 0\n , ,\n,,,\n"),
+        ("cuts.tsv", "video_id\tstart_time\tend_time\na\t1\t2.5\n\n"),
+        ("cuts.CSV", "\ufeffid;END;Start\na;2.5;1\n"),
+    ],
+)
+def test_tables_that_build_takes_give_the_segments(speech, tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_intervals(tmp_path / name)["a"].tolist() == [[1.0, 2.5]]
+    assert summary(read_segments(speech, tmp_path / name)) == [("a", 1.0, 2.5, 100, 150)]
+
+
+def test_a_table_in_another_encoding_says_so(speech, tmp_path):
+    (tmp_path / "cuts.csv").write_bytes("id,start,end\nM\xfcller,0,1\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"cuts\.csv.*utf-8"):
+        list(read_segments(speech, tmp_path / "cuts.csv"))
 
 
 def test_array_is_one_recording(tmp_path):
@@ -173,7 +280,7 @@ def test_unusable_files_are_refused(speech, labels, tmp_path):
         list(read_segments(speech, cuts))
     for odd in ("nan", "inf"):
         cuts.write_text(f"id,start,end\na,1.0,{odd}\n")
-        with pytest.raises(UserError, match="line 2: start or end is not finite"):
+        with pytest.raises(UserError, match="start or end of 'a' is not finite"):
             list(read_segments(speech, cuts))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import keras
@@ -21,9 +22,9 @@ SPLITS = ("validation", "test")
 
 
 def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
-    pretrained, finetuning, finetuned
+    pretrained, finetuning, finetuned, options
 ):
-    config = finetuning("any", from_scratch=True, seed=5)
+    config = finetuning("any", from_scratch=True, seed=5, backbone=options["backbone"])
     segments = load_segments(config, "train")
     keras.utils.clear_session()
     baseline, ssl = _build(config, segments, 24), _build(config, segments, 24)
@@ -122,6 +123,21 @@ def test_an_unfinished_pretraining_is_not_taken_over(pretrained, finetuning):
         finetune(finetuning("run", pretrained=str(pretrained.path)))
 
 
+def test_a_pretraining_on_rows_of_another_period_is_refused(pretrained, finetuning):
+    file = pretrained / "run.json"
+    info = json.loads(file.read_text())
+    assert info["dataset"]["row_period"] == 0.01
+    info["dataset"]["row_period"] = 0.05
+    file.write_text(json.dumps(info))
+    config = finetuning("run", pretrained=str(pretrained.path))
+    with pytest.raises(UserError, match=r"a row every 10 ms; .* pretrained on a row every 50 ms"):
+        finetune(config)
+    assert not os.path.exists(config.run)
+    del info["dataset"]["row_period"]  # a run of before it was noted
+    file.write_text(json.dumps(info))
+    finetune(config)
+
+
 def test_held_out_speakers_are_kept_out_of_pretraining(pretraining):
     for splits in (["train+test"], ["train + test"], ["train", " test"]):
         with pytest.raises(UserError, match="held-out speakers: leave out test"):
@@ -217,11 +233,12 @@ def test_a_run_on_relative_places_is_scored_from_elsewhere_also_once_moved(
 
 
 def test_without_a_dataset_of_its_own_fine_tuning_takes_that_of_the_pretraining(
-    pretrained, finetuning, synthetic_data, tmp_path, monkeypatch, caplog
+    pretrained, finetuning, options, synthetic_data, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.chdir(tmp_path)
     given = finetuning("given", pretrained="pre", epochs=1)
-    bare = finetuning("bare", pretrained="pre", epochs=1, data_dir="data")
+    same = {"epochs": 1, "backbone": options["backbone"]}
+    bare = finetuning("bare", pretrained="pre", data_dir="data", **same)
     with caplog.at_level("INFO", logger="mosei_ssl"):
         run = finetune(bare)
     assert f"no dataset in data: taking that of pre, in {synthetic_data}" in caplog.messages
