@@ -65,7 +65,7 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
 
     Args:
         path: wav, flac, mp3, ogg or another format that libsndfile reads.
-        channel: Channel to use; None averages all.
+        channel: Channel to use; None averages all, or takes one where they would cancel.
 
     Returns:
         float64 [N].
@@ -79,6 +79,7 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
         (16000,)
     """
     with open_audio(path) as file:
+        channel = _audible_channel(path, file, channel)
         samples = file.read(dtype="float64", always_2d=True)
         _warn(path, *audio.check_rate(file.samplerate), *_cut(len(samples), file))
         return audio.prepare(samples, file.samplerate, channel)
@@ -91,14 +92,12 @@ def long_recording(path: str | Path, channel: int | None = None) -> Iterator[np.
         with open_audio(path) as file:
             rate, seen = file.samplerate, 0
             _warn(path, *audio.check_rate(rate))
+            channel = _audible_channel(path, file, channel)
             resampler = None
             if rate != SAMPLE_RATE:
                 stream = audio.import_soxr().ResampleStream
                 resampler = stream(rate, SAMPLE_RATE, 1, dtype="float64", quality="VHQ")
-            # SoundFile.blocks goes by the length in the header, and repeats its last block where a
-            # file was cut off.
-            size = _BLOCK_SECONDS * rate
-            while len(block := file.read(size, dtype="float64", always_2d=True)):
+            for block in _blocks(file):
                 samples = audio.mix(block, channel)
                 audio.check_samples(samples)
                 seen += len(samples)
@@ -112,6 +111,29 @@ def long_recording(path: str | Path, channel: int | None = None) -> Iterator[np.
                 rest.astype(np.float32).tofile(store)
         store.flush()
         yield np.memmap(store.name, dtype=np.float32, mode="r")
+
+
+def _blocks(file) -> Iterator[np.ndarray]:
+    """What is left of a file, float64 [N, channels] at a time."""
+    # SoundFile.blocks goes by the length in the header, and repeats its last block where a file
+    # was cut off.
+    size = _BLOCK_SECONDS * file.samplerate
+    while len(block := file.read(size, dtype="float64", always_2d=True)):
+        yield block
+
+
+def _audible_channel(path: str | Path, file, channel: int | None) -> int | None:
+    """The channel asked for; without one, and if the mean of all would cancel them, one of them."""
+    if channel is not None or file.channels < 2:
+        return channel
+    powers = audio.ChannelPowers()
+    for block in _blocks(file):
+        powers.add(block)
+    file.seek(0)
+    channel = powers.instead()
+    if channel is not None:
+        _warn(path, audio.CANCELLING.format(channel))
+    return channel
 
 
 def _warn(path: str | Path, *remarks: str) -> None:

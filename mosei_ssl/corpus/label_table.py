@@ -7,8 +7,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
-from pathlib import Path
+from itertools import takewhile, zip_longest
+from pathlib import Path, PureWindowsPath
 from typing import TextIO
 
 from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
@@ -204,18 +204,32 @@ class _KnownRecordings:
         name = row.text("file")
         if not name:
             raise row.fail("the column 'file' is blank")
+        found = self._find(name)
+        if len(found) != 1 and "\\" in name:  # a path written on Windows
+            found = self._find(name.replace("\\", "/"))
+        if len(found) != 1:
+            raise row.fail(
+                f"{name!r} is not one of the {len(self._paths)} audio files given, or several have "
+                "that name"
+            )
+        return found[0]
+
+    def _find(self, name: str) -> list[Path]:
         if name in self._paths:
-            return self._paths[name]
+            return [self._paths[name]]
         wanted = Path(name)
         candidates = self._names.get(wanted.name, [])
         # Not everything after a dot is an ending: "talk.2" is not "talk".
         if not candidates and wanted.suffix.lower() in _ENDINGS:
             candidates = self._names.get(wanted.stem, [])
         exact = [path for path in candidates if path.parts[-len(wanted.parts) :] == wanted.parts]
-        chosen = exact or (candidates if len(wanted.parts) == 1 else [])
-        if len(chosen) != 1:
-            raise row.fail(
-                f"{name!r} is not one of the {len(self._paths)} audio files given, or several have "
-                "that name"
-            )
-        return chosen[0]
+        if exact or len(wanted.parts) == 1:
+            return exact or candidates
+        if not PureWindowsPath(name).drive:
+            return []
+        # Written on another machine: what the paths have in common at their ends must be unique.
+        common = []
+        for path in candidates:
+            pairs = zip(reversed(path.parts), reversed(wanted.parts), strict=False)
+            common.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return [p for p, n in zip(candidates, common, strict=True) if n == max(common) > 1]

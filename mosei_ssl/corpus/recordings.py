@@ -16,18 +16,26 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
 
     Those named keep the order given, those of a folder are sorted. Of several names of one file
     the first is kept, with a warning in the log: links would put one recording into the corpus
-    twice, possibly on both sides of the folds.
+    twice, possibly on both sides of the folds. What macOS adds to archives (``._NAME``,
+    ``__MACOSX``) is skipped.
     """
     found: dict[Path, None] = {}
+    skipped = 0
     for path in map(Path, inputs):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+            audio = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+            inside = [p for p in audio if not _of_macos(p)]
+            skipped += len(audio) - len(inside)
             if not inside:
                 raise UserError(f"{printable(path)}: no audio files in this folder")
             found.update(dict.fromkeys(inside))
+        elif _of_macos(path):
+            skipped += 1
         else:
             # A missing file is one bad file among others: reported, not fatal.
             found[path] = None
+    if skipped:
+        logger.info("%d files that macOS added to an archive are skipped", skipped)
     if not found:
         raise UserError("no audio files were given")
     kept: dict[Path, Path] = {}
@@ -37,6 +45,11 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
             message = "%s is the same file as %s: used once, under the latter name"
             logger.warning(message, printable(path), printable(first))
     return list(kept.values())
+
+
+def _of_macos(path: Path) -> bool:
+    """Whether a file holds attributes of another one (AppleDouble), under that one's ending."""
+    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def _real(path: Path) -> Path:

@@ -52,6 +52,36 @@ def mix(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
     return audio[:, channel]
 
 
+class ChannelPowers:
+    """Finds out whether channels would cancel each other when averaged, block by block."""
+
+    def __init__(self) -> None:
+        self._channels: np.ndarray | float = 0.0
+        self._mixed = 0.0
+
+    def add(self, audio: np.ndarray) -> None:
+        """Counts a block [N, channels]."""
+        self._channels = self._channels + np.square(audio).sum(axis=0)
+        self._mixed += float(np.square(audio.mean(axis=1)).sum())
+
+    def instead(self) -> int | None:
+        """The channel to use instead of the mean, None where the mean is fine.
+
+        The mean of n unrelated channels has 1/n of their power; half as much as that, and they are
+        opposite to each other. The first one is taken that is not much weaker than the others.
+        """
+        powers = np.atleast_1d(self._channels)
+        if len(powers) < 2 or not self._mixed < 0.5 * powers.mean() / len(powers):
+            return None
+        return int(np.argmax(powers >= 0.5 * powers.max()))
+
+
+CANCELLING = (
+    "its channels cancel each other when averaged (one is wired the wrong way round): channel "
+    "{0} is used alone; --channel {0} chooses it without this warning"
+)
+
+
 def check_samples(samples: np.ndarray) -> None:
     """Refuses samples [N] that no feature can be computed from."""
     wrong = int(len(samples) - np.isfinite(samples).sum())

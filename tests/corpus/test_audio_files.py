@@ -165,3 +165,37 @@ def test_dither_reaches_long_files_too(tmp_path, voice):
     dithered = extract_file(path, chunk_seconds=2, dither=1e-4)
     assert (plain[-100:-20, 0] <= 1).all()
     assert (dithered[-100:-20, 0] > 1).any()
+
+
+@pytest.mark.parametrize("chunk_seconds", [0.5, None])
+@pytest.mark.parametrize("second", [-1.0, -0.6])
+def test_channels_that_cancel_each_other_are_not_averaged(
+    tmp_path, voice, caplog, chunk_seconds, second
+):
+    noise = np.random.default_rng(1).normal(scale=0.01, size=len(voice))
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.stack([voice, second * voice + noise], axis=1), 16_000)
+    found = extract_file(path, chunk_seconds=chunk_seconds)
+    assert "talk.wav: its channels cancel" in caplog.text
+    assert "--channel 0" in caplog.text
+    caplog.clear()
+    np.testing.assert_array_equal(found, extract_file(path, channel=0, chunk_seconds=chunk_seconds))
+    assert "cancel" not in caplog.text
+
+
+def test_of_a_silent_channel_and_two_opposite_ones_one_that_is_heard_is_taken(
+    tmp_path, voice, caplog
+):
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.stack([0 * voice, voice, -voice], axis=1), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(path), voice, atol=1e-6)
+    assert "--channel 1" in caplog.text
+
+
+def test_unrelated_channels_and_one_silent_one_are_averaged(tmp_path, voice, caplog):
+    path = tmp_path / "talk.wav"
+    noise = np.random.default_rng(2).normal(scale=0.1, size=len(voice))
+    for other in (noise, 0 * voice):
+        soundfile.write(path, np.stack([voice, other], axis=1), 16_000, subtype="DOUBLE")
+        np.testing.assert_allclose(read_audio(path), (voice + other) / 2)
+    assert not caplog.text

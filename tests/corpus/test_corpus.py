@@ -443,6 +443,17 @@ def test_folders_are_searched(tmp_path):
     assert [path.name for path in find_audio([tmp_path, tmp_path / "b.WAV"])] == ["b.WAV", "a.mp3"]
 
 
+def test_what_macos_adds_to_archives_is_skipped(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for name in ("a.wav", "._a.wav", "__MACOSX/b/._c.mp3", "__MACOSX/d.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert [path.name for path in find_audio([tmp_path, tmp_path / "._a.wav"])] == ["a.wav"]
+    assert "4 files that macOS added" in caplog.text
+    with pytest.raises(UserError, match="no audio files"):
+        find_audio([tmp_path / "__MACOSX"])
+
+
 def test_links_do_not_make_two_recordings_of_one(tmp_path, caplog):
     (tmp_path / "a.wav").write_text("")
     (tmp_path / "b.wav").symlink_to("a.wav")
@@ -499,6 +510,25 @@ def test_labels_may_use_semicolons_and_names_without_ending(tmp_path):
     assert table.segments[paths[0]][0].values == (0, 1.5, 0, 0, 0, 0, 0)
     assert table.segments[paths[1]][0].end == float("inf")
     assert table.speakers[paths[1]] == {"y"}
+
+
+def test_paths_written_on_windows_are_found(tmp_path):
+    paths = [tmp_path / name for name in ("a/1.wav", "a/2.wav", "b/1.wav", "c\\3.wav", "d/3.wav")]
+    text = "file,happy,speaker\n"
+    for number, name in enumerate(
+        [r"a\1.wav", r".\a\2.mp4", r"D:\Data\b\1.wav", r"c\3.wav", r"d\3"]
+    ):
+        text += f"{name},{number / 2},x\n"
+    table = read_labels(write(tmp_path, text), paths)
+    assert [table.segments[path][0].values[1] for path in paths] == [0, 0.5, 1, 1.5, 2]
+
+
+@pytest.mark.parametrize("name", [r"x\1.wav", r"C:\1.wav", r"C:\x\1.wav"])
+def test_paths_of_windows_are_not_guessed(tmp_path, name):
+    with pytest.raises(UserError, match=r"line 2: .* is not one of the 2"):
+        read_labels(
+            write(tmp_path, f"file,happy\n{name},1\n"), [tmp_path / "a/1.wav", tmp_path / "b/1.wav"]
+        )
 
 
 def test_repeated_rows_count_once_with_a_warning(tmp_path, caplog):
