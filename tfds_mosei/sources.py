@@ -50,6 +50,13 @@ class FeatureSource(Protocol):
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
         """Intervals float64 [n, 2] in seconds and rows float32 [n, 74] of a video."""
 
+    def intervals(self, video_id: str) -> np.ndarray:
+        """Intervals alone."""
+
+    @property
+    def aligned_to_words(self) -> bool:
+        """Whether the source says that a row is a word."""
+
     def close(self) -> None:
         """Closes what is open."""
 
@@ -60,8 +67,11 @@ class CsdFeatures:
     def __init__(self, path: Path, root: str | None = None):
         self._sequence = ComputationalSequence(path, root)
         self.video_ids: tuple[str, ...] = self._sequence.video_ids
+        order, ids = None, self.video_ids
         try:
-            order = column_order(self._sequence.dimension_names, FEATURE_NAMES, path)
+            # Names of other columns mean another file, which `open` says in fewer words.
+            if not ids or self._sequence.shape(ids[0])[1] == NUM_FEATURES:
+                order = column_order(self._sequence.dimension_names, FEATURE_NAMES, path)
         except CorpusError:
             self.close()
             raise
@@ -83,6 +93,15 @@ class CsdFeatures:
                 "are needed."
             )
         return intervals, features if self._order is None else features[:][:, self._order]
+
+    def intervals(self, video_id: str) -> np.ndarray:
+        """Intervals of one video."""
+        return self._sequence.intervals(video_id)
+
+    @property
+    def aligned_to_words(self) -> bool:
+        """Whether `mosei-ssl convert` wrote rows of words."""
+        return self._sequence.metadata.get("aligned to words") is True
 
     def close(self) -> None:
         """Closes the file."""
