@@ -243,8 +243,8 @@ def windows(
     gap = GAP_SECONDS / FRAME_PERIOD * period
     gaps = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= gap
     for begin, stop in itertools.pairwise([0, *(np.flatnonzero(gaps) + 1), len(index.starts)]):
-        length = min(round(window / period) or stop - begin, stop - begin)
-        step = max(1, round((hop or window) / period)) if window else 1
+        length = min(max(1, round(window / period)) if window else stop - begin, stop - begin)
+        step = max(1, round((hop or window) / period))
         last = stop - length
         for first in [*range(begin, last, step), last]:
             part = slice(first, first + length)
@@ -267,12 +267,13 @@ def _stretches(
     from tfds_mosei.alignment import FrameIndex
 
     index = FrameIndex(times)
+    period = _measured_period(index) if len(index.starts) else FRAME_PERIOD
     empty = 0
     for start, end in intervals:
         finite = math.isfinite(start) and math.isfinite(end)
         part = rows[index.rows(float(start), float(end))] if finite else rows[:0]
         if len(part):
-            yield Segment(name, float(start), float(end), part, period=_measured_period(index))
+            yield Segment(name, float(start), float(end), part, period=period)
         else:
             empty += 1
     if empty:

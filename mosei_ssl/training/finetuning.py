@@ -203,14 +203,14 @@ def _refuse_known_speakers(
 ) -> None:
     """Raise a UserError if the pretraining has seen videos that this dataset holds out."""
     before = pretrained.info["dataset"]
-    if before["fingerprint"] == train.metadata.get("fingerprint"):
+    if before.get("fingerprint") == train.metadata.get("fingerprint"):
         return
     seen = videos_seen(pretrained)
     if seen is not None:
         refuse_held_out(
             seen,
             config,
-            f"{pretrained.path} was pretrained on another dataset, {before['name']}",
+            f"{pretrained.path} was pretrained on another dataset, {before.get('name')}",
             "pretrain on this dataset, or fine-tune on that one",
         )
 

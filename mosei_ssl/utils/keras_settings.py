@@ -21,8 +21,9 @@ def check_keras_settings() -> None:
             f"TF_USE_LEGACY_KERAS is {legacy}, which stands for Keras 2; Keras 3 is needed: unset "
             "it, or set TF_USE_LEGACY_KERAS=0."
         )
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")
-    file = Path(os.environ.get("KERAS_HOME", home / ".keras")).expanduser() / "keras.json"
+    home = os.path.expanduser("~")
+    home = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    file = Path(os.path.expanduser(os.environ.get("KERAS_HOME", home)), "keras.json")
     try:
         settings = json.loads(file.read_text())
     except (OSError, ValueError):
