@@ -21,13 +21,15 @@ def main(data_dir: str = "data", out: str = "quickstart", epochs: int = 3) -> di
     pretraining.compile("adam")
     pretraining.fit(batches, epochs=epochs)  # labels are ignored
 
-    few = train.labelled().subset(range(100))
+    few = train.labelled()
+    few = few.subset(data.draw_label_budget(few.emotions, 50, seed=0))
     model = models.EmotionModel(backbone)
     model.adapt(batches)  # needs no labels
     model.set_prior(few.emotions)
     model.compile("adam", metrics=["mae"])
     model.fit(data.make_training_dataset(few, config), epochs=epochs)
 
+    Path(out).mkdir(parents=True, exist_ok=True)
     model.save(Path(out) / "model.keras")
     model = keras.saving.load_model(Path(out) / "model.keras")
     predictor = model.to_predictor()
