@@ -222,14 +222,13 @@ class _KnownRecordings:
         # Not everything after a dot is an ending: "talk.2" is not "talk".
         if not candidates and wanted.suffix.lower() in _ENDINGS:
             candidates = self._names.get(wanted.stem, [])
-        exact = [path for path in candidates if path.parts[-len(wanted.parts) :] == wanted.parts]
-        if exact or len(wanted.parts) == 1:
-            return exact or candidates
-        if not PureWindowsPath(name).drive:
-            return []
-        # Written on another machine: what the paths have in common at their ends must be unique.
+        folders = wanted.parts[:-1]
+        exact = [p for p in candidates if p.parts[-1 - len(folders) : -1] == folders]
+        if exact or not PureWindowsPath(name).drive:
+            return exact
+        # Written on another machine: the folders that paths end in alike must be unique.
         common = []
         for path in candidates:
-            pairs = zip(reversed(path.parts), reversed(wanted.parts), strict=False)
+            pairs = zip(reversed(path.parts[:-1]), reversed(folders), strict=False)
             common.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
-        return [p for p, n in zip(candidates, common, strict=True) if n == max(common) > 1]
+        return [p for p, n in zip(candidates, common, strict=True) if n == max(common) > 0]
