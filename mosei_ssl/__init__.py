@@ -11,8 +11,6 @@ Example:
     30
 """
 
-# ruff: noqa: F401 (imports for type checkers; at run time `__getattr__` makes them)
-
 import importlib
 import sys
 from importlib.machinery import PathFinder
@@ -38,28 +36,35 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PACKAGES = (
+__all__ = [
+    "CodebookConfig",
+    "CodebookTaskConfig",
+    "DataConfig",
+    "FinetuneConfig",
+    "HeadConfig",
+    "MaskedTimestepConfig",
+    "OptimizerConfig",
+    "PretrainConfig",
+    "StudyConfig",
+    "TransformerConfig",
+    "UserError",
+    "__version__",
     "corpus",
     "covarep",
     "data",
+    "evaluate",
+    "export",
+    "finetune",
     "layers",
     "metrics",
     "models",
+    "pretrain",
     "serving",
     "study",
     "training",
-)
+]
+
 _HOMES = {
-    "CodebookConfig": "config",
-    "CodebookTaskConfig": "config",
-    "DataConfig": "config",
-    "FinetuneConfig": "config",
-    "HeadConfig": "config",
-    "MaskedTimestepConfig": "config",
-    "OptimizerConfig": "config",
-    "PretrainConfig": "config",
-    "StudyConfig": "config",
-    "TransformerConfig": "config",
     "UserError": "utils.errors",
     "evaluate": "training",
     "export": "serving",
@@ -67,16 +72,15 @@ _HOMES = {
     "pretrain": "training",
 }
 
-__all__ = ["__version__", *_PACKAGES, *_HOMES]
-
 
 def __getattr__(name: str) -> Any:
     # Importing Keras takes seconds, which extracting features, say, does without.
-    if name in _PACKAGES:
-        return importlib.import_module(f"mosei_ssl.{name}")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"mosei_ssl.{_HOMES[name]}"), name)
+    home = "config" if name.endswith("Config") else _HOMES.get(name)
+    if home is None:
+        return importlib.import_module(f"mosei_ssl.{name}")
+    return getattr(importlib.import_module(f"mosei_ssl.{home}"), name)
 
 
 def __dir__() -> list[str]:
