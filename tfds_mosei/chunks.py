@@ -35,26 +35,33 @@ def cut_at_pauses(index: FrameIndex, voiced: np.ndarray) -> list[np.ndarray]:
     if not len(order):
         return []
     on = np.nan_to_num(voiced[order], nan=0.0, posinf=0.0, neginf=0.0) != 0
-    holes = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= GAP_SECONDS
-    borders = [0, *(np.flatnonzero(holes) + 1), len(order)]
+    borders = [0, *(np.flatnonzero(holes_after(index)) + 1), len(order)]
+    steps = np.diff(index.starts)
+    measured = float(np.median(steps)) if len(steps) else FRAME_PERIOD
+    period = FRAME_PERIOD if 0.9 < measured / FRAME_PERIOD < 1.1 else max(measured, 1e-3)
     chunks = []
     for first, last in itertools.pairwise(borders):
-        cuts = [0, *_cuts(on[first:last]), last - first]
+        cuts = [0, *_cuts(on[first:last], period), last - first]
         chunks += [order[first + left : first + right] for left, right in itertools.pairwise(cuts)]
     return chunks
 
 
-def _cuts(on: np.ndarray) -> list[int]:
+def holes_after(index: FrameIndex) -> np.ndarray:
+    """Whether a hole follows each usable row but the last, in order of time."""
+    return index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= GAP_SECONDS
+
+
+def _cuts(on: np.ndarray, period: float) -> list[int]:
     """Where to cut a stretch without holes: row numbers, each the first of a new chunk."""
-    shortest, longest = round(MIN_SECONDS / FRAME_PERIOD), round(MAX_SECONDS / FRAME_PERIOD)
+    shortest, longest = round(MIN_SECONDS / period), round(MAX_SECONDS / period)
     middles, lengths = _silences(on)
     cuts: list[int] = []
     start, total = 0, len(on)
     while total - start > shortest:
         inside = (middles >= start + shortest) & (middles <= start + longest)
         inside &= middles <= total - shortest
-        pauses = np.flatnonzero(inside & (lengths >= round(PAUSE_SECONDS / FRAME_PERIOD)))
-        breaths = np.flatnonzero(inside & (lengths >= round(BREATH_SECONDS / FRAME_PERIOD)))
+        pauses = np.flatnonzero(inside & (lengths >= round(PAUSE_SECONDS / period)))
+        breaths = np.flatnonzero(inside & (lengths >= round(BREATH_SECONDS / period)))
         if len(pauses):
             cut = int(middles[pauses[0]])
         elif total - start <= longest:

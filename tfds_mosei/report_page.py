@@ -21,6 +21,8 @@ IRREGULARITIES = {
     "overlapping_neighbours": "neighbouring segments that overlap",
     "negative_starts": "segments that start before 0 s",
     "ends_after_features": "segments that end after the last row",
+    "unsorted_rows": "rows that lie before the row before them, sorted by time",
+    "gaps_in_rows": "holes between rows",
     "unusable_rows": "rows without usable times, left out",
 }
 _COLOURS = ("#2b6cb0", "#dd8a1f", "#3b9b5f", "#8a63b8", "#8c96a3")

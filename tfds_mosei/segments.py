@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfds_mosei.alignment import EPSILON, FrameIndex
-from tfds_mosei.chunks import cut_at_pauses
+from tfds_mosei.chunks import cut_at_pauses, holes_after
 from tfds_mosei.csd import Rows
 from tfds_mosei.folds import Folds
 from tfds_mosei.labels import VideoLabels, clip_labels
@@ -143,8 +143,7 @@ def _segments(
     rows = features if index.in_order else features[:]
     values, _ = clip_labels(labels.values)
     odd = collections.Counter(_irregular_labels(labels.intervals, index))
-    if index.unusable:
-        odd["unusable_rows"] = index.unusable
+    odd.update(_irregular_rows(intervals, index))
     kept: list[int] = []
     found = index.rows_of_each(np.nan_to_num(labels.intervals))
     for row, (start, end) in enumerate(labels.intervals):
@@ -186,8 +185,7 @@ def chunk_examples(
 
 def _chunks(intervals: np.ndarray, features: np.ndarray, summary: VideoSummary) -> Examples:
     index = FrameIndex(intervals)
-    if index.unusable:
-        summary.irregularities = {"unusable_rows": index.unusable}
+    summary.irregularities = _irregular_rows(intervals, index)
     for number, rows in enumerate(cut_at_pauses(index, features[:, VUV_COLUMN])):
         frames = features[rows]
         start, end = intervals[rows[0], 0], intervals[rows, 1].max()
@@ -214,6 +212,15 @@ def _reason_to_drop(start: float, end: float, labels: np.ndarray) -> str | None:
     if not np.isfinite(labels[1:]).all() or np.isinf(labels[0]):
         return "bad_label"
     return None
+
+
+def _irregular_rows(intervals: np.ndarray, index: FrameIndex) -> dict[str, int]:
+    """Counts rows without times, rows out of order, and holes between rows."""
+    odd = {"unusable_rows": index.unusable, "unsorted_rows": 0}
+    if not index.in_order:
+        odd["unsorted_rows"] = int(np.count_nonzero(np.diff(intervals[:, 0]) < 0))
+    odd["gaps_in_rows"] = int(np.count_nonzero(holes_after(index)))
+    return {name: count for name, count in odd.items() if count}
 
 
 def _irregular_labels(intervals: np.ndarray, index: FrameIndex) -> dict[str, int]:

@@ -16,7 +16,16 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.core import dataset_info
 
-from tfds_mosei import prepared, report, report_page, segments, sources, synthetic, workspace
+from tfds_mosei import (
+    prepared,
+    report,
+    report_page,
+    segments,
+    sources,
+    synthetic,
+    timing,
+    workspace,
+)
 from tfds_mosei.corpus_config import CorpusConfig, FoldsLike
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, example_features
@@ -269,6 +278,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             folder = self._manual_folder(dl_manager)
         self._contents = self._describe(folder, self._cap)
         self._corpus = self._stack.enter_context(sources.Corpus(sources.find_sources(folder)))
+        for sentence in self._corpus.files.taken:
+            _logger.info("taken for %s", sentence)
+        self._timing = timing.measure_rows(self._corpus)
         self._folds = config.resolve_folds(folder, dl_manager.download)
         plan = segments.plan_videos(self._corpus, self._folds, config.unlabelled)
         checked = {split: self._checked(split, ids) for split, ids in plan.items()}
@@ -346,8 +358,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "videos": {name: len(ids) for name, ids in self._folds.videos.items()},
             },
             "unlabelled": self.builder_config.unlabelled,
+            "row_period": self._timing.period,
             "emotions": list(EMOTIONS),
             "feature_names": list(FEATURE_NAMES),
             "feature_statistics": rows.to_dict(),
-            "report": report.make_report(self._summaries, self._corpus, self._folds),
+            "report": {
+                "taken": [*self._corpus.files.taken, self._timing.sentence()],
+                **report.make_report(self._summaries, self._corpus, self._folds),
+            },
         }

@@ -268,3 +268,72 @@ def test_label_tables_that_cannot_serve_are_named(tmp_path):
         labels_from_csv(path)
     path.write_text("id,start,end\nv,0,1\n")
     assert labels_from_csv(path, emotions=False)["v"].intervals.tolist() == [[0, 1]]
+
+
+# === Times ===
+
+
+def spaced(count, period, first=0.0):
+    """Intervals of `count` rows, `period` apart."""
+    starts = first + np.arange(count) * period
+    return np.stack([starts, starts + period], axis=1)
+
+
+def test_the_row_period_is_measured_and_stored(tmp_path, caplog):
+    folder = write_corpus(tmp_path, {v: (spaced(90, 0.025), ramp(90)) for v in VIDEOS})
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert built.info.metadata["row_period"] == 0.025
+    assert "there is a row every 0.025 s, not every 10 ms" in caplog.text
+    assert (
+        "rows: one every 0.025 s; 0.00% of the steps deviate"
+        in (built.info.metadata["report"]["taken"])
+    )
+    # From 0.2 to 0.5 s: rows 8 to 19.
+    np.testing.assert_array_equal(examples(built, "train")["a", 0]["features"], ramp(90)[8:20])
+
+
+def test_rows_of_words_have_no_period_and_gaps_are_counted(tmp_path, caplog):
+    rng = np.random.default_rng(4)
+    features = {}
+    for video in VIDEOS:
+        ends = np.cumsum(rng.uniform(0.05, 0.6, 30))
+        times = np.stack([np.r_[0, ends[:-1]], ends], axis=1)
+        times[20:] += 3.0
+        features[video] = (times[::-1], ramp(30))
+    folder = write_corpus(tmp_path, features)
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert built.info.metadata["row_period"] is None
+    assert "aligned to words" in caplog.text
+    odd = built.info.metadata["report"]["oddities"]
+    assert odd["gaps_in_rows"] == 4
+    assert odd["unsorted_rows"] == 4 * 29
+
+
+@pytest.mark.parametrize(
+    ("scale", "told"),
+    [
+        (1000, r"rows lie 10 apart\. Multiply .* by 0\.001 \(milliseconds\)"),
+        (100, r"rows lie 1 apart\. Multiply .* by 0\.01 \(frame numbers\)"),
+        (1e7, r"by 1e-07 \(units of 100 ns\)"),
+        (1 / 60, r"by 60 \(minutes\)"),
+    ],
+)
+def test_row_times_that_cannot_be_seconds_are_refused(tmp_path, scale, told):
+    folder = write_corpus(tmp_path, {v: (scale * frames(99), ramp(99)) for v in VIDEOS})
+    with pytest.raises(CorpusError, match=told):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert not tfds_mosei.list_prepared(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("scale", "told"), [(100, r"by 0\.01 \(frame"), (1000, r"by 0\.001 \(milli"), (1 / 60, "by 60")]
+)
+def test_label_times_that_cannot_be_seconds_are_refused(tmp_path, scale, told):
+    cuts = np.array([[1.0, 4.0], [5.0, 9.0]])
+    folder = write_corpus(
+        tmp_path,
+        {v: (frames(1000), ramp(1000)) for v in VIDEOS},
+        {v: (cuts * scale, [label(), label()]) for v in VIDEOS},
+    )
+    with pytest.raises(CorpusError, match=f"times of the labels cannot be seconds: .*{told}"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)

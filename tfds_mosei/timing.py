@@ -1,0 +1,127 @@
+"""How far apart the rows of a corpus are, and whether its times can be seconds."""
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from tfds_mosei.errors import CorpusError
+from tfds_mosei.schema import FRAME_PERIOD
+from tfds_mosei.sources import Corpus
+
+_logger = logging.getLogger(__name__)
+
+VIDEOS = 40
+"""Videos that are looked at, evenly spread."""
+
+_LONGEST_STEP = 2.0  # seconds from word to word, in the median
+_SHORTEST_STEP = 0.001
+_DEVIATION = 0.2
+_WORDS = 0.1  # share of steps that deviate, beyond which rows have no constant period
+_GAP = 10.0  # steps beyond which rows are missing
+_UNITS = {
+    0.01: "frame numbers",
+    1e-3: "milliseconds",
+    1e-6: "microseconds",
+    1e-7: "units of 100 ns",
+    60.0: "minutes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RowTiming:
+    """Seconds from row to row.
+
+    Attributes:
+        period: the constant period; None where rows are aligned to words.
+        median: the median step.
+        deviating: share of steps that are more than a fifth longer or shorter, gaps left out.
+    """
+
+    period: float | None
+    median: float
+    deviating: float
+
+    def sentence(self) -> str:
+        """What was measured, for the report."""
+        if self.period is None:
+            return f"rows: aligned to words, no constant period (median step {self.median:g} s)"
+        return f"rows: one every {self.period:g} s; {self.deviating:.2%} of the steps deviate"
+
+
+def measure_rows(corpus: Corpus) -> RowTiming:
+    """Measures rows of some videos; times of rows or labels that cannot be seconds are an error."""
+    folder = corpus.files.folder
+    videos = [v for v in corpus.features.video_ids if v in corpus.labels]
+    videos = videos[:: max(1, len(videos) // VIDEOS)]
+    steps: list[np.ndarray] = [np.zeros(0)]
+    reach: list[tuple[float, float, float]] = []
+    for video in videos:
+        try:
+            times = corpus.features.intervals(video)
+        except CorpusError:
+            continue  # reported where the video is read
+        times = times[np.isfinite(times).all(axis=1)]
+        labels = corpus.labels[video].intervals
+        labels = labels[np.isfinite(labels).all(axis=1)]
+        steps.append(np.diff(np.sort(times[:, 0])))
+        if len(times) and len(labels):
+            lasting = float(np.median(labels[:, 1] - labels[:, 0]))
+            reach.append((float(times[:, 1].max()), float(labels[:, 1].max()), lasting))
+    found = np.concatenate(steps)
+    found = found[found > 0]
+    median = float(np.median(found)) if len(found) else FRAME_PERIOD
+    _check_unit(folder, median)
+    _check_labels(folder, np.array(reach).reshape(-1, 3))
+    near = found[found < _GAP * median]
+    deviating = float(np.mean(np.abs(near - median) > _DEVIATION * median)) if len(near) else 0.0
+    words = corpus.features.aligned_to_words or deviating > _WORDS
+    timing = RowTiming(None if words else round(median, 5), round(median, 5), deviating)
+    if words:
+        _logger.warning(
+            "%s: rows are aligned to words: they have no constant period (median step %g s). "
+            "Models trained on rows every 10 ms cannot read them, nor the other way round.",
+            folder,
+            median,
+        )
+    elif abs(median - FRAME_PERIOD) > 0.05 * FRAME_PERIOD:
+        _logger.warning(
+            "%s: there is a row every %g s, not every 10 ms as COVAREP's. The period is stored "
+            "with the dataset; whatever counts rows means other times.",
+            folder,
+            median,
+        )
+    return timing
+
+
+def _check_unit(folder: object, step: float) -> None:
+    """Refuses row times that cannot be seconds, with the factor that would make sense."""
+    if _SHORTEST_STEP <= step <= _LONGEST_STEP and not np.isclose(step, 1.0, rtol=1e-6):
+        return
+    fitting = [factor for factor in _UNITS if np.isclose(step * factor, FRAME_PERIOD, rtol=0.01)]
+    factor = (fitting or [1e-3 if step > 1.0 else FRAME_PERIOD / step])[0]
+    unit = f" ({_UNITS[factor]})" if factor in _UNITS else ""
+    raise CorpusError(
+        f"{folder}: times of the rows cannot be seconds: rows lie {step:g} apart. Multiply the "
+        f"intervals of the features by {factor:g}{unit}: then there is a row every "
+        f"{step * factor:g} s."
+    )
+
+
+def _check_labels(folder: object, reach: np.ndarray) -> None:
+    """Refuses label times that fit the rows only in another unit: most videos must agree."""
+    if not len(reach):
+        return
+    rows, labels, lasting = np.median(reach, axis=0)
+    ratio = float(np.median(reach[:, 1] / np.maximum(reach[:, 0], FRAME_PERIOD)))
+    if ratio > 20:
+        factor = next((f for f in _UNITS if ratio * f <= 1.2), FRAME_PERIOD)
+    elif 0 < ratio < 0.03 and lasting < 0.2:
+        factor = 60.0
+    else:
+        return
+    raise CorpusError(
+        f"{folder}: times of the labels cannot be seconds: they end at {labels:g}, the rows of the "
+        f"same videos at {rows:g} s (medians). Multiply the times of the labels by {factor:g} "
+        f"({_UNITS[factor]})."
+    )
