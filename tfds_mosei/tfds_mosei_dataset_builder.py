@@ -255,7 +255,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         beam_settings = (download_config.beam_options, download_config.beam_runner)
         self._use_beam = any(setting is not None for setting in beam_settings)
         self._cap = download_config.max_examples_per_split
-        with contextlib.ExitStack() as self._stack:
+        with workspace.small_shuffle_buffer(), contextlib.ExitStack() as self._stack:
             super()._download_and_prepare(dl_manager, download_config)
             if self._cap == 0:
                 return

@@ -6,8 +6,27 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tensorflow_datasets.core import shuffle
+
 from mosei_ssl.utils.files import lock
 from tfds_mosei.errors import CorpusError
+
+
+SHUFFLE_BYTES = 256 * 2**20
+"""What a build keeps in memory of a split before it goes to disk."""
+
+
+@contextlib.contextmanager
+def small_shuffle_buffer() -> Iterator[None]:
+    """Lets TFDS hold less of a split in memory than the gigabyte that it would take otherwise.
+
+    The order of the examples does not depend on it, and TFDS has no other way to set it.
+    """
+    before, shuffle.MAX_MEM_BUFFER_SIZE = shuffle.MAX_MEM_BUFFER_SIZE, SHUFFLE_BYTES
+    try:
+        yield
+    finally:
+        shuffle.MAX_MEM_BUFFER_SIZE = before
 
 
 @contextlib.contextmanager
