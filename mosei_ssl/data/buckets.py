@@ -167,11 +167,7 @@ class BatchPlan:
 def evaluation_batches(
     lengths: np.ndarray, indices: np.ndarray, config: DataConfig
 ) -> Iterator[BatchSpec]:
-    """Batches of whole segments in the order given.
-
-    A batch closes early where padding would make it larger than `batch_size` segments of
-    `max_frames`, so that one segment of minutes does not blow up memory.
-    """
+    """Batches of whole segments in order, none larger than `batch_size` times `max_frames`."""
     windows = lengths[indices]
     room = config.batch_size * (config.max_frames or int(windows.max(initial=1)))
     start = 0

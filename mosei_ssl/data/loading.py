@@ -27,6 +27,10 @@ def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -
 
     Raises:
         UserError: If there is none, or several and no name.
+
+    Example:
+        >>> (find_dataset(synthetic_data) / "dataset_info.json").exists()
+        True
     """
     import tfds_mosei
 
@@ -48,7 +52,9 @@ def load_segments(config: DataConfig, split: str) -> Segments:
         UserError: If the dataset is not there, has no such split, or the split is empty.
 
     Example:
-        >>> train = load_segments(DataConfig(data_dir="data"), "train")  # doctest: +SKIP
+        >>> train = load_segments(DataConfig(data_dir=str(synthetic_data)), "train")
+        >>> train.rows(0).shape[1], train.synthetic
+        (74, True)
     """
     return load_prepared(find_dataset(config.data_dir, config.dataset), split)
 
@@ -67,7 +73,9 @@ def load_prepared(directory: str | os.PathLike[str], split: str) -> Segments:
         UserError: If the directory cannot be read or has no such split, or the split is empty.
 
     Example:
-        >>> load_prepared("data/tfds_mosei/covarep/1.0.0", "test")  # doctest: +SKIP
+        >>> test = load_prepared(find_dataset(synthetic_data), "test")
+        >>> test.emotions.shape[1]
+        6
     """
     builder = _builder(Path(directory))
     parts = [_load_split(builder, part) for part in split_names(split)]
@@ -90,7 +98,8 @@ def normalization(
         UserError: If there is no such dataset.
 
     Example:
-        >>> backbone = TransformerBackbone(**normalization("data"))  # doctest: +SKIP
+        >>> from mosei_ssl.models import TransformerBackbone
+        >>> backbone = TransformerBackbone(**normalization(synthetic_data))
     """
     statistics = _metadata(_builder(find_dataset(data_dir, dataset)))["feature_statistics"]
     return {key: list(statistics[key]) for key in ("mean", "std")}
@@ -116,8 +125,10 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
             validation or test split, or has another row period.
 
     Example:
-        >>> config = DataConfig(dataset="covarep-1", extra_datasets=["covarep-2"])
-        >>> segments = load_pretraining_segments(config)  # doctest: +SKIP
+        >>> config = DataConfig(data_dir=str(synthetic_data))
+        >>> spoken = load_pretraining_segments(config, ["train", "unlabelled"])
+        >>> len(spoken) > len(load_segments(config, "train"))
+        True
     """
     splits = split_names("+".join(splits or ["train"]))
     parts = [load_segments(config, "+".join(splits))]

@@ -49,6 +49,7 @@ def make_training_dataset(
         ValueError: Without segments.
 
     Example:
+        >>> from mosei_ssl.data import segments_from_arrays
         >>> train = segments_from_arrays([np.zeros((50, 74))] * 5, np.zeros((5, 6)))
         >>> dataset = make_training_dataset(train, DataConfig(batch_size=2))
         >>> [x["features"].shape[:2].as_list() for x, y in dataset]
@@ -87,6 +88,7 @@ def make_evaluation_dataset(
         A finite `tf.data.Dataset` as from `make_training_dataset`, but B differs.
 
     Example:
+        >>> from mosei_ssl.data import segments_from_arrays
         >>> test = segments_from_arrays([np.zeros((50, 74))] * 5, np.zeros((5, 6)))
         >>> dataset = make_evaluation_dataset(test, DataConfig(batch_size=4))
         >>> [x["features"].shape[:2].as_list() for x, y in dataset]

@@ -79,11 +79,7 @@ class Segments:
 
     @property
     def normalization(self) -> dict[str, list[float]]:
-        """Means and standard deviations of the train split's columns, as backbones take them.
-
-        Example:
-            >>> TransformerBackbone(**train.normalization)  # doctest: +SKIP
-        """
+        """Means and standard deviations of the train split's columns, as backbones take them."""
         return {key: list(self.statistics[key]) for key in ("mean", "std")}
 
     @property

@@ -20,7 +20,9 @@ def make_optimizer(
         The optimizer.
 
     Example:
-        >>> model.compile(make_optimizer(OptimizerConfig(), steps=1000))  # doctest: +SKIP
+        >>> optimizer = make_optimizer(OptimizerConfig(learning_rate=0.002), steps=1000)
+        >>> float(optimizer.learning_rate)  # the warm-up begins
+        0.0
 
     References:
         Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.

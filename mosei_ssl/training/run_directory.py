@@ -54,9 +54,9 @@ class RunDirectory:
         info: what run.json holds, once the run is opened or started.
 
     Example:
-        >>> run = RunDirectory("runs/ssl100").open("finetune")  # doctest: +SKIP
-        >>> run.info["seed"]  # doctest: +SKIP
-        0
+        >>> run = RunDirectory(finished_run).open("finetune")
+        >>> run.finished, run.info["seed"]
+        (True, 3)
     """
 
     def __init__(self, path: str | Path):

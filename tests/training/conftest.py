@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from mosei_ssl.config import FinetuneConfig, PretrainConfig, TransformerConfig
+from mosei_ssl.config import CodebookConfig, FinetuneConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.training import RunDirectory, finetune, pretrain
 
 
@@ -41,7 +41,8 @@ def pretraining(options, tmp_path):
 @pytest.fixture(scope="session")
 def finetuning_options(options):
     """The parts that every fine-tuning run of these tests shares."""
-    return {**options, "epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
+    settings = {"epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
+    return {**options, **settings, "backbone": CodebookConfig(hidden_dim=16, code_dim=8)}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mosei_ssl.config import CodebookConfig, CodebookTaskConfig
 from mosei_ssl.data import BatchPlan, load_segments
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training import Interrupted, pretrain
@@ -44,11 +45,13 @@ def test_tensorboard_gets_speed_gradients_and_a_profile_and_resumes_its_steps(
         validate(self, epoch, logs)
 
     validate = Validation.on_epoch_end
+    parts = {"backbone": CodebookConfig(hidden_dim=8, code_dim=4), "task": CodebookTaskConfig()}
+    config = pretraining("run", epochs=2, **parts)
     monkeypatch.setattr(Validation, "on_epoch_end", stop)
     with pytest.raises(Interrupted):
-        pretrain(pretraining("run", epochs=2), profile_steps="2,3")
+        pretrain(config, profile_steps="2,3")
     monkeypatch.undo()
-    run = pretrain(pretraining("run", epochs=2))
+    run = pretrain(config)
     events = EventAccumulator(str(run / "train")).Reload()
     names = ("loss", "learning_rate", "gradient_norm", "steps_per_second")
     for name in names:

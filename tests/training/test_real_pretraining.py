@@ -38,11 +38,11 @@ def test_the_loss_falls_on_speakers_that_were_not_pretrained_on(task, ravdess, t
         PretrainConfig(
             run=str(tmp_path / task),
             data_dir=str(ravdess),
-            batch_size=64,
+            batch_size=128,
             backbone=backbone,
             task=options,
-            optimizer=OptimizerConfig(learning_rate=0.003, weight_decay=0.0),
-            epochs=4,
+            optimizer=OptimizerConfig(learning_rate=0.006, weight_decay=0.0),
+            epochs=3,
         )
     )
     rows = run.history()

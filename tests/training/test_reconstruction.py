@@ -42,10 +42,10 @@ def test_a_figure_shows_the_reconstruction_where_it_was_hidden_only():
     np.testing.assert_array_equal(images[2].sum(axis=0), 3.0 * hidden)
 
 
-@pytest.mark.parametrize(("task", "images"), [("masked_timestep", [0, 1, 2]), ("codebook", [])])
+@pytest.mark.parametrize(("task", "images"), [("masked_timestep", [0, 1]), ("codebook", [])])
 def test_tensorboard_gets_pictures_of_tasks_that_reconstruct(pretraining, task, images):
     codebook = {"backbone": CodebookConfig(hidden_dim=8, code_dim=4), "task": CodebookTaskConfig()}
-    run = pretrain(pretraining("pre", **(codebook if task == "codebook" else {})))
+    run = pretrain(pretraining("pre", epochs=2, **(codebook if task == "codebook" else {})))
     events = EventAccumulator(str(run.path / "validation"), size_guidance={"images": 0}).Reload()
     tags = events.Tags()["images"]
     found = [event.step for event in events.Images("reconstruction")] if tags else []
