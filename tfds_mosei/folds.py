@@ -94,10 +94,11 @@ def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds")
         clean[split] = tuple(sorted(set(ids)))
     seen: dict[str, str] = {}
     for split in LABELLED_SPLITS:
-        if not clean.get(split):
+        if split not in clean or not any(clean.values()):
             raise CorpusError(
                 f"{source}: the split {split!r} is {'empty' if split in clean else 'missing'}; "
-                "folds must name at least one video for each of train, validation and test."
+                "folds must have train, validation and test, and videos in one of them at least "
+                "(a corpus for testing only has empty lists for the others)."
             )
         for video_id in clean[split]:
             if seen.setdefault(video_id, split) != split:

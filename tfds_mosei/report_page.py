@@ -118,21 +118,23 @@ def _plot_sentiment(splits: Mapping[str, Any]) -> str:
 
 def _plot_columns(splits: Mapping[str, Any]) -> str:
     figure, (shift, missing) = _figure(9.5, 3.4, 2)
-    train = {key: np.array(value) for key, value in splits["train"]["columns"].items()}
+    first = "train" if "train" in splits else next(iter(splits))
+    train = {key: np.array(value) for key, value in splits[first]["columns"].items()}
     numbers = np.arange(len(FEATURE_NAMES))
     for colour, (split, part) in zip(_COLOURS, splits.items(), strict=False):
         columns = part["columns"]
-        if split != "train":
+        if split != first:
             # Columns that hardly vary would make any rounding look like a shift.
             scale = np.maximum(train["std"], 1e-6 + 1e-6 * np.abs(train["mean"]))
             difference = (np.array(columns["mean"]) - train["mean"]) / scale
             shift.plot(numbers, difference, ".-", color=colour, linewidth=0.6, label=split)
         share = np.array(columns["non_finite"]) / max(columns["count"], 1)
         missing.plot(numbers, 100 * share, ".-", color=colour, linewidth=0.6, label=split)
-    shift.set_ylabel("shift of the mean (train std)")
+    shift.set_ylabel(f"shift of the mean ({first} std)")
     missing.set_ylabel("not finite (%)")
     starts = [0, 11, 36, 61]
     for axis in (shift, missing):
         axis.set_xticks(starts, [FEATURE_NAMES[start] for start in starts], ha="left")
-        axis.legend(frameon=False, fontsize=8)
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=8)
     return svg(figure)

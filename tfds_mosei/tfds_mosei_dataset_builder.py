@@ -322,7 +322,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if first is not None:
             return itertools.chain([first], examples)
         labelled = self._corpus.has_emotions or self.builder_config.unlabelled == "none"
-        if split in LABELLED_SPLITS and labelled:
+        if split in LABELLED_SPLITS and labelled and self._folds.videos[split]:
             raise CorpusError(
                 f"The split {split!r} is empty: none of the {len(self._folds.videos[split])} "
                 f"videos that {self._folds.source} gives it has both labels and features that "
@@ -347,8 +347,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         # HDF5 returns zeros for rows that a file has lost since it was opened.
         if self._describe(folder, self._cap) != self._contents:
             raise CorpusError(f"{folder}: a file changed while it was read. Build again.")
-        # A corpus without emotions has the split for pretraining only.
-        split = "train" if self._corpus.has_emotions else segments.UNLABELLED
+        # A corpus without emotions has the split for pretraining only, one for testing no train.
+        written = {summary.split for summary in self._summaries if summary.segments}
+        order = ("train", segments.UNLABELLED, *segments.SPLITS)
+        split = next((name for name in order if name in written), "train")
         rows = report.merge_moments(s for s in self._summaries if s.split == split)
         return {
             **self._contents,

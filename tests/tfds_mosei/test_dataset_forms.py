@@ -337,3 +337,23 @@ def test_label_times_that_cannot_be_seconds_are_refused(tmp_path, scale, told):
     )
     with pytest.raises(CorpusError, match=f"times of the labels cannot be seconds: .*{told}"):
         tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+
+
+# === A corpus for testing only ===
+
+
+@pytest.mark.parametrize("tested", ["test", "validation"])
+def test_a_corpus_with_one_fold_only(tmp_path, tested):
+    """From .mat files, whose rows lie every 10 ms by definition."""
+    folds = {split: VIDEOS if split == tested else [] for split in IDS}
+    folder = write_corpus(tmp_path, folds=folds)
+    (folder / "features.csd").unlink()
+    for video in VIDEOS:
+        scipy.io.savemat(folder / f"{video}.mat", {"features": ramp(60)})
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    assert [*built.info.splits] == [tested]
+    assert sorted(examples(built, tested)) == [(video, 0) for video in VIDEOS]
+    metadata = built.info.metadata
+    assert metadata["row_period"] == 0.01
+    # Rows 20 to 49 of each video: column 0 counts rows.
+    assert metadata["feature_statistics"]["mean"][0] == pytest.approx(34.5)

@@ -347,7 +347,7 @@ def test_order_of_ids_does_not_matter_and_names_of_splits_vary():
         [],
         {"train": "abc", "validation": ["c"], "test": ["d"]},
         {"train": [1], "validation": ["c"], "test": ["d"]},
-        {"train": [], "validation": ["c"], "test": ["d"]},
+        {"train": [], "validation": [], "test": []},
         {"train": ["a"], "validation": ["c"], "test": ["d"], "extra": ["e"]},
         {"train": ["a"], "validation": ["c"], "dev": ["b"], "test": ["d"]},
     ],
