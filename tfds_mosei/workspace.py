@@ -11,7 +11,6 @@ from tensorflow_datasets.core import shuffle
 from mosei_ssl.utils.files import lock
 from tfds_mosei.errors import CorpusError
 
-
 SHUFFLE_BYTES = 256 * 2**20
 """What a build keeps in memory of a split before it goes to disk."""
 
