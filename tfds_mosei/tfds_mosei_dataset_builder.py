@@ -37,19 +37,22 @@ SECONDS_BETWEEN_NEWS = 10
 
 _MANUAL_DOWNLOAD_INSTRUCTIONS = """\
 CMU-MOSEI must be fetched by hand. Put one kind of features and one kind of labels into the
-folder; file names do not matter, except those of .mat files.
+folder; file names do not matter, except those of .mat and .csv files of single videos.
 
 Features, one of:
   * http://immortal.multicomp.cs.cmu.edu/CMU-MOSEI/acoustic/CMU_MOSEI_COVAREP.csd
-    (root name 'COVAREP');
+    (root name 'COVAREP'), or any sequence whose 74 columns have COVAREP's names;
   * the COVAREP .mat files of the raw archive
     http://immortal.multicomp.cs.cmu.edu/raw_datasets/CMU_MOSEI.zip
-    (<video id>.mat, each with 'features' [rows, 74]), in this folder or in folders below it.
+    (<video id>.mat, each with 'features' [rows, 74]), or <video id>.csv of 74 columns.
 Labels, one of:
   * http://immortal.multicomp.cs.cmu.edu/CMU-MOSEI/labels/CMU_MOSEI_Labels.csd
-    (root name 'All Labels');
-  * a CSV file with the columns id, start, end, sentiment, happy, sad, anger, surprise, disgust,
-    fear, times in seconds.
+    (root name 'All Labels'), or the older CMU_MOSEI_LabelsEmotions.csd and
+    CMU_MOSEI_LabelsSentiment.csd;
+  * tables (.csv, .tsv) with the columns id, start, end, happy, sad, anger, surprise, disgust,
+    fear, and sentiment if you have it; times in seconds.
+Files that the SDK has aligned (ids 'video[n]') are taken too. Packages of MMSA, MulT, MultiBench,
+MISA and MFN are not: mosei-ssl convert --help makes a corpus of them.
 Folds, if you like: folds.json ({"train": [video ids], "validation": [...], "test": [...]}) or the
 SDK's cmu_mosei_std_folds.py. Without either, the standard folds are downloaded from GitHub.
 
