@@ -11,6 +11,7 @@ from mosei_ssl.layers import cpu_kernels, masked_self_attention
 EXAMPLE = Path(__file__).parents[2] / "examples/keras_quickstart.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports a SavedModel")
 def test_quickstart(synthetic_data, tmp_path, monkeypatch):
     # Compiled for the length of every bucket, which takes longer than all the rest.
