@@ -127,7 +127,7 @@ def export_model(
     if version is not None:
         raise UserError(
             f"{to} is a version or within one, and --to is the model's folder, whose next version "
-            f"is chosen by itself: give {version.parent}."
+            f"is chosen by itself: give the folder of versions, {version.parent}."
         )
     try:
         to.mkdir(parents=True, exist_ok=True)
