@@ -140,17 +140,17 @@ class ComputationalSequence:
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
         """What the file says about itself; values that are not JSON are kept as text."""
-        return self._read_metadata()
+        return self.read_metadata()
 
     @functools.cached_property
     def dimension_names(self) -> list[str] | None:
         """Names of the columns, as the metadata gives them; None where it names none."""
-        names = self._read_metadata("dimension names").get("dimension names")
+        names = self.read_metadata("dimension names").get("dimension names")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return None
         return [name.strip() for name in names]
 
-    def _read_metadata(self, *only: str) -> dict[str, Any]:
+    def read_metadata(self, *only: str) -> dict[str, Any]:
         """All metadata, or some keys: each takes as long as the labels of a video."""
         if not _ends(lambda: self._decode_metadata(only), METADATA_SECONDS):
             raise CorpusError(

@@ -101,7 +101,7 @@ class CsdFeatures:
     @property
     def aligned_to_words(self) -> bool:
         """Whether `mosei-ssl convert` wrote rows of words."""
-        return self._sequence.metadata.get("aligned to words") is True
+        return self._sequence.read_metadata("aligned to words").get("aligned to words") is True
 
     def close(self) -> None:
         """Closes the file."""

@@ -71,8 +71,9 @@ def measure_rows(corpus: Corpus) -> RowTiming:
     found = np.concatenate(steps)
     found = found[found > 0]
     median = float(np.median(found)) if len(found) else FRAME_PERIOD
-    _check_unit(folder, median)
-    _check_labels(folder, np.array(reach).reshape(-1, 3))
+    reached = np.array(reach).reshape(-1, 3)
+    _check_unit(folder, median, reached)
+    _check_labels(folder, reached)
     near = found[found < _GAP * median]
     deviating = float(np.mean(np.abs(near - median) > _DEVIATION * median)) if len(near) else 0.0
     words = corpus.features.aligned_to_words or deviating > _WORDS
@@ -94,9 +95,12 @@ def measure_rows(corpus: Corpus) -> RowTiming:
     return timing
 
 
-def _check_unit(folder: object, step: float) -> None:
+def _check_unit(folder: object, step: float, reach: np.ndarray) -> None:
     """Refuses row times that cannot be seconds, with the factor that would make sense."""
-    if _SHORTEST_STEP <= step <= _LONGEST_STEP and not np.isclose(step, 1.0, rtol=1e-6):
+    rows, labels, lasting = np.median(reach, axis=0) if len(reach) else (1.0, 0.0, 0.0)
+    # Rows 1 apart are frame numbers, unless labels reach as far and last as long as seconds do.
+    numbered = np.isclose(step, 1.0, rtol=1e-6) and (labels < 0.1 * rows or lasting > 100.0)
+    if _SHORTEST_STEP <= step <= _LONGEST_STEP and not numbered:
         return
     fitting = [factor for factor in _UNITS if np.isclose(step * factor, FRAME_PERIOD, rtol=0.01)]
     factor = (fitting or [1e-3 if step > 1.0 else FRAME_PERIOD / step])[0]
