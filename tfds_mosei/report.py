@@ -12,12 +12,8 @@ from tfds_mosei.segments import DROP_REASONS, SPLITS, VideoSummary
 from tfds_mosei.sources import Corpus
 from tfds_mosei.statistics import ColumnMoments
 
-MAX_LISTED = 1000
-"""Ids and dropped segments listed by name; the counts are always complete."""
-
-DURATION_EDGES = [*range(31)]
-"""Seconds; what is longer counts in the last bin."""
-
+MAX_LISTED = 1000  # ids and dropped segments listed by name; the counts are always complete
+DURATION_EDGES = [*range(31)]  # seconds; what is longer counts in the last bin
 SENTIMENT_EDGES = [-3.0, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.0]
 
 
@@ -30,13 +26,7 @@ def merge_moments(summaries: Iterable[VideoSummary]) -> ColumnMoments:
 
 
 def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds) -> dict[str, Any]:
-    """Everything a build counted, as JSON can hold it.
-
-    ``splits``: per split videos, segments, frames, hours, lengths, emotion histograms and column
-    statistics; ``dropped`` and ``dropped_segments``: what became no example and why; ``clipped``,
-    ``oddities``: counts; ``folds``: ids without labels or features; ``videos``: what the files
-    hold.
-    """
+    """Everything a build counted, as JSON can hold it."""
     by_split: dict[str, list[VideoSummary]] = {split: [] for split in SPLITS}
     for summary in sorted(summaries, key=lambda item: item.video_id):
         by_split[summary.split].append(summary)
@@ -61,9 +51,7 @@ def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds)
             "features_without_labels": sum(
                 video not in corpus.labels for video in corpus.features.video_ids
             ),
-            "labels_without_features": sum(
-                not corpus.has_features(video) for video in corpus.labels
-            ),
+            "labels_without_features": sum(not corpus.has_features(v) for v in corpus.labels),
         },
     }
 

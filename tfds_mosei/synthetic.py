@@ -1,14 +1,7 @@
 """A small corpus in MOSEI's layout, drawn from random numbers.
 
-It exists so that every stage can be run and tested without any real speech. Scores on it say
-nothing about emotion recognition.
-
-What is in it: each emotion drives a slow oscillation that is mixed into its own set of columns.
-The stronger the emotion, the *faster* the oscillation; its size, its phase and its mean do not
-depend on the emotion. So means and spreads over a segment say next to nothing about the labels,
-and the movement in time says everything. The same movement runs through the speech between the
-annotated segments, so a model that learns to continue it from unlabelled rows has learned what
-the labels ask for.
+Each emotion drives a slow oscillation that is mixed into its own set of columns, the stronger the
+faster; means and spreads hardly depend on it. Speech between the annotated segments moves likewise.
 """
 
 import dataclasses
@@ -51,24 +44,14 @@ _LEVELS = np.arange(1, 10) / 3.0
 _LEVEL_WEIGHTS = np.array([2, 3, 4, 3, 3, 4, 2, 2, 3], float)
 _VALENCE = np.array([1.0, -0.8, -0.7, 0.1, -0.6, -0.4])
 _GLOTTAL = [FEATURE_NAMES.index(n) for n in ("NAQ", "QOQ", "H1H2", "PSP", "MDQ", "Rd", "Rd_conf")]
-_PEAK_SLOPE = FEATURE_NAMES.index("peakSlope")
-_VUV = FEATURE_NAMES.index("VUV")
-_F0 = FEATURE_NAMES.index("F0")
-_CREAK = FEATURE_NAMES.index("creak")
-_MCEP_0 = FEATURE_NAMES.index("MCEP_0")
-_HMPDM_0 = FEATURE_NAMES.index("HMPDM_0")
-_HMPDD_0 = FEATURE_NAMES.index("HMPDD_0")
+_PEAK_SLOPE, _VUV, _F0, _CREAK, _MCEP_0, _HMPDM_0, _HMPDD_0 = map(
+    FEATURE_NAMES.index, ("peakSlope", "VUV", "F0", "creak", "MCEP_0", "HMPDM_0", "HMPDD_0")
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticSize:
-    """How large a corpus to draw.
-
-    Attributes:
-        videos: number of videos, one speaker each.
-        segments: annotated segments in each.
-        seed: what the numbers are drawn from.
-    """
+    """How large a corpus to draw: videos of one speaker each, annotated segments in each, seed."""
 
     videos: int = DEFAULT_VIDEOS
     segments: int = _SEGMENTS
@@ -83,10 +66,7 @@ class SyntheticSize:
 
 
 def write_corpus(folder: str | Path, size: SyntheticSize | None = None) -> Path:
-    """Writes a corpus: two genuine ``.csd`` files and ``folds.json``.
-
-    By default it has 40 videos of 20 segments of 2 to 6 s.
-    """
+    """Writes a corpus: two genuine ``.csd`` files and ``folds.json``."""
     folder = Path(folder)
     size = size or SyntheticSize()
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +74,9 @@ def write_corpus(folder: str | Path, size: SyntheticSize | None = None) -> Path:
 
     def videos() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for number in range(size.videos):
-            video = _draw_video(size, number)
-            labels.append((video.video_id, video.segments, video.labels))
-            yield video.video_id, video.intervals, video.features
+            intervals, features, times, values = _draw_video(size, number)
+            labels.append((_video_id(number), times, values))
+            yield _video_id(number), intervals, features
 
     about = {"dataset name": "synthetic corpus in the layout of CMU-MOSEI (random numbers)"}
     csd.write(
@@ -137,30 +117,21 @@ def _draw_folds(size: SyntheticSize) -> dict[str, list[str]]:
     }
 
 
-@dataclasses.dataclass
-class _Video:
-    video_id: str
-    intervals: np.ndarray
-    features: np.ndarray
-    segments: np.ndarray
-    labels: np.ndarray
-
-
-def _draw_video(size: SyntheticSize, number: int) -> _Video:
+def _draw_video(
+    size: SyntheticSize, number: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Intervals and values of all rows, and of the labels."""
     rng = np.random.default_rng([size.seed, 2, number])
     temper = np.clip(np.array(_PRESENT) * rng.uniform(0.6, 1.4, len(EMOTIONS)), 0.0, 1.0)
     pieces: list[np.ndarray] = []
     voiced: list[np.ndarray] = []
     segments, labels = [], []
-    frame = 0
 
     def add(seconds: float, levels: np.ndarray | None) -> int:
-        nonlocal frame
         frames = max(1, round(seconds * _RATE))
         pieces.append(_draw_movement(rng, frames, levels))
         voiced.append(_draw_voicing(rng, frames, levels is not None))
-        frame += frames
-        return frames
+        return sum(map(len, pieces))
 
     for _ in range(size.segments):
         add(rng.uniform(*_PAUSE_SECONDS), None)
@@ -168,16 +139,15 @@ def _draw_video(size: SyntheticSize, number: int) -> _Video:
             add(rng.uniform(*_EXTRA_SECONDS), _draw_levels(rng, temper))
             add(rng.uniform(*_PAUSE_SECONDS), None)
         levels = _draw_levels(rng, temper)
-        start = frame
-        length = add(rng.uniform(*_SEGMENT_SECONDS), levels)
-        segments.append((start * FRAME_PERIOD, (start + length) * FRAME_PERIOD))
-        labels.append((_draw_sentiment(rng, levels), *levels))
-    add(rng.uniform(*_PAUSE_SECONDS), None)
+        end = add(rng.uniform(*_SEGMENT_SECONDS), levels)
+        segments.append(((end - len(pieces[-1])) * FRAME_PERIOD, end * FRAME_PERIOD))
+        sentiment = np.round((float(levels @ _VALENCE) + rng.normal(0.0, 0.3)) * 3) / 3
+        labels.append((np.clip(sentiment, -3.0, 3.0), *levels))
+    frames = add(rng.uniform(*_PAUSE_SECONDS), None)
 
     order = rng.permutation(len(segments)) if rng.random() < 0.3 else np.arange(len(segments))
-    starts = np.arange(frame) * FRAME_PERIOD
-    return _Video(
-        _video_id(number),
+    starts = np.arange(frames) * FRAME_PERIOD
+    return (
         np.stack([starts, starts + FRAME_PERIOD], axis=1),
         _columns(rng, np.concatenate(pieces), np.concatenate(voiced)),
         np.array(segments)[order],
@@ -189,11 +159,6 @@ def _draw_levels(rng: np.random.Generator, temper: np.ndarray) -> np.ndarray:
     present = rng.random(len(EMOTIONS)) < temper
     levels = rng.choice(_LEVELS, len(EMOTIONS), p=_LEVEL_WEIGHTS / _LEVEL_WEIGHTS.sum())
     return np.where(present, levels, 0.0)
-
-
-def _draw_sentiment(rng: np.random.Generator, levels: np.ndarray) -> float:
-    value = float(levels @ _VALENCE) + rng.normal(0.0, 0.3)
-    return float(np.clip(np.round(value * 3) / 3, -3.0, 3.0))
 
 
 def _draw_movement(rng: np.random.Generator, frames: int, levels: np.ndarray | None) -> np.ndarray:

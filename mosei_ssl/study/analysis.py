@@ -9,10 +9,12 @@ import numpy as np
 from mosei_ssl.config import StatisticsConfig
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRICS
 from mosei_ssl.study.bootstrap import Estimate, draw_resamples, holm, interval, resampled_scores
-from mosei_ssl.study.curves import Curves, converged_interval, equal_labels, fit_curves
+from mosei_ssl.study.curves import Curves, converged_interval, equal_labels, fit_curves, tails
 from mosei_ssl.study.video_sums import VideoSums
 
 COLUMNS = (*EMOTIONS, "overall")
+
+_DRAWS = ("value", "both", "videos", "seeds")
 
 CellSums = Mapping[tuple[str, int], VideoSums]
 
@@ -33,10 +35,7 @@ class Scores:
         return np.array([[self.draws[b]["value"][metric][-1] for b in names]])
 
     def samples(self, names: Sequence[str], metric: str) -> np.ndarray:
-        """[B, K] bootstrap samples of them, spread as wide as their error.
-
-        Samples over videos and seeds at once spread too far (see `interval`).
-        """
+        """[B, K] bootstrap samples of them, spread as wide as their error."""
         value = self.value(names, metric)
         samples = np.stack([self.draws[b]["both"][metric][:, -1] for b in names], axis=1)
         error = np.array([self.estimates[b][metric].error[-1] for b in names])
@@ -90,16 +89,13 @@ def analyse(
     videos = {fold: len(first[fold, seed].videos) for fold, seed in sorted(first) if seed == 0}
     seeds = 1 + max(seed for _, seed in first)
     shape = {"videos": sum(videos.values()), "seeds": seeds, "folds": len(videos)}
-    level = statistics.level
+    level, count = statistics.level, statistics.samples
     rng = np.random.default_rng([0x73747564, statistics.seed])
     resamples = {
-        name: draw_resamples(videos, seeds, count, rng, resample_videos=v, resample_seeds=s)
-        for name, count, v, s in (
-            ("both", statistics.samples, True, True),
-            ("videos", statistics.samples, True, False),
-            ("seeds", statistics.samples, False, True),
-            ("value", 1, False, False),
-        )
+        "both": draw_resamples(videos, seeds, count, rng),
+        "videos": draw_resamples(videos, seeds, count, rng, resample_seeds=False),
+        "seeds": draw_resamples(videos, seeds, count, rng, resample_videos=False),
+        "value": draw_resamples(videos, seeds, 1, rng, resample_videos=False, resample_seeds=False),
     }
     found: dict[str, Scores] = {}
     for arm, by_budget in cells.items():
@@ -134,7 +130,13 @@ def analyse(
         shared = {b: budgets[b] for b in budgets if b in ours and b in reference.draws}
         if not shared:
             continue
-        minus = {b: _minus(ours[b], reference.draws[b]) for b in shared}
+        minus: dict[str, Draws] = {
+            b: {
+                kind: {m: ours[b][kind][m] - reference.draws[b][kind][m] for m in METRICS}
+                for kind in _DRAWS
+            }
+            for b in shared
+        }
         pairs = _with_estimates(minus, shape, level)
         result["differences"][arm] = {
             b: _with_holm(_table(estimates), statistics.primary)
@@ -148,33 +150,14 @@ def analyse(
     return result
 
 
-def _minus(ours: Draws, theirs: Draws) -> Draws:
-    return {
-        name: {metric: values - theirs[name][metric] for metric, values in by_metric.items()}
-        for name, by_metric in ours.items()
-    }
-
-
-def _with_estimates(draws: dict[str, Draws], shape: Mapping[str, int], level: float) -> Scores:
+def _with_estimates(draws: dict[str, Draws], shape: Mapping[str, Any], level: float) -> Scores:
     estimates = {
         budget: {
-            m: interval(
-                made["value"][m],
-                made["both"][m],
-                made["videos"][m],
-                made["seeds"][m],
-                level=level,
-                **shape,
-            )
-            for m in METRICS
+            m: interval(*(made[kind][m] for kind in _DRAWS), level=level, **shape) for m in METRICS
         }
         for budget, made in draws.items()
     }
     return Scores(draws, estimates)
-
-
-def _tails(level: float) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]
 
 
 def _number(value: float) -> float | None:
@@ -230,7 +213,7 @@ def _curve(
         value = float(getattr(fitted, key)[0])
         ends: tuple[float | None, float | None] = (None, None)
         if again is not None and _vary(again):
-            low, high = np.quantile(getattr(again, key), _tails(level))
+            low, high = np.quantile(getattr(again, key), tails(level))
             ends = (_number(min(low, value)), _number(max(high, value)))
         found[key] = {"value": _number(value), "low": ends[0], "high": ends[1]}
     return found
@@ -261,11 +244,7 @@ def _convergence(
 def _savings(
     pairs: Scores, baseline: Scores, budgets: Mapping[str, float], metric: str, level: float
 ) -> dict[str, Any] | None:
-    """Labels that the baseline needs to match the arm at each budget, cut to the budgets' range.
-
-    "below" and "beyond" say of the estimate, with "low_" and "high_" of its interval's ends,
-    whether they lie outside that range.
-    """
+    """Labels that the baseline needs to match the arm at each budget, cut to the budgets' range."""
     names, labels = list(budgets), np.array(list(budgets.values()), dtype=np.float64)
     difference, differences = pairs.value(names, metric), pairs.samples(names, metric)
     fitted = _fit(baseline.value(names, metric), budgets, metric)
@@ -283,7 +262,7 @@ def _savings(
     if not (_vary(again) or np.ptp(differences, axis=0).any()):
         return {n: _within(labels, end, None, None) for n, end in zip(names, value, strict=True)}
     samples = np.minimum(equal_labels(differences, again, labels), most)
-    low, high = np.quantile(samples, _tails(level), axis=0)
+    low, high = np.quantile(samples, tails(level), axis=0)
     ends = zip(value, np.minimum(low, value), np.maximum(high, value), strict=True)
     return {name: _within(labels, *each) for name, each in zip(names, ends, strict=True)}
 

@@ -12,18 +12,11 @@ from mosei_ssl.study.video_sums import Sums, VideoSums, scores, weighted
 
 @dataclass(frozen=True)
 class Resamples:
-    """Which videos and seeds each bootstrap sample holds, the same for every arm and budget.
+    """How often videos, and which seeds, are in each sample, the same for every arm and budget."""
 
-    Attributes:
-        videos: per fold [B, V_fold], how often each test video is in the sample; [1, V_fold] if
-            that is the same in every sample.
-        seeds: [B, M, F] number of the seed that stands for each fold, M times.
-        seed_count: seeds per fold.
-    """
-
-    videos: dict[str, np.ndarray]
-    seeds: np.ndarray
-    seed_count: int
+    videos: dict[str, np.ndarray]  # per fold [B, V_fold], or [1, V_fold] if samples do not differ
+    seeds: np.ndarray  # [B, M, F] number of the seed that stands for each fold, M times
+    seed_count: int  # per fold
 
 
 def draw_resamples(
@@ -61,11 +54,7 @@ def draw_resamples(
 def resampled_scores(
     cells: Mapping[tuple[str, int], VideoSums], resamples: Resamples
 ) -> dict[str, np.ndarray]:
-    """Score one arm at one budget in every sample: the mean over its seeds of all folds pooled.
-
-    `cells` holds sums by (fold, number of the seed). Each metric has an array [B, E + 1], overall
-    last; NaN where undefined.
-    """
+    """Score one arm at one budget in every sample: arrays [B, E + 1] by metric, overall last."""
     pooled: list[Sums | None] = [None] * resamples.seeds.shape[1]
     for place, (fold, weights) in enumerate(resamples.videos.items()):
         rows = np.arange(len(resamples.seeds)) if len(weights) > 1 else 0
@@ -93,8 +82,8 @@ class Estimate:
 
 
 def interval(
-    value: np.ndarray,
-    both: np.ndarray,
+    value: np.ndarray,  # [...]
+    both: np.ndarray,  # samples [B, ...], as the next two
     only_videos: np.ndarray,
     only_seeds: np.ndarray,
     *,
@@ -105,23 +94,8 @@ def interval(
 ) -> Estimate:
     """Turn bootstrap samples into an interval that is right with few videos or seeds too.
 
-    The half width is the bootstrap standard error times Student's t. Drawing videos and seeds at
-    once counts the part that belongs to one video in one training three times, drawing each
-    alone counts it once in each; the variance is that of the three combined which counts it
-    once. Degrees of freedom follow Satterthwaite, from the shares that videos and seeds have.
-
-    Args:
-        value: [...] estimate.
-        both: [B, ...] samples over videos and seeds.
-        only_videos: [B, ...] samples over videos alone.
-        only_seeds: [B, ...] samples over seeds alone.
-        videos: number of test videos.
-        seeds: seeds per fold.
-        folds: number of folds.
-        level: coverage of the interval.
-
-    Returns:
-        The estimate; NaN where the value is undefined or its error cannot be estimated.
+    The variance counts the part of one video in one training once: drawing videos and seeds at
+    once counts it three times, each alone once. Degrees of freedom follow Satterthwaite.
 
     References:
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007; Cameron, Gelbach

@@ -9,81 +9,45 @@ from typing import Any
 from mosei_ssl.config import ArmConfig, StudyConfig
 from mosei_ssl.study.config import absolute_data_dir, finetune_options, pretrain_options
 
-FORMAT = 4
-"""Version of a study folder's layout and of the way cells compute their numbers."""
-
+FORMAT = 4  # version of a study folder's layout and of the way cells compute their numbers
 CELL_FILE = "cell.json"
 
 
 @dataclass(frozen=True)
 class ExtraDataset:
-    """A dataset that arms pretrain on in addition to the fold's.
+    """A dataset that arms pretrain on in addition to the fold's."""
 
-    Attributes:
-        given: what `extra_datasets` calls it, which may be the beginning of its name.
-        dataset: its whole name.
-        fingerprint: its fingerprint.
-    """
-
-    given: str
+    given: str  # in `extra_datasets`, which may be the beginning of its name
     dataset: str
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold of the corpus: a prepared dataset.
-
-    Attributes:
-        name: short name in paths and tables.
-        dataset: name of the prepared dataset.
-        fingerprint: its fingerprint.
-        synthetic: whether any of its data is synthetic.
-        train: labelled train segments.
-        validation: labelled validation segments.
-        test: labelled test segments.
-        test_videos: ids of test videos.
-        train_frames: frames of the train split.
-        fit_videos: ids of labelled train and validation videos.
-        extras: datasets that arms pretrain on in addition.
-    """
+    """One fold of the corpus: a prepared dataset, its labelled segments counted by split."""
 
     name: str
     dataset: str
     fingerprint: str
-    synthetic: bool
+    synthetic: bool  # whether any of its data is
     train: int
     validation: int
     test: int
     test_videos: tuple[str, ...]
     train_frames: int
-    fit_videos: tuple[str, ...] = ()
+    fit_videos: tuple[str, ...] = ()  # labelled train and validation videos
     extras: tuple[ExtraDataset, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work: finished or not at all.
-
-    Attributes:
-        kind: "features", "pretrain", "search", "train" or "classical".
-        path: folder below the study's.
-        options: all that its result depends on.
-        data_dir: where its dataset lies, on which its result does not depend.
-        requires: paths of the cells it needs, all of earlier waves.
-        arm: arm, for "search" and "train".
-        fold: name of the fold.
-        budget: label budget, as text.
-        seed: seed.
-        trial: number of the trial, for "search".
-        key: digest of kind and options.
-    """
+    """One piece of work, finished or not at all, whose key digests its kind and options."""
 
     kind: str
     path: str
     options: dict[str, Any]
-    data_dir: str = ""
-    requires: tuple[str, ...] = ()
+    data_dir: str = ""  # the result does not depend on it
+    requires: tuple[str, ...] = ()  # paths of cells of earlier waves
     arm: str = ""
     fold: str = ""
     budget: str = ""
@@ -136,11 +100,8 @@ def grid_cells(
     budgets: list[int | str],
     chosen: dict[str, int],
 ) -> list[Cell]:
-    """List the third wave: arms and classical predictors at all budgets, folds and seeds.
-
-    `chosen` has the number of the trial that the search chose for each arm; empty without search.
-    Seed by seed, so that a first complete answer comes early; of each seed the longest first.
-    """
+    """List the third wave: arms and classical predictors at all budgets, folds and seeds."""
+    # Seed by seed, so that a first complete answer comes early; of each seed the longest first.
     cells = []
     for seed in config.seeds:
         for budget in sorted(budgets, key=budget_size, reverse=True):
@@ -213,11 +174,12 @@ def _training(
         pretraining = _pretraining(config, arm, fold, seed)
         requires = (pretraining.path,)
         options["pretraining"] = {"path": pretraining.path, "key": pretraining.key}
+    path = f"cells/search/{arm.name}/trial-{trial}"
+    if grid:
+        path = f"cells/train/{arm.name}/labels-{budget}/fold-{fold.name}/seed-{seed}"
     return Cell(
         "train" if grid else "search",
-        f"cells/train/{arm.name}/labels-{budget}/fold-{fold.name}/seed-{seed}"
-        if grid
-        else f"cells/search/{arm.name}/trial-{trial}",
+        path,
         options,
         absolute_data_dir(config),
         requires,

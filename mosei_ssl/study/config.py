@@ -107,10 +107,7 @@ def _check_arms(config: StudyConfig) -> None:
 def pretrain_options(
     config: StudyConfig, arm: ArmConfig, dataset: str = "", seed: int = 0, where: str = ""
 ) -> dict[str, Any]:
-    """Resolve an arm's pretraining to plain values, without the places `run` and `data_dir`.
-
-    `where` is the arm's place in the file, for the messages of UserErrors.
-    """
+    """Resolve an arm's pretraining to plain values; `where` is the arm's place, for messages."""
     values = merge(config.pretrain, arm.pretrain)
     place = f"{where}.pretrain" if where and arm.pretrain else "pretrain"
     _refuse(values, _SET_BY_STUDY, place)
@@ -127,10 +124,7 @@ def finetune_options(
     trial: dict[str, Any] | None = None,
     where: str = "",
 ) -> dict[str, Any]:
-    """Resolve one fine-tuning to plain values, without `run`, `data_dir` and `pretrained`.
-
-    `trial` has dotted options of the search.
-    """
+    """Resolve one fine-tuning to plain values; `trial` has dotted options of the search."""
     values = merge(config.finetune, arm.finetune, nested(trial or {}))
     place = f"{where}.finetune" if where and arm.finetune else "finetune"
     _refuse(values, _SET_BY_ARM, place)

@@ -9,31 +9,20 @@ _EXPONENTS = np.linspace(0.05, 2.0, 40)
 
 @dataclass(frozen=True)
 class Curves:
-    """Fitted curves ``score = limit + gain * labels ** -exponent``, one per row.
-
-    Attributes:
-        limit: [R] score with unlimited labels.
-        gain: [R] amplitude; its sign makes more labels never worse.
-        exponent: [R] positive.
-        residual: [R] root mean square distance of the points from the curve.
-        direction: 1 if lower scores are better, -1 otherwise.
-    """
+    """Fitted curves ``score = limit + gain * labels ** -exponent``, one per row."""
 
     limit: np.ndarray
-    gain: np.ndarray
+    gain: np.ndarray  # its sign makes more labels never worse
     exponent: np.ndarray
-    residual: np.ndarray
-    direction: float
+    residual: np.ndarray  # root mean square distance of the points
+    direction: float  # 1 if lower scores are better, -1 otherwise
 
     def at(self, labels: np.ndarray) -> np.ndarray:
         """Scores [R, K] at K numbers of labels."""
         return self.limit[:, None] + self.gain[:, None] * labels ** -self.exponent[:, None]
 
     def labels_for(self, score: np.ndarray) -> np.ndarray:
-        """How many labels [R] each curve needs for a score; infinite where it never gets there.
-
-        A flat curve needs 0 for a score no better than its own.
-        """
+        """How many labels [R] each curve needs for a score: 0 if flat and no worse, or infinite."""
         with np.errstate(divide="ignore", invalid="ignore"):
             share = (score - self.limit) / self.gain
             labels = np.where(share > 0, share ** (-1 / self.exponent), np.inf)
@@ -42,11 +31,10 @@ class Curves:
 
 
 def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool) -> Curves:
-    """Fit power laws to the rows of `scores` [R, K] by least squares, many at once.
+    """Fit power laws to the rows of `scores` [R, K] by least squares, else flat lines.
 
-    Exponents are searched on a grid; limit and gain then have a closed form. Fits whose limit is
-    impossible (an error below 0, a score above 1) do not count. A fit by which more labels would
-    hurt is replaced by a flat line.
+    Exponents are searched on a grid. Fits whose limit is impossible, or by which more labels would
+    hurt, do not count.
 
     References:
         Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017.
@@ -72,40 +60,30 @@ def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool)
 
 
 def converged_budget(difference: np.ndarray, half_width: np.ndarray) -> np.ndarray:
-    """Find the budget from which on a difference cannot be told from zero.
-
-    Of differences [R, K] at ascending budgets, with half widths [K] of their intervals: [R] number
-    of the first budget from which this one and all larger ones have zero inside their interval; K
-    if the largest budget still differs.
-    """
+    """Find from which budget on differences [R, K] cannot be told from zero; K if from none."""
     differs = np.abs(difference) > half_width
     count = differs.shape[1]
     last = count - 1 - np.argmax(differs[:, ::-1], axis=1)
     return np.where(differs.any(axis=1), last + 1, 0)
 
 
+def tails(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]
+
+
 def converged_interval(
     difference: np.ndarray, samples: np.ndarray, half_width: np.ndarray, level: float = 0.95
 ) -> tuple[int, int, int]:
-    """Find the number of the budget of convergence (K: beyond the largest) and its interval.
-
-    The decision is repeated on every bootstrap sample [B, K]. A sample lies around the estimate,
-    which itself lies around the truth, so it has the noise twice over: half widths are widened by
-    the square root of 2, or a true zero would be told from zero far more often than the level says.
-    """
+    """Find the number of the budget of convergence (K: beyond the largest) and its interval."""
     found = int(converged_budget(difference[None], half_width)[0])
+    # A sample lies around the estimate, which itself lies around the truth: it has the noise twice.
     again = converged_budget(samples, np.sqrt(2) * half_width)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(again, tails, method="closest_observation").astype(int).tolist()
+    low, high = np.quantile(again, tails(level), method="closest_observation").astype(int).tolist()
     return found, min(low, found), max(high, found)
 
 
 def equal_labels(difference: np.ndarray, baseline: Curves, labels: np.ndarray) -> np.ndarray:
-    """How many labels [R, K] the baseline needs to match an arm at each of K budgets.
-
-    The arm's score is taken to be the baseline's curve plus the measured difference [R, K], so that
-    no difference saves no labels however well the curve fits. Beyond the budgets the curve is a
-    guess; infinite where it never gets there.
-    """
+    """How many labels [R, K] the baseline needs to match an arm at each of K budgets."""
+    # The baseline's curve plus the difference, so that none saves no labels however the curve fits.
     wanted = baseline.at(labels) + difference
     return np.stack([baseline.labels_for(wanted[:, k]) for k in range(wanted.shape[1])], axis=1)

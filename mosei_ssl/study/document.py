@@ -43,11 +43,7 @@ class Section:
 
 
 def render(kind: str, title: str, sections: Sequence[Section], stamp: str = "") -> str:
-    """Render a document by the template of its `kind`.
-
-    "html" is one file that needs nothing else; "md" refers to figures as figures/NAME.svg. The
-    stamp, for synthetic data, stands on every page and above every section.
-    """
+    """Render a document as one "html" file, or as "md" with figures/NAME.svg, with a stamp."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mosei_ssl.study"),
         autoescape=kind == "html",

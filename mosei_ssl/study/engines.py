@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
@@ -20,45 +20,18 @@ from mosei_ssl.utils.versions import keras_backend
 Submit = Callable[..., Future]
 
 
-class Engine(Protocol):
-    """What runs functions in workers.
-
-    Attributes:
-        workers: functions at a time.
-        died: what a future raises whose worker died.
-    """
-
-    workers: int
-    died: type[Exception]
-
-    def submitter(self, workers: int, *, compiles: bool) -> Submit:
-        """Give `submit` of an executor with that many workers.
-
-        TensorFlow's determinism, which all other trainings ask for, rules out XLA and cannot be
-        undone, so a process is either for trainings that compile or for the rest.
-        """
-
-    def close(self) -> None:
-        """Stop the workers."""
-
-
 def _environments(threads: int) -> dict[bool, dict[str, str]]:
     """A worker's environment, by whether it compiles: processes of one serve not the other."""
+    # TensorFlow's determinism, which all other trainings ask for, rules out XLA for good.
     # Another machine may have another backend in its keras.json.
     shared = {**worker_environment(threads), "KERAS_BACKEND": keras_backend()}
     return {compiles: {**shared, "MOSEI_SSL_COMPILES": str(compiles)} for compiles in (False, True)}
 
 
 class LocalEngine:
-    """Processes of this machine, each with its own fixed number of threads.
+    """Processes of this machine; each prints to its own file in `logs`."""
 
-    Args:
-        workers: processes.
-        threads: threads of each, so that results do not depend on the number of processes.
-        logs: folder for what they print, one file per process.
-    """
-
-    died: type[Exception] = BrokenProcessPool
+    died: type[Exception] = BrokenProcessPool  # what a future raises whose worker died
 
     def __init__(self, workers: int, threads: int, logs: Path) -> None:
         self.workers = workers
@@ -102,16 +75,7 @@ def _end_with(study: int) -> None:
 
 
 class RayEngine:
-    """Workers of a Ray cluster, whose machines share the study's folder.
-
-    Args:
-        workers: cells at a time.
-        threads: threads of each.
-        address: address of the cluster; None starts one on this machine, whatever RAY_ADDRESS says.
-
-    Raises:
-        UserError: Ray is not installed or the cluster does not answer.
-    """
+    """Workers of the Ray cluster at `address`, or of a new one; all share the study's folder."""
 
     def __init__(self, workers: int, threads: int, address: str | None = None) -> None:
         try:
@@ -147,3 +111,6 @@ class RayEngine:
 
     def close(self) -> None:
         self._ray.shutdown()
+
+
+Engine = LocalEngine | RayEngine

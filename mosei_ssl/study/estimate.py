@@ -41,21 +41,12 @@ _FREE = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Cost of one training's parts.
+    """Cost of one training's parts."""
 
-    Attributes:
-        start: seconds before the first step: data, model, tracing.
-        step: seconds per training step.
-        steps_per_epoch: steps of an epoch over the whole train split.
-        validation: seconds per look at the validation split.
-        disk_mb: size of a finished run's model files.
-        memory_mb: peak memory of the process.
-    """
-
-    start: float
-    step: float
-    steps_per_epoch: int
-    validation: float
+    start: float  # seconds before the first step: data, model, tracing
+    step: float  # seconds
+    steps_per_epoch: int  # over the whole train split
+    validation: float  # seconds per look at the validation split
     disk_mb: float
     memory_mb: float
 
@@ -97,9 +88,8 @@ def measure(cell: Cell) -> Measured:
     data = make_training_dataset(
         segments, config, seed=config.seed, min_steps=2 * _STEPS, with_labels=not pretraining
     )
-    batches = iter(data.take(2 * _STEPS))
     ended = []
-    for batch in batches:
+    for batch in data.take(2 * _STEPS):
         model.train_on_batch(*([batch] if pretraining else batch))
         ended.append(time.perf_counter())
     some = validation.subset(validation.length_order()[len(validation) // 2 :][:64])
@@ -119,10 +109,7 @@ def measure(cell: Cell) -> Measured:
 
 
 def cost_key(cell: Cell) -> str:
-    """A text that is the same for trainings of which one measurement stands for all.
-
-    Folds are taken to be alike.
-    """
+    """A text that is the same for trainings, of any fold, that one measurement stands for."""
     options = {key: value for key, value in cell.options["run"].items() if key not in _FREE}
     stage = "pretrain" if cell.kind == "pretrain" else "train"
     return f"{stage} {json.dumps(options, sort_keys=True)}"
@@ -143,11 +130,7 @@ def measure_all(cells: Sequence[Cell], threads: int) -> dict[str, Measured]:
 def estimate_table(
     config: StudyConfig, folds: Sequence[Fold], cells: Sequence[Cell], out: Path, workers: int
 ) -> Group:
-    """List a study's runs and estimate what those need that are not finished.
-
-    Times are upper bounds where early stopping may end a training. Raises a UserError if the disk
-    has less room than the study needs.
-    """
+    """List a study's runs and estimate the rest, at most; a UserError if the disk is too small."""
     measured = measure_all(cells, config.threads)
     of_fold = {fold.name: fold for fold in folds}
     groups: dict[tuple[str, str, str], list[Cell]] = {}

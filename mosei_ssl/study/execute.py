@@ -29,11 +29,7 @@ PREDICTION_KEYS = ("intensity", "class", "present", "expected")
 
 
 def execute(cell: Cell, study: Path) -> str:
-    """Run a cell unless it is finished; what went wrong, or nothing.
-
-    Its folder gets a marker, `cell.json`, as the very last thing, whole or not at all. Training
-    that was interrupted resumes from its last checkpoint, to the same result.
-    """
+    """Run a cell, or resume it, unless it is finished; what went wrong, or nothing."""
     locked = study / "locks" / cell.path.replace("/", "_")
     try:
         locked.parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +67,8 @@ def _run(cell: Cell, study: Path) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Peak of this program's resident memory in megabytes.
-
-    `ru_maxrss` survives fork and exec, so a child of a large process begins with its parent's; the
-    kernel's own count in /proc begins anew. Where there is no /proc, `ru_maxrss` is an upper bound.
-    """
+    """Peak of this program's resident memory in megabytes."""
+    # `ru_maxrss` survives fork and exec: a child of a large process begins with its parent's.
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
@@ -84,11 +77,8 @@ def peak_memory_mb() -> float:
 
 
 def _run_options(cell: Cell, study: Path) -> dict[str, Any]:
-    """Options of the cell's run, whose directory is cleared if what is there cannot be resumed.
-
-    That is a run interrupted before its first file, one of other options, and one of a study whose
-    folder or data has been moved since: a run remembers where its pretraining and its data were.
-    """
+    """Options of the cell's run, whose directory is cleared if it cannot be resumed."""
+    # A run remembers where its pretraining and its data were, which may have been moved since.
     folder = study / cell.path
     run, mark = folder / "run", folder / "started.json"
     ours = {"key": cell.key, "study": str(study.resolve()), "data_dir": cell.data_dir}

@@ -1,8 +1,4 @@
-"""Figures of the report: readable in print, in grey and for the colour-blind.
-
-Each is drawn from the outcome of `analyse` as SVG text; `stamp` is laid over it, for synthetic
-data.
-"""
+"""Figures of the report as SVG, readable in print, in grey and for the colour-blind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,10 +33,7 @@ def _panels(
     height: float = 3.1,
     extra: float = 0.0,
 ) -> str:
-    """Draw one panel per item and a legend for all of them, each of which may lack some entries.
-
-    `draw` is called with the panel's axis and the item.
-    """
+    """Draw one panel per item and a legend for all, each of which may lack some entries."""
     columns = columns or len(items)
     rows = -(-len(items) // columns)
     with mpl.rc_context(_SETTINGS):
@@ -149,9 +142,8 @@ def difference_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stam
             points = _points(result, result["differences"][arm], metric, "overall", "low")
             if points:
                 shift = 1.04 ** (number - (len(arms) - 1) / 2)
-                y, low, high = (
-                    np.array([p[key] for _, p in points]) for key in ("value", "low", "high")
-                )
+                ends = ("value", "low", "high")
+                y, low, high = np.array([[p[key] for key in ends] for _, p in points]).T
                 style = {**_style(result, arm), "linestyle": "none"}
                 x = [x * shift for x, _ in points]
                 axis.errorbar(x, y, yerr=(y - low, high - y), label=arm, capsize=3, **style)
@@ -188,10 +180,7 @@ def curve_figure(
 
 
 def savings_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: str = "") -> str:
-    """Draw how many labels the baseline needs to match each arm.
-
-    A sign marks what lies outside the budgets and was cut to them.
-    """
+    """Draw how many labels the baseline needs; a sign marks what was cut to the budgets."""
     budgets = result["budgets"]
     values = list(budgets.values())
 

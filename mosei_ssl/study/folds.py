@@ -16,13 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_folds(config: StudyConfig) -> list[Fold]:
-    """Find (or build) the dataset of each fold and note its size.
-
-    Raises:
-        UserError: folds share test videos, a split has no labels, a dataset is missing or cannot
-            be built, or an arm would pretrain on a split or dataset that does not exist or on
-            held-out videos.
-    """
+    """Find (or build) each fold's dataset and its size; a UserError names what does not fit."""
     from mosei_ssl.data import find_dataset, load_segments
 
     names: list[str | None] = [*(_built(config) if config.manual_dir else config.datasets)]

@@ -24,10 +24,7 @@ _LEFT_OVER = (LOCK_FILE, "*study.json*.tmp")
 def describe(
     config: StudyConfig, folds: Sequence[Fold], budgets: Sequence[int | str]
 ) -> dict[str, Any]:
-    """What distinguishes a study: versions, Keras's backend, and options after defaults.
-
-    Places that cannot change a result are left out.
-    """
+    """What distinguishes a study: versions, Keras's backend, and options that affect results."""
     options = dataclasses.asdict(config)
     # Of these only the outcome counts: the datasets' fingerprints and each arm's resolved options.
     for key in ("datasets", "manual_dir", "folds", "arms", "backbone", "pretrain", "finetune"):

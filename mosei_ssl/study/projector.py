@@ -15,9 +15,7 @@ from mosei_ssl.study.cells import Cell
 
 logger = logging.getLogger(__name__)
 
-_RECORD = "embedded.json"
-"""Written last, so that a folder without it counts for nothing."""
-
+_RECORD = "embedded.json"  # written last: a folder without it counts for nothing
 _CONFIG = """embeddings {
   tensor_name: "%s"
   tensor_path: "embeddings.tsv"
@@ -27,11 +25,7 @@ _CONFIG = """embeddings {
 
 
 def main_emotion(labels: np.ndarray) -> list[str]:
-    """Name the strongest emotion of each row of labels [N, 6], for colouring.
-
-    Emotions are not exclusive, so this is for looking at pictures and for nothing else: "none"
-    where all are 0, "several" where the strongest are equal.
-    """
+    """Name the strongest emotion of each row of labels [N, 6], or "none" or "several", to show."""
     names = []
     for row in np.asarray(labels):
         strongest = np.flatnonzero(row == row.max())
@@ -43,12 +37,7 @@ def main_emotion(labels: np.ndarray) -> list[str]:
 
 
 def write_projector(out: Path, cells: Sequence[Cell]) -> list[Path]:
-    """Embed the test segments with one model per arm, that of the most labels.
-
-    ``tensorboard --logdir STUDY/projector/ARM`` then shows them under Projector, to be coloured
-    by emotion. Folders that hold the embeddings of that very cell are left alone; the others,
-    newly written, are returned.
-    """
+    """Embed the test segments with each arm's model of the most labels; the new folders."""
     largest: dict[str, tuple[int, Cell]] = {}
     for cell in cells:
         result = cell.finished(out) if cell.kind == "train" else None
@@ -58,21 +47,17 @@ def write_projector(out: Path, cells: Sequence[Cell]) -> list[Path]:
     for arm, (_, cell) in largest.items():
         folder = out / "projector" / arm
         embedded = {"cell": cell.path, "key": cell.key}
-        if _embedded(folder) != embedded:
+        try:
+            found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if found != embedded:
             # A study resumed may have a cell of more labels now; event files would pile up.
             shutil.rmtree(folder, ignore_errors=True)
             _write(out, cell, folder)
             write_json(folder / _RECORD, embedded)
             folders.append(folder)
     return folders
-
-
-def _embedded(folder: Path) -> object:
-    """Which cell's embeddings a folder holds; None if they are not whole."""
-    try:
-        return json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _write(out: Path, cell: Cell, folder: Path) -> None:

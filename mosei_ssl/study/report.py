@@ -33,10 +33,7 @@ def write_report(
     chosen: dict[str, int],
     failed: dict[str, str],
 ) -> Path | None:
-    """Analyse the finished cells and write report.html; None if the baseline has no budget.
-
-    `chosen` has the trial of each arm, `failed` errors by path of the cell.
-    """
+    """Analyse the finished cells and write report.html; None if the baseline has no budget."""
     grid = [cell for cell in cells if cell.kind in ("train", "classical")]
     sums, missing = collect_sums(out, grid, config.seeds)
     if not sums.get(config.baseline):

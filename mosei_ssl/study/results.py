@@ -36,12 +36,7 @@ def write_results(out: Path, cells: Sequence[Cell]) -> Path:
 
 
 class CellSums(Mapping[tuple[str, int], VideoSums]):
-    """Sums of one arm at one budget by (fold, number of the seed), computed when asked for.
-
-    Args:
-        files: predictions file of each cell.
-        name: whose predictions to take from it: "model", or a classical predictor.
-    """
+    """Sums of one arm at one budget by (fold, number of the seed), computed when asked for."""
 
     def __init__(self, files: dict[tuple[str, int], Path], name: str) -> None:
         self.files = files
@@ -62,11 +57,7 @@ class CellSums(Mapping[tuple[str, int], VideoSums]):
 def collect_sums(
     out: Path, cells: Sequence[Cell], seeds: Sequence[int]
 ) -> tuple[dict[str, dict[str, CellSums]], list[str]]:
-    """Find every finished cell's test predictions, keyed by arm, budget and number of the seed.
-
-    Budgets of an arm that lack a fold or seed are left out, so that comparisons stay paired; their
-    names, such as "ssl at 100", come second.
-    """
+    """Find test predictions by arm and budget; and names of incomplete budgets, left out."""
     sums: dict[str, dict[str, CellSums]] = {}
     complete: set[tuple[str, int]] = set()
     wanted: dict[str, list[str]] = {}

@@ -1,8 +1,4 @@
-"""Predictions reduced to sums per video, from which every score can be computed again.
-
-All scores of `mosei_ssl.metrics` are functions of sums over videos (AUROC: over pairs of videos).
-With these sums at hand, scoring a bootstrap sample is a matrix product.
-"""
+"""Predictions as sums per video, so that scoring a bootstrap sample is a matrix product."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,19 +21,12 @@ _COLUMNS = 18
 
 @dataclass(frozen=True)
 class VideoSums:
-    """Sums of one run's test predictions over the segments of each video.
+    """Sums of one run's test predictions over the segments of each video."""
 
-    Attributes:
-        videos: [V] ids, sorted.
-        linear: [V, E, K] sums that add up over videos: number of segments, absolute error, hits,
-            segments and hits of each class, moments of label and prediction, segments with and
-            without the emotion.
-        wins: [E, V, V] pairs of a segment with the emotion in one video (row) and one without in
-            another (column) that are ranked correctly, ties counting one half.
-    """
-
-    videos: np.ndarray
-    linear: np.ndarray
+    videos: np.ndarray  # [V] ids, sorted
+    linear: np.ndarray  # [V, E, K] sums that add up over videos, columns as above
+    # [E, V, V] correctly ranked pairs of a segment with the emotion in one video (row) and one
+    # without in another (column), ties counting one half.
     wins: np.ndarray
 
 
@@ -106,12 +95,8 @@ def weighted(sums: VideoSums, weights: np.ndarray) -> Sums:
 
 
 def scores(sums: Sums) -> dict[str, np.ndarray]:
-    """Score samples as `mosei_ssl.metrics.evaluate_predictions` does.
-
-    AUROC compares segments of the same test split only: scores of models trained on different
-    folds have no common scale. Undefined scores are NaN. Each metric has an array [..., E + 1]:
-    emotions first, the overall score last.
-    """
+    """Score samples as `metrics.evaluate_predictions` does: [..., E + 1], overall last, or NaN."""
+    # AUROC compares within a test split: models of different folds have no common scale.
     s = sums.linear
     count = s[..., _COUNT]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -29,12 +29,7 @@ def run_wave(
     failed: dict[str, str],
     run: Callable[[Cell, Path], str] = execute,
 ) -> None:
-    """Run the cells that are not finished and add errors by path to `failed`.
-
-    Cells that are in `failed` already, and those that need one that is, are not tried. When a
-    worker dies, the cells that were running are tried again one at a time, so that the one to
-    blame is found; then the others resume. `run` gives what went wrong with a cell.
-    """
+    """Run the unfinished cells whose requirements did not fail; add errors by path to `failed`."""
     waiting = {cell.path: cell for cell in cells if cell.finished(out) is None}
     if not waiting:
         return
@@ -51,6 +46,7 @@ def run_wave(
             broken = next((path for path in cell.requires if path in failed), None)
             if cell.path in failed or broken:
                 settle(cell, failed.get(cell.path) or f"needs {broken}, which failed")
+        # Cells that ran when a worker died are tried one at a time, to find the one to blame.
         deaths: Counter[str] = Counter()
         while waiting:
             batch = [cell for cell in waiting.values() if deaths[cell.path]]

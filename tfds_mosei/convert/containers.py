@@ -24,10 +24,7 @@ Splits = dict[str | None, Any]
 
 
 def open_container(path: Path, stack: contextlib.ExitStack) -> tuple[str, Splits]:
-    """What a file is, and what its splits hold; None stands for a file without splits.
-
-    HDF5 files stay open as long as `stack`.
-    """
+    """What a file is, and what its splits hold (None: no splits); HDF5 stays open with `stack`."""
     with path.open("rb") as file:
         start = file.read(8)
     if start == HDF5_START:

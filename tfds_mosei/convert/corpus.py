@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,8 @@ from tfds_mosei.schema import (
 )
 from tfds_mosei.sources import SourceFiles
 
-GAP = 1.0
-"""Seconds between segments: they lie one after the other, since in videos they overlap."""
-
-WORD_SECONDS = 0.35
-"""Seconds of a word where the duration of its segment is not known."""
+GAP = 1.0  # seconds between segments: one after the other, since in videos they overlap
+WORD_SECONDS = 0.35  # of a word where the duration of its segment is not known
 
 Timeline = dict[str, list[tuple[Segment | None, np.ndarray, np.ndarray]]]
 
@@ -62,9 +60,10 @@ def convert_package(
     Example:
         >>> import numpy as np
         >>> from tfds_mosei.convert import convert_package
-        >>> np.savez("mine.npz", train_audio=np.ones((2, 9, 74)), train_ids=["a[0]", "a[1]"])
-        >>> print(convert_package("mine.npz", "mine")[0])
-        mine.npz: taken for a NumPy archive
+        >>> file = tmp_path / "mine.npz"
+        >>> np.savez(file, train_audio=np.ones((2, 9, 74)), train_ids=["a[0]", "a[1]"])
+        >>> convert_package(file, tmp_path / "mine")[0].rpartition("/")[2]
+        'mine.npz: taken for a NumPy archive'
     """
     path, out = Path(path), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -105,14 +104,9 @@ def convert_package(
 
 
 def _timeline(package: Package, table: Mapping[str, VideoLabels], rows: dict[int, int]) -> Timeline:
-    """By video: segment, borders of its rows in seconds, and labels.
-
-    They are in the order of the label table, so that they keep their numbers: label rows without a
-    segment stay, and segments without a label row come last.
-    """
-    members: dict[str, list[tuple[Segment | None, np.ndarray, float]]] = collections.defaultdict(
-        list
-    )
+    """By video: segment, borders of its rows in seconds, and labels."""
+    # Segments keep the numbers of the label table: its rows without a segment stay in it.
+    members: Any = collections.defaultdict(list)
     taken = {(package.segments[i].video, row): package.segments[i] for i, row in rows.items()}
     for video in sorted({video for video, _ in taken}):
         pairs = zip(table[video].values, table[video].intervals, strict=True)

@@ -17,18 +17,9 @@ _SENTIMENT = 0.05
 def join(
     segments: list[Segment], table: Mapping[str, VideoLabels], path: Path
 ) -> tuple[dict[int, int], str]:
-    """Finds the label row of each segment: by its times, else by its number and sentiment.
-
-    A number is a row of the table in the SDK's ids, a place in time in others, and in MMSA's only
-    its rank counts, since pieces that nobody annotated have numbers too. The meaning is taken with
-    which most sentiments agree.
-
-    Returns:
-        Row among its video's labels by index of the segment, and a sentence for the report.
-
-    Raises:
-        CorpusError: nothing can be joined, or sentiments disagree.
-    """
+    """Finds each segment's label row by times, else by number and sentiment; a report sentence."""
+    # A number is a row of the table in the SDK's ids, a place in time in others, and in MMSA's
+    # only its rank counts: unannotated pieces have numbers too. Most agreeing sentiments decide.
     videos = collections.defaultdict(list)
     for index, segment in enumerate(segments):
         if segment.video in table:

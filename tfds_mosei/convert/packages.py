@@ -15,9 +15,7 @@ from tfds_mosei.errors import CorpusError
 from tfds_mosei.folds import SPLIT_NAMES
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, NUM_FEATURES, VUV_COLUMN
 
-ROW_PERIOD = 0.05
-"""Seconds from row to row in MMSA's and MulT's unaligned packages."""
-
+ROW_PERIOD = 0.05  # seconds from row to row in MMSA's and MulT's unaligned packages
 _LENGTHS = ("audio_lengths", "lengths")
 _KEYS: tuple[tuple[str, ...], ...] = (
     ("id", "ids", "segment"),
@@ -39,21 +37,17 @@ _WORDS_AT_MOST = 60
 
 @dataclasses.dataclass
 class Segment:
-    """A segment of a package; unknown labels (sentiment, six emotions) are NaN.
-
-    `length` is how many rows are no padding, `words` how many at least; `number` counts segments
-    of a recording, by the ids or by their order.
-    """
+    """A segment of a package; unknown labels (sentiment, six emotions) are NaN."""
 
     split: str | None
     name: str
     rows: Any
-    length: int | None
-    words: int
+    length: int | None  # rows that are not padding
+    words: int  # how many at least
     labels: np.ndarray
     times: tuple[float, float] | None
     video: str = ""
-    number: int = 0
+    number: int = 0  # in its recording, by the ids or by their order
 
 
 @dataclasses.dataclass

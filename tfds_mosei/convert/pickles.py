@@ -1,8 +1,4 @@
-"""Pickles of arrays, opened without running anything that is in them.
-
-A pickle is a program. Here a name in it leads to a stand-in below or to an error: nothing is
-imported, nothing else can be called, and NumPy sees no data that have not been checked.
-"""
+"""Pickles of arrays, opened without running them: names lead to stand-ins below or to an error."""
 
 import contextlib
 import functools
@@ -51,10 +47,7 @@ def check_size(path: Path, size: float) -> None:
 
 
 def load_pickle(path: Path) -> Any:
-    """What a pickle of containers, text, numbers and arrays holds; anything else is an error.
-
-    Arrays come as `PickledArray`, tuples and sets as lists.
-    """
+    """What a pickle of containers (as lists or dicts), text, numbers and `PickledArray` holds."""
     check_size(path, 1.2 * path.stat().st_size)
     with path.open("rb") as file:
         return _Unpickler(file).load()
