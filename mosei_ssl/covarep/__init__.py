@@ -1,7 +1,6 @@
 """The 74 COVAREP features of a recording, computed with NumPy and SciPy.
 
-The names of the columns are :data:`tfds_mosei.FEATURE_NAMES`; audio files are read by
-:mod:`mosei_ssl.corpus`.
+Columns are :data:`tfds_mosei.FEATURE_NAMES`; ``docs/covarep.md`` lists the papers cited here.
 """
 
 from mosei_ssl.covarep.analysis import Analysis

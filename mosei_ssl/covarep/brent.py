@@ -18,13 +18,8 @@ def minimise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places and values of the minima of ``count`` functions inside an interval.
 
-    Each function takes the steps of the scalar method (``scipy.optimize.minimize_scalar``,
-    bounded); those that are done keep their result. SciPy offers this for one function at a time.
-
-    References:
-        Brent, R. P. (1973). Algorithms for Minimization without Derivatives, chapter 5.
-        Forsythe, G. E., Malcolm, M. A. and Moler, C. B. (1977). Computer Methods for
-        Mathematical Computations.
+    Each takes the steps of ``scipy.optimize.minimize_scalar`` (bounded), which minimises one
+    function at a time, and keeps its result when done (Brent 1973; Forsythe et al. 1977).
     """
     a, b = np.full(count, float(low)), np.full(count, float(high))
     best = a + _GOLDEN * (b - a)

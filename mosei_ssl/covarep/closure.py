@@ -49,10 +49,7 @@ def swings(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def peak_places(
     residual: np.ndarray, peak: float, minima: np.ndarray, maxima: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of residual samples above 0.4 of the recording's peak, and where they lie.
-
-    The latter is 0 at the nearest minimum of :func:`swings` and 1 at its maximum.
-    """
+    """Residual samples above 0.4 of its peak; their places from minimum (0) to maximum (1)."""
     peaks = np.flatnonzero(np.nan_to_num(residual) > 0.4 * peak)
     after = np.clip(np.searchsorted(minima, peaks), 1, max(len(minima) - 1, 1))
     before = after - 1
@@ -63,18 +60,6 @@ def peak_places(
     return peaks, (peaks - minima[nearest]) / (maxima - minima)[nearest]
 
 
-def _argmax_between(x: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Position of the largest value of ``x`` in each inclusive range."""
-    result = np.empty(len(first), dtype=np.int64)
-    for batch in ragged_batches(last - first + 1):
-        width = int((last - first)[batch].max()) + 1
-        index = first[batch, None] + np.arange(width)
-        inside = index <= last[batch, None]
-        values = np.where(inside, x[np.minimum(index, len(x) - 1)], -np.inf)
-        result[batch] = first[batch] + values.argmax(axis=1)
-    return result
-
-
 def closure_instants(
     residual: np.ndarray,
     minima: np.ndarray,
@@ -82,16 +67,11 @@ def closure_instants(
     place: float,
     voiced: np.ndarray,
 ) -> np.ndarray:
-    """Samples G at which the vocal folds close, in voiced speech, int64, increasing.
+    """Samples G at which the vocal folds close, in voiced speech (Drugman & Dutoit 2009).
 
-    They are the reference's numbers: the residual peak lies at *array index* G, while the
-    reference reads G as a position counted from one, that is one sample early; later stages
-    choose between the two as it does. ``place`` is the median of :func:`peak_places` over the
-    whole recording, ``voiced`` the voicing of its pitch frames.
-
-    References:
-        Drugman, T. and Dutoit, T. (2009). Glottal closure and opening instant detection from
-        speech signals. Interspeech.
+    The residual peak lies at *array index* G, while the reference reads G as a position counted
+    from one, that is one sample early; later stages choose between the two as it does. ``place`` is
+    the median of :func:`peak_places` over the whole recording.
     """
     residual = np.nan_to_num(residual)
     end = len(residual) - 1
@@ -102,7 +82,13 @@ def closure_instants(
     stop = beyond[0] if len(beyond) else len(first)
     first, last = first[:stop], last[:stop]
     first, last = first[last > 0], last[last > 0]
-    found = _argmax_between(residual, first, last)
+    found = np.empty(len(first), dtype=np.int64)
+    for batch in ragged_batches(last - first + 1):
+        width = int((last - first)[batch].max()) + 1
+        index = first[batch, None] + np.arange(width)
+        values = residual[np.minimum(index, end)]
+        values = np.where(index <= last[batch, None], values, -np.inf)
+        found[batch] = first[batch] + values.argmax(axis=1)
     found = found[found >= 1]
     knots = FIRST_CENTRE + HOP * np.arange(len(voiced))
     gate = np.nan_to_num(interpolate(knots, voiced, found - 1))

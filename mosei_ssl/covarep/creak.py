@@ -1,7 +1,7 @@
 """Creaky voice: a small estimator on published measures.
 
-The original runs a trained network whose weights may not be shipped here. This one was fitted
-to its outputs (``benchmarks/fit_creak.py``), so the column is an approximation.
+It was fitted to the outputs of the original's trained network, which may not be shipped
+(``benchmarks/fit_creak.py``), so the column is an approximation.
 """
 
 import functools
@@ -27,14 +27,10 @@ def standardise(inputs: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
 
 
 def creak_posterior(inputs: np.ndarray, weights: dict[str, np.ndarray] | None = None) -> np.ndarray:
-    """Probability of creaky voice [J] from its measures [J, 36].
+    """Probability of creaky voice [J] from its measures [J, 36] (after Drugman et al. 2014).
 
-    Members of the average are stacked: ``hidden`` [S, 36, H], ``hidden_bias`` and ``output``
-    [S, H], ``output_bias`` [S]; ``mean`` and ``std`` are [36]. By default the shipped ones.
-
-    References:
-        Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the
-        patterns of creaky voice. Computer Speech and Language 28(5).
+    Members of the average are stacked in ``weights``: ``hidden`` [S, 36, H], ``hidden_bias`` and
+    ``output`` [S, H], ``output_bias`` [S]; ``mean`` and ``std`` are [36].
     """
     w = weights or _weights()
     scaled = standardise(inputs, w["mean"], w["std"])

@@ -247,10 +247,7 @@ class Facts:
 
 
 def _spread(values, step: int, size: int, query, offset: int, length: int) -> np.ndarray:
-    """Reads values of frames, every ``step``, that are spread evenly over the whole recording.
-
-    The values are those of a stretch that begins at ``offset``, as positions in ``query`` do.
-    """
+    """Reads values of frames, every ``step``, that are spread evenly over the whole recording."""
     if len(values) == 0:
         return np.full(len(query), np.nan)
     frames = max((length - size) // step, 1)
@@ -268,18 +265,9 @@ def _placed(values: np.ndarray, positions: np.ndarray, query: np.ndarray) -> np.
 def creak_inputs(x: np.ndarray, residual: np.ndarray, facts: Facts, offset: int = 0) -> np.ndarray:
     """Measures the acoustic correlates of creaky voice in a stretch of a recording.
 
-    Row j of [J, 36], J = N // 160, stands at array index ``160 (j + 1) - 1``: the twelve measures
-    of :data:`CREAK_INPUTS`, their first and their second differences; missing ones are NaN. The
-    stretch begins at ``offset``, a multiple of 320. NaN in the residual counts as zero, so that
-    digital silence does not silence the recursive resonators for good.
-
-    References:
-        Drugman, T., Kane, J. and Gobl, C. (2014). Data-driven detection and analysis of the
-        patterns of creaky voice. Computer Speech and Language 28(5).
-        Ishi, C. T., Sakakibara, K.-I., Ishiguro, H. and Hagita, N. (2008). A method for
-        automatic detection of vocal fry. IEEE TASLP 16(1).
-        Kane, J., Drugman, T. and Gobl, C. (2013). Improved automatic detection of creak.
-        Computer Speech and Language 27(4).
+    Row j of [J, 36] is for array index ``160 (j + 1) - 1``: the measures of :data:`CREAK_INPUTS`,
+    their first and their second differences; missing ones are NaN. ``offset`` is a multiple of 320.
+    After Ishi et al. 2008; Kane, Drugman & Gobl 2013; Drugman et al. 2014.
     """
     rows = len(x) // HOP
     query = HOP * np.arange(1, rows + 1) - 1

@@ -21,8 +21,8 @@ _MANY = 256
 class _CosineTransform:
     """Real cepstrum of log spectra and back, for the first few coefficients only.
 
-    The spectrum of real frames is even, so the transforms are cosine sums; folding at a quarter
-    of the period halves them again. For few coefficients two small products beat FFTs.
+    The spectra are even, so the transforms are cosine sums, folded at a quarter of the period: two
+    small products, which beat FFTs.
     """
 
     def __init__(self, size: int):
@@ -76,16 +76,14 @@ class _FourierTransform:
         return fft.rfft(cepstra, DFT, axis=1).real
 
 
-@functools.lru_cache(maxsize=16)
-def _transform(size: int) -> _CosineTransform:
-    return _CosineTransform(size)
+_cosine_transform = functools.lru_cache(maxsize=16)(_CosineTransform)
 
 
 def _transform_for(size: int) -> _CosineTransform | _FourierTransform:
     """The quickest transform with at least ``size`` coefficients."""
     if size > _MANY:
         return _FourierTransform(size)
-    return _transform(-(-size // 16) * 16)
+    return _cosine_transform(-(-size // 16) * 16)
 
 
 def _order(number: np.ndarray) -> np.ndarray:
@@ -137,12 +135,7 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def true_envelope(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
-    """Smooth ln spectra through the peaks of the harmonics, of ln magnitudes [M, 2049].
-
-    References:
-        Röbel, A. and Rodet, X. (2005). Efficient spectral envelope estimation and its
-        application to pitch shifting and envelope preservation. DAFx.
-    """
+    """Smooth ln spectra [M, 2049] through the peaks of the harmonics (Röbel & Rodet 2005)."""
     # It resolves the formants but not the harmonics.
     order = _order(1.2 * _order(SAMPLE_RATE / 2 / f0))
     result = np.empty_like(level)
@@ -182,10 +175,7 @@ def _cepstrum_matrix(size: int, count: int) -> np.ndarray:
 
 
 def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
-    """Cepstra [M, count] of linear amplitudes from 0 to 8 kHz [M, bins], on a mel axis.
-
-    The first coefficient is the mean ln amplitude, the others are doubled.
-    """
+    """One-sided cepstra [M, count] of amplitudes from 0 to 8 kHz [M, bins] on a mel axis."""
     left, weight = mel_warp(amplitude.shape[1])
     warped = amplitude[:, left]
     warped += weight * (amplitude[:, left + 1] - warped)
@@ -194,19 +184,9 @@ def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
 
 
 def mcep(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
-    """Mel-cepstral coefficients [M, 25] of the true envelope of ln magnitudes [M, 2049].
-
-    References:
-        Röbel, A. and Rodet, X. (2005), as above.
-        Imai, S. (1983). Cepstral analysis synthesis on the mel frequency scale. ICASSP.
-    """
+    """Mel-cepstra [M, 25] of the true envelope of ln magnitudes [M, 2049] (Imai 1983)."""
     result = np.empty((len(level), MCEP_SIZE))
     for block in blocks(len(level), 512):
         envelope = true_envelope(level[block], f0[block])
         result[block] = mel_cepstrum(np.exp(envelope), MCEP_SIZE)
     return result
-
-
-def mcep_positions(frames: int, n_samples: int) -> np.ndarray:
-    """Array indices the coefficients are placed at: spread evenly over the whole file."""
-    return round_half_away(np.linspace(1, n_samples, frames)) - 1

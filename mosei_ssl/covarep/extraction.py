@@ -15,7 +15,13 @@ from mosei_ssl.covarep.options import ExtractionOptions
 from mosei_ssl.covarep.pitch import FIRST_CENTRE
 from mosei_ssl.covarep.rd import RD_START, glottal_shape
 from mosei_ssl.covarep.recording import Chunk, Recording, Samples, Survey, survey
-from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, interpolate, ragged_batches
+from mosei_ssl.covarep.signal import (
+    HOP,
+    SAMPLE_RATE,
+    interpolate,
+    ragged_batches,
+    round_half_away,
+)
 from mosei_ssl.covarep.wavelets import SLOPE_FRAME, dispersion_quotient, peak_slope
 
 logger = logging.getLogger(__name__)
@@ -27,6 +33,7 @@ _BATCH = 250_000
 
 _MAX_BATCH = 256
 _SIGNALS = ("residual", "flow", "derivative")
+_TRACKS = ("frames", "rd", "rd_confidence", "mcep", "hmpdm", "hmpdd", "creak_inputs", "creak")
 
 
 def extract(
@@ -93,11 +100,7 @@ def analyse(
     """Computes the features and keeps the intermediate results, of a recording as a whole.
 
     Args:
-        audio: As in :func:`extract`.
-        sample_rate: As in :func:`extract`.
-        channel: As in :func:`extract`.
-        dither: As in :func:`extract`.
-        seed: As in :func:`extract`.
+        audio, sample_rate, channel, dither, seed: As in :func:`extract`.
 
     Returns:
         Features in double precision, signals, tracks and remarks.
@@ -170,14 +173,7 @@ def analyse_samples(
         flow_derivative=derivative,
         cycles={name: found[name] for name in ("NAQ", "QOQ", "H1H2", "PSP", "MDQ")},
         peak_slope=found["peakSlope"],
-        frames=found["frames"],
-        rd=found["rd"],
-        rd_confidence=found["rd_confidence"],
-        mcep=found["mcep"],
-        hmpdm=found["hmpdm"],
-        hmpdd=found["hmpdd"],
-        creak_inputs=found["creak_inputs"],
-        creak=found["creak"],
+        **{name: found[name] for name in _TRACKS},
     )
 
 
@@ -230,7 +226,8 @@ def _harmonic_stages(
         "hmpdd": np.zeros((count, phase.HMPDD_SIZE)),
     }
     distortion = np.zeros((count, phase.BINS))
-    for batch in _frame_batches(f0[wanted]):
+    similar = ragged_batches((SAMPLE_RATE / 2 / f0[wanted]).astype(int), budget=_BATCH)
+    for batch in (part for b in similar for part in np.array_split(b, -(-len(b) // _MAX_BATCH))):
         partials, level = harmonics.analyse(x, wanted[batch], f0[wanted[batch]])
         distortion[batch] = phase.phase_distortion(partials, generator)
         # Frames of digital silence have no harmonics to fit or to envelop; the search for Rd
@@ -243,14 +240,6 @@ def _harmonic_stages(
     if count >= phase.MIN_FRAMES:
         result["hmpdm"], result["hmpdd"] = phase.code_phase(distortion)
     return {name: values[own] for name, values in result.items()}
-
-
-def _frame_batches(f0: np.ndarray) -> list[np.ndarray]:
-    """Frames with similar numbers of harmonics, few enough for one batch."""
-    batches = []
-    for batch in ragged_batches((SAMPLE_RATE / 2 / f0).astype(int), budget=_BATCH):
-        batches += np.array_split(batch, -(-len(batch) // _MAX_BATCH))
-    return batches
 
 
 def _slope_centres(count: int) -> np.ndarray:
@@ -275,7 +264,7 @@ def _assemble(length: int, facts: Survey, found: dict[str, np.ndarray]) -> np.nd
         (frames[kept], found["rd"]),
         (frames[kept], found["rd_confidence"]),
         (_creak_places(len(found["creak"])), found["creak"]),
-        (envelope.mcep_positions(len(kept), length), found["mcep"]),
+        (round_half_away(np.linspace(1, length, len(kept))) - 1, found["mcep"]),
     ]
     columns = [interpolate(knots, values, query) for knots, values in tracks]
     if len(kept) >= phase.MIN_FRAMES:

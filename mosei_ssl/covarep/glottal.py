@@ -157,17 +157,8 @@ def glottal_parameters(
 ) -> dict[str, np.ndarray]:
     """NAQ, QOQ, H1H2 (dB) and PSP of the glottal cycles that end at the instants G, [C] each.
 
-    They are to be placed at array index G. A cycle whose F0 is not between 20 and 500 Hz has
-    zeros.
-
-    References:
-        Alku, P., Bäckström, T. and Vilkman, E. (2002). Normalized amplitude quotient for
-        parametrization of the glottal flow. JASA 112(2).
-        Hacki, T. (1989). Klassifizierung von Glottisdysfunktionen mit Hilfe der
-        Elektroglottographie. Folia Phoniatrica 41 (quasi-open quotient).
-        Hanson, H. M. (1997). Glottal characteristics of female speakers. JASA 101(1) (H1H2).
-        Alku, P., Strik, H. and Vilkman, E. (1997). Parabolic spectral parameter: a new method
-        for quantification of the glottal flow. Speech Communication 22(1).
+    They are to be placed at array index G; a cycle whose F0 is not between 20 and 500 Hz has zeros.
+    After Alku et al. 2002 (NAQ), Hacki 1989 (QOQ), Hanson 1997 (H1H2) and Alku et al. 1997 (PSP).
     """
     result = {name: np.zeros(len(instants)) for name in ("NAQ", "QOQ", "H1H2", "PSP")}
     period = cycle_periods(instants)

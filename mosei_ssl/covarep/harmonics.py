@@ -94,9 +94,7 @@ def _nearest_peak(rows, position, targets_row, targets) -> np.ndarray:
 def analyse(x: np.ndarray, frames: np.ndarray, f0: np.ndarray) -> tuple[Harmonics, np.ndarray]:
     """Harmonics of frames that :func:`kept_frames` allows, and their ln magnitudes [M, 2049].
 
-    References:
-        Degottex, G. and Stylianou, Y. (2013). Analysis and synthesis of speech using an
-        adaptive full-band harmonic model. IEEE TASLP 21(10).
+    After Degottex & Stylianou 2013.
     """
     spectra = _spectra(x, FIRST_CENTRE + 1 + HOP * frames, f0)
     with np.errstate(divide="ignore"):

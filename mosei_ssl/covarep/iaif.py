@@ -23,31 +23,21 @@ def _highpass() -> np.ndarray:
     return sps.firls(_TAPS, [0, 40, 70, SAMPLE_RATE / 2], [0, 0, 1, 1], fs=SAMPLE_RATE)
 
 
-def _integrate(x: np.ndarray) -> np.ndarray:
-    return sps.lfilter([1.0], [1.0, -_LEAK], x, axis=1)
-
-
-def _hann_rows(lengths: np.ndarray, width: int) -> np.ndarray:
-    """Open Hann windows of different lengths, one per row, zero beyond each length."""
-    j = np.arange(1, width + 1)
-    rows = 0.5 * (1 - np.cos(2 * np.pi * j / (lengths[:, None] + 1)))
-    rows[j > lengths[:, None]] = 0
-    return rows
-
-
 def _inverse_filter_batch(frames: np.ndarray, lengths: np.ndarray) -> tuple:
     """Flow and derivative of frames [B, L] that are zero beyond their lengths."""
     width = frames.shape[1]
-    window = _hann_rows(lengths, width)
+    j = np.arange(1, width + 1)
+    window = 0.5 * (1 - np.cos(2 * np.pi * j / (lengths[:, None] + 1)))
+    window[j > lengths[:, None]] = 0
     size = fft.next_fast_len(width + _TAPS - 1, real=True)
     delay = _TAPS // 2
     spectrum = fft.rfft(frames * window, size, axis=1) * fft.rfft(_highpass(), size)
     clean = fft.irfft(spectrum, size, axis=1)[:, delay : delay + width]
-    clean[np.arange(width) >= lengths[:, None]] = 0
+    clean[j > lengths[:, None]] = 0
     # The ramp lets the filters settle before the frame begins.
     ramp = clean[:, :1] * np.linspace(-1, 1, _RAMP)
     extended = np.concatenate([ramp, clean], axis=1)
-    integrated = _integrate(extended)
+    integrated = sps.lfilter([1.0], [1.0, -_LEAK], extended, axis=1)
 
     tilt = lpc(clean * window, 1)
     rest = inverse_filter(tilt, extended)[:, _RAMP:]
@@ -62,16 +52,11 @@ def _inverse_filter_batch(frames: np.ndarray, lengths: np.ndarray) -> tuple:
 
 
 def glottal_flow(x: np.ndarray, instants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Estimates the air flow through the glottis and its derivative.
+    """Estimates the air flow through the glottis and its derivative, [N] each (Alku 1992).
 
-    A frame reaches one period to either side of its closure instant. The period is the distance
-    to the instant before, however far: after a pause the frame is very long and overlaps
-    earlier speech. That is part of the reference behaviour; limiting it changes H1H2 noticeably.
-    Both are [N], zero where no frame falls.
-
-    References:
-        Alku, P. (1992). Glottal wave analysis with pitch synchronous iterative adaptive inverse
-        filtering. Speech Communication 11(2-3).
+    A frame reaches one period to either side of its closure instant. The period is the distance to
+    the instant before, so after a pause the frame is very long and overlaps earlier speech. That is
+    part of the reference behaviour; limiting it changes H1H2 noticeably.
     """
     flow, derivative = np.zeros((2, len(x)))
     if len(instants) < 2:

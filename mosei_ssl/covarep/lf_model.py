@@ -77,17 +77,10 @@ def _powers(base: np.ndarray, count: int) -> np.ndarray:
 
 
 def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
-    """Spectra of the glottal flow derivative at its first harmonics, relative to E_e = 1.
+    """Complex spectra [M, harmonics] of the glottal flow derivative, relative to E_e = 1.
 
-    Column h - 1 of the complex [M, harmonics] is harmonic h; Rd [M] is within [0.3, 2.5], small
-    for a tense and large for a breathy voice.
-
-    References:
-        Fant, G., Liljencrants, J. and Lin, Q. (1985). A four-parameter model of glottal flow.
-        STL-QPSR 4.
-        Fant, G. (1995). The LF-model revisited. STL-QPSR 2-3.
-        Doval, B., d'Alessandro, C. and Henrich, N. (2006). The spectrum of glottal flow models.
-        Acta Acustica 92.
+    Rd [M] is within [0.3, 2.5], small for a tense and large for a breathy voice. After Fant et al.
+    1985, Fant 1995 and Doval et al. 2006.
     """
     alpha, epsilon = chebyshev.chebval(2 * (rd - RD_MIN) / (RD_MAX - RD_MIN) - 1, _rates())
     shape = _Shape.of(rd[:, None])

@@ -19,12 +19,7 @@ def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
 
 
 def levinson(r: np.ndarray) -> np.ndarray:
-    """Error filters [F, p + 1] from autocorrelations; a row without energy is NaN.
-
-    References:
-        Durbin, J. (1960). The fitting of time-series models. Revue de l'Institut
-        International de Statistique 28(3).
-    """
+    """Error filters [F, p + 1] of autocorrelations (Durbin 1960); NaN for rows without energy."""
     order = r.shape[1] - 1
     a = np.zeros_like(r)
     a[:, 0] = 1.0
@@ -53,13 +48,10 @@ def inverse_filter(a: np.ndarray, frames: np.ndarray) -> np.ndarray:
 def lp_residual(
     x: np.ndarray, order: int, coefficients_from: np.ndarray | None = None
 ) -> np.ndarray:
-    """Excitation of a signal: what linear prediction over 25 ms frames leaves unexplained.
+    """Excitation of a signal: what linear prediction over 25 ms frames leaves (Makhoul 1975).
 
-    The predictors may be estimated on another signal. The residual has the scale of the signal;
-    frames of digital silence are NaN over all their 401 samples, as later stages expect.
-
-    References:
-        Makhoul, J. (1975). Linear prediction: a tutorial review. Proceedings of the IEEE 63.
+    It has the scale of the signal; frames of digital silence are NaN over all their 401 samples, as
+    later stages expect.
     """
     window = open_hann(FRAME)
     source = frames_of(x, FRAME, STEP, strict=True)

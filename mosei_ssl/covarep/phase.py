@@ -97,13 +97,6 @@ def _vectors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cosine, sine
 
 
-def mean_phase(distortion: np.ndarray) -> np.ndarray:
-    """Circular mean of the distortion over time, [M, 513] radians."""
-    taps = np.full(25, 1 / 25)
-    cosine, sine = _vectors(distortion)
-    return np.arctan2(zero_phase_fir(taps, sine), zero_phase_fir(taps, cosine))
-
-
 def phase_deviation(distortion: np.ndarray) -> np.ndarray:
     """Circular deviation of the distortion around its trend over time, [M, 513] radians."""
     smooth = closed_hann(9)
@@ -135,13 +128,7 @@ def code_deviation(deviation: np.ndarray) -> np.ndarray:
 
 
 def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """HMPDM [M, 25] in radians and HMPDD [M, 13] of at least :data:`MIN_FRAMES` frames.
-
-    References:
-        Degottex, G. and Erro, D. (2014). A uniform phase representation for the harmonic model
-        in speech synthesis applications. EURASIP Journal on Audio, Speech, and Music
-        Processing 2014:38.
-    """
+    """HMPDM [M, 25] in radians and HMPDD [M, 13] (Degottex & Erro 2014); M >= `MIN_FRAMES`."""
     mean = np.empty((len(distortion), HMPDM_SIZE))
     deviation = np.empty((len(distortion), HMPDD_SIZE))
     for block in blocks(len(distortion), _SMOOTHING_BLOCK):
@@ -149,7 +136,8 @@ def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         start = max(block.start - FRAME_HALO, 0)
         part = distortion[start : block.stop + FRAME_HALO]
         inner = slice(block.start - start, block.stop - start)
-        mean[block] = code_mean(mean_phase(part)[inner])
+        cosine, sine = (zero_phase_fir(np.full(25, 1 / 25), c) for c in _vectors(part))
+        mean[block] = code_mean(np.arctan2(sine, cosine)[inner])
         deviation[block] = code_deviation(phase_deviation(part)[inner])
     return mean, deviation
 
@@ -157,10 +145,7 @@ def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def to_rows(
     frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray, query: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """HMPDM and HMPDD at the rows of the feature matrix, NaN outside the analysed frames.
-
-    They are interpolated twice, as in the reference: to every 5 ms, then to the rows.
-    """
+    """HMPDM and HMPDD at the rows, NaN outside the analysed frames; by way of every 5 ms."""
     time = FIRST_CENTRE + 1 + HOP * frames
     halfway = np.arange(-(-time[0] // 80) * 80, time[-1] + 1, 80)
     for knots, at in ((time, halfway), (halfway, query)):

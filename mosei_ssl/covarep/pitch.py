@@ -35,10 +35,7 @@ class Pitch:
 
 
 def harmonic_sums(x: np.ndarray) -> np.ndarray:
-    """SRH criterion of every frame for every candidate from 20 to 500 Hz, [F, 481].
-
-    Column ``f - 20`` belongs to ``f`` Hz. NaN near digital silence.
-    """
+    """SRH criterion of every frame for 20 to 500 Hz, [F, 481]; NaN near digital silence."""
     frames = frames_of(lp_residual(x, 12), _FRAME, HOP, strict=True)
     window = blackman(_FRAME)
     candidates = np.arange(_LOWEST, F0_MAX + 1)
@@ -62,11 +59,7 @@ def harmonic_sums(x: np.ndarray) -> np.ndarray:
 def best_candidates(
     sums: np.ndarray, low: int = F0_MIN, high: int = F0_MAX
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Winning F0 in Hz and its criterion in every frame of :func:`harmonic_sums`.
-
-    A frame without a positive candidate has 1 Hz and 0, as below ``low`` every candidate down
-    to 1 Hz counts 0.
-    """
+    """Winning F0 in Hz and its criterion per frame; 1 Hz and 0 without a positive candidate."""
     inside = sums[:, low - _LOWEST : high - _LOWEST + 1]
     inside = np.where(np.isnan(inside), -np.inf, inside)
     best = inside.argmax(axis=1)
@@ -78,10 +71,7 @@ def best_candidates(
 def speaker_range(
     f0: np.ndarray, criterion: np.ndarray, low: int = F0_MIN, high: int = F0_MAX
 ) -> tuple[int, int]:
-    """Range of F0 one octave to either side of the recording's median, within the limits.
-
-    The limits themselves where nothing is clearly voiced.
-    """
+    """Range of F0 one octave to either side of the recording's median, within the limits."""
     sure = criterion > 0.1
     if not sure.any():
         return low, high
@@ -90,11 +80,6 @@ def speaker_range(
 
 
 def decide_voicing(f0: np.ndarray, criterion: np.ndarray) -> Pitch:
-    """Decides which frames of a recording are voiced; a lively criterion raises the threshold.
-
-    References:
-        Drugman, T. and Alwan, A. (2011). Joint robust voicing detection and pitch estimation
-        based on residual harmonics. Interspeech.
-    """
+    """Which frames are voiced (Drugman & Alwan 2011); a lively criterion raises the threshold."""
     spread = criterion.std(ddof=1) if len(criterion) > 1 else 0.0
     return Pitch(f0, criterion > (0.085 if spread > 0.05 else 0.07), criterion)

@@ -39,10 +39,6 @@ def _skewness(sums: np.ndarray) -> float:
 def polarity(plain: np.ndarray, rough: np.ndarray) -> int:
     """+1, or -1 where a recording is upside down, as microphones may invert speech; 0 in silence.
 
-    Takes the :func:`power_sums` of the residual of order 18 and of :func:`rough_residual`.
-
-    References:
-        Drugman, T. (2013). Residual excitation skewness for automatic speech polarity
-        detection. IEEE Signal Processing Letters 20(4).
+    Takes the :func:`power_sums` of the plain and the :func:`rough_residual` (Drugman 2013).
     """
     return int(np.sign(_skewness(plain) - _skewness(rough)))

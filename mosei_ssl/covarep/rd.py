@@ -22,9 +22,8 @@ _EVALUATIONS = 32
 def _minimum_phase_weights(count: int) -> np.ndarray:
     """Weights [8, H - 2] from ln magnitudes of harmonics to the minimum phase of the first eight.
 
-    The phase of the folded cepstrum is linear in the ln magnitudes, so the transforms there and
-    back become one small matrix. DC counts as harmonic 1 and the last one as its neighbour;
-    ``count`` is H, harmonics including DC, at least 10.
+    The phase of the folded cepstrum is linear in the ln magnitudes, so the transforms become one
+    matrix. DC counts as harmonic 1 and the last one as its neighbour; ``count`` is H, with DC.
     """
     n = np.arange(count)
     sines = np.sin(np.pi * np.outer(np.arange(1, _USED + 1), n) / (count - 1))
@@ -46,13 +45,9 @@ def _cost(rd: np.ndarray, base: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def glottal_shape(harmonics: Harmonics) -> tuple[np.ndarray, np.ndarray]:
-    """Rd within [0.3, 2.5] and its confidence in [0, 1], from the harmonic phases of each frame.
+    """Rd within [0.3, 2.5] and its confidence in [0, 1] (Degottex et al. 2011).
 
     Where nothing can be fitted they are :data:`RD_START` and NaN.
-
-    References:
-        Degottex, G., Roebel, A. and Rodet, X. (2011). Phase minimization for glottal model
-        estimation. IEEE TASLP 19(5).
     """
     number = np.arange(1, harmonics.amplitude.shape[1])
     inside = (number * harmonics.spacing[:, None] <= SAMPLE_RATE / 2) & (

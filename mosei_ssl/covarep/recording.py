@@ -1,9 +1,7 @@
 """A recording in overlapping chunks, and what must be known of it as a whole.
 
-Several decisions of the feature extraction look at the whole recording: its polarity, the range
-of F0, the voicing threshold, where residual peaks lie in a cycle, how loud it gets. They are
-taken first, in passes over the chunks; every stage then works chunk by chunk in bounded memory.
-A short recording is one chunk.
+Decisions that need the whole recording (polarity, F0 range, voicing threshold, ...) are taken
+first, in passes over the chunks; every stage then works chunk by chunk in bounded memory.
 """
 
 from collections.abc import Iterator
@@ -36,10 +34,7 @@ CREAK_F0 = (20, 500)
 
 
 class Chunk:
-    """A stretch of a recording with its context.
-
-    It begins, with context, at the sample ``start`` and answers for those of ``core``, half open.
-    """
+    """A stretch of a recording from ``start``, with context around its half-open ``core``."""
 
     def __init__(self, source: Samples, core: tuple[int, int]):
         self.start = max(core[0] - HALO, 0)

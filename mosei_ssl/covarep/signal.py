@@ -54,8 +54,7 @@ def blackman(n: int) -> np.ndarray:
 def interpolate(knots: np.ndarray, values: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Linear interpolation of values [K] or [K, D] at increasing knots, NaN outside them.
 
-    Between -inf and anything that follows the result is NaN, between a number and -inf it is
-    -inf, as the plain formula gives it (and ``np.interp`` does not).
+    Unlike ``np.interp``, it gives NaN between -inf and what follows and -inf before -inf.
     """
     values = np.asarray(values, dtype=np.float64)
     query = np.asarray(query, dtype=np.float64)
@@ -89,10 +88,7 @@ def blocks(count: int, size: int) -> Iterator[slice]:
 
 
 def ragged_batches(lengths: np.ndarray, budget: int = 200_000) -> Iterator[np.ndarray]:
-    """Indices of items of similar length, so that padding to the longest wastes little.
-
-    A batch has at most ``budget`` padded elements, unless a single item exceeds that.
-    """
+    """Indices of items of similar length; at most ``budget`` padded elements or one item each."""
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):

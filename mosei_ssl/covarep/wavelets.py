@@ -41,8 +41,7 @@ def _kernels(octaves: tuple[int, ...]) -> np.ndarray:
 def _correct_silence(response: np.ndarray, x: np.ndarray, octave: int, away: np.ndarray) -> None:
     """Replaces, in place, the FFT's rounding noise where a wavelet sees next to nothing.
 
-    In runs of exact zeros the true response fades to nothing, and its logarithm to -inf; there
-    the sum is computed directly. ``away`` is the distance to the nearest sample that is not zero.
+    In runs of exact zeros, ``away`` from sound, the true response fades to nothing: it is summed.
     """
     scale = 2**octave
     far = np.flatnonzero(away > _DEVIATIONS * scale)
@@ -57,20 +56,8 @@ def _correct_silence(response: np.ndarray, x: np.ndarray, octave: int, away: np.
         response[near[block]] = windows[near[block]] @ kernel[::-1]
 
 
-def _distance_to_sound(x: np.ndarray) -> np.ndarray:
-    """Distance of every sample to the nearest one that is not zero."""
-    index = np.arange(len(x))
-    sound = x != 0
-    before = np.maximum.accumulate(np.where(sound, index, -10 * len(x)))
-    after = np.minimum.accumulate(np.where(sound, index, 10 * len(x))[::-1])[::-1]
-    return np.minimum(index - before, after - index)
-
-
 def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
-    """Convolves a signal with the wavelets of octaves i up to 6 (scale 2**i), [octaves, N].
-
-    NaN spreads over the 1000 samples on either side.
-    """
+    """Convolves a signal with wavelets of scales 2**i; NaN spreads to 1000 samples either side."""
     kernels = _kernels(octaves)
     useful = _FFT - 2 * _HALF
     count = -(-len(x) // useful)
@@ -83,14 +70,16 @@ def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
         for row, kernel in zip(result, kernels, strict=True):
             row[block] = fft.irfft(spectrum * kernel, _FFT, axis=1)[:, 2 * _HALF :]
     result = result.reshape(len(octaves), -1)[:, : len(x)]
+    index = np.arange(len(x))
     if not x.all():
-        clean, away = np.nan_to_num(x), _distance_to_sound(x)
+        before = np.maximum.accumulate(np.where(x != 0, index, -10 * len(x)))
+        after = np.minimum.accumulate(np.where(x != 0, index, 10 * len(x))[::-1])[::-1]
+        clean, away = np.nan_to_num(x), np.minimum(index - before, after - index)
         for row, octave in zip(result, octaves, strict=True):
             _correct_silence(row, clean, octave, away)
     missing = np.isnan(x)
     if missing.any():
         edges = np.concatenate([[0], np.cumsum(missing)])
-        index = np.arange(len(x))
         low = np.maximum(index - _REACH, 0)
         high = np.minimum(index + _REACH + 1, len(x))
         result[:, edges[high] > edges[low]] = np.nan
@@ -98,13 +87,9 @@ def decompose(x: np.ndarray, octaves: tuple[int, ...]) -> np.ndarray:
 
 
 def dispersion_quotient(residual: np.ndarray, instants: np.ndarray) -> np.ndarray:
-    """MDQ: how far the wavelet maxima of the residual scatter around each closure instant G.
+    """MDQ: how far wavelet maxima scatter around each closure instant G (Kane & Gobl 2013).
 
     To be placed at array index ``G - 1``.
-
-    References:
-        Kane, J. and Gobl, C. (2013). Wavelet maxima dispersion for breathy to tense voice
-        discrimination. IEEE TASLP 21(6).
     """
     result = np.zeros(len(instants))
     if len(instants) < 2:
@@ -129,13 +114,9 @@ def dispersion_quotient(residual: np.ndarray, instants: np.ndarray) -> np.ndarra
 
 
 def peak_slope(x: np.ndarray) -> np.ndarray:
-    """Slope of the wavelet maxima over the octaves (log10 per octave), per 40 ms frame.
+    """Slope of the wavelet maxima over the octaves, log10 per octave (Kane & Gobl 2011).
 
-    To be placed at array index ``319 + 160 i``; -inf can occur next to digital silence.
-
-    References:
-        Kane, J. and Gobl, C. (2011). Identifying regions of non-modal phonation using
-        features of the wavelet transform. Interspeech.
+    Per 40 ms frame, to be placed at array index ``319 + 160 i``; -inf can occur near silence.
     """
     parts = SLOPE_FRAME // HOP
     count = len(x) // HOP - parts + 1
