@@ -43,11 +43,7 @@ def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -
 def write_labels(
     path: Path, table: LabelTable, names: Mapping[Path, str], rows: Mapping[Path, int]
 ) -> tuple[list[Path], int, list[str]]:
-    """Writes the labels of recordings under their ids.
-
-    Gives the recordings that have labels, the number of segments, and a message for each segment
-    that lies beyond the end of its recording and was left out.
-    """
+    """Writes labels; gives the labelled recordings, the number of segments and those left out."""
     videos, labelled, dropped = [], [], []
     for recording, name in names.items():
         duration, kept = rows[recording] / ROWS_PER_SECOND, []

@@ -19,10 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class FeatureStore:
-    """A folder, made with its first file, that holds one ``.npz`` per finished recording.
-
-    Features are used again only if the recording and the options are what they were.
-    """
+    """A folder with one ``.npz`` per finished recording, valid while recording and options are."""
 
     def __init__(self, folder: Path, options: ExtractionOptions):
         self.folder = folder

@@ -13,11 +13,9 @@ _BEING_WRITTEN = "being written"
 
 
 class OutputGuard:
-    """Refuses to replace files, unless ``overwrite`` allows it.
+    """Refuses to replace files, unless ``overwrite`` allows it or an incomplete call left them.
 
-    A call that could not use every recording leaves output that the next one completes. That may
-    be replaced, but not what somebody has put in its place since: folds written by hand, say. So
-    the digests of what was written are kept in the file ``record`` between calls.
+    Digests in the file ``record`` show which ones nobody has changed since.
     """
 
     def __init__(self, paths: Sequence[Path], record: Path, overwrite: bool):

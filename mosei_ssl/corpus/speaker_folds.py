@@ -21,10 +21,9 @@ def speaker_disjoint_folds(
 ) -> dict[str, list[Path]]:
     """Divides labelled recordings into train, validation and test, no speaker in two of them.
 
-    The splits get about 60, 20 and 20 % of the segments. Two speakers are too few for that: then
-    one is for training and the recordings of the other are divided into validation and test, with
-    a warning in the log; those of a single speaker are divided into all three. The same goes for
-    more speakers where recordings they share link all of them.
+    The splits get about 60, 20 and 20 % of the segments. With two speakers, one is for training and
+    the other for validation and test; one speaker's recordings are divided into all three. So are
+    those of more speakers if shared recordings link all of them. The log warns of either.
     """
     groups = speaker_groups(table, recordings)
     labelled = sum(map(len, groups))
@@ -49,10 +48,7 @@ def speaker_disjoint_folds(
 
 
 def speaker_groups(table: LabelTable, recordings: Sequence[Path]) -> list[list[Path]]:
-    """Labelled recordings that must stay together because they share a speaker.
-
-    Both the groups and the recordings in them keep the given order.
-    """
+    """Labelled recordings that must stay together as they share a speaker, in the given order."""
     groups: list[tuple[set[str], list[Path]]] = []
     for recording in recordings:
         if recording not in table.segments:

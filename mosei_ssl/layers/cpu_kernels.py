@@ -23,11 +23,7 @@ _PARALLEL_SEQUENCES = 2
 
 
 def on_tensorflow_cpu() -> bool:
-    """Whether operations run one by one under TensorFlow with no GPU in sight.
-
-    XLA, where it compiles the whole step, needs none of these functions and cannot compile
-    attention at each sequence's own length.
-    """
+    """Whether operations run one by one under TensorFlow with no GPU in sight and outside XLA."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -129,11 +125,7 @@ def _layer_normalization(inputs, gamma, beta, epsilon):
 
 
 def normalize(inputs, layer: keras.layers.LayerNormalization, training: bool):
-    """What a built layer normalisation gives for [B, T, D], fused for training on a CPU.
-
-    Fused, it is compiled once for every number of timesteps B * T and kept for the life of the
-    process: bucketed batches have few.
-    """
+    """Layer normalisation of [B, T, D], fused for training on a CPU: one program for each B * T."""
     if not (training and on_tensorflow_cpu()) or layer.compute_dtype == "float64":
         return layer(inputs)
     # Flat: sums over one axis fuse better than over two.
@@ -159,20 +151,14 @@ def _product_sum(left, right):
 def tiled_attention(inputs: Any, kernel: Any, bias: Any, lengths: Any, num_heads: int) -> Any:
     """Softmax self-attention that never holds the scores of more than one head, on TensorFlow.
 
-    The scores of a batch, float32 [B, heads, T, T], are the largest array of a transformer: 128 MB
-    in each layer for 32 segments of 500 frames, several times over, so that a step waits for
-    memory. Those of one head fit into a core's cache. Going backward they are computed again
-    instead of being kept, so memory grows with T, not with its square. Each sequence is taken at
-    its own length: nothing is computed for the padding at its end.
+    The scores of a batch (128 MB in each layer for 32 segments of 500 frames) make a step wait for
+    memory; those of one head fit into a core's cache. Going backward they are computed again, so
+    memory grows with T, not with its square, and nothing is computed for the padding at the end.
+    In half precision scores and weights are rounded to it, as products round them anyway.
 
-    In half precision scores and weights are rounded to it, as products round them anyway; the
-    softmax itself is computed in float32 (for bfloat16 by oneDNN, without which TensorFlow rounds
-    within it too).
-
-    Takes `inputs` float [B, T, D]; `kernel` [D, 3 D] and `bias` [3 D], which give queries, already
-    scaled, keys and values, each with the heads side by side; and `lengths` int32 [B], the real
-    timesteps at the beginning of each sequence. Gives float [B, T, D], zero after them. After Rabe
-    and Staats, Self-attention Does Not Need O(n^2) Memory, 2021 (https://arxiv.org/abs/2112.05682).
+    Takes `inputs` [B, T, D]; `kernel` [D, 3 D] and `bias` [3 D] of scaled queries, keys and values,
+    heads side by side; `lengths` int32 [B]. Gives [B, T, D], zero at padding. After Rabe and
+    Staats, Self-attention Does Not Need O(n^2) Memory, 2021 (https://arxiv.org/abs/2112.05682).
     """
     import tensorflow as tf
 

@@ -73,14 +73,7 @@ class DistributionHead(keras.layers.Layer):
         return reach + stop
 
     def set_prior(self, distribution: np.ndarray) -> None:
-        """Starts from the levels' shares instead of from an even split.
-
-        Rare emotions need strongly negative biases, which a short training with small steps would
-        not reach.
-
-        Args:
-            distribution: float [num_emotions, num_levels]. Shares above zero.
-        """
+        """Starts from shares above zero, [num_emotions, num_levels], as rare emotions need."""
         shares = np.asarray(distribution, dtype="float64")
         beyond = shares[:, ::-1].cumsum(axis=-1)[:, ::-1][:, 1:]
         bias = np.log(beyond) - np.log(shares[:, :-1])

@@ -4,20 +4,16 @@ import keras
 from keras import ops
 
 from mosei_ssl.layers.cpu_kernels import on_tensorflow_cpu, tiled_attention
-from mosei_ssl.layers.seeding import derive_seed
+from mosei_ssl.layers.seeding import seeded_dense
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
 class MaskedSelfAttention(keras.layers.Layer):
     """Multi-head scaled dot-product self-attention with an explicit padding mask.
 
-    `keras.layers.MultiHeadAttention` removes implicit masks from its input, and gives query, key
-    and value kernels the same initial values when its initialiser has a seed; here both are
-    explicit. When training, attention is computed in the way that is fastest there; at real
-    timesteps the numbers are the same up to rounding.
-
-    Called with float [B, T, hidden_dim] and bool [B, T], True for timesteps that may be attended
-    to. From Vaswani et al., Attention Is All You Need, NeurIPS 2017
+    Unlike `keras.layers.MultiHeadAttention`, it removes no implicit masks and gives each kernel its
+    own initial values. Called with float [B, T, hidden_dim] and bool [B, T], True for timesteps
+    that may be attended to. From Vaswani et al., Attention Is All You Need, NeurIPS 2017
     (https://arxiv.org/abs/1706.03762).
     """
 
@@ -32,18 +28,10 @@ class MaskedSelfAttention(keras.layers.Layer):
             raise ValueError(f"hidden_dim {hidden_dim} is not a multiple of num_heads {num_heads}")
 
         # === Layers ===
-        def dense(name):
-            return keras.layers.Dense(
-                hidden_dim,
-                kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, name)),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.query = dense("query")
-        self.key = dense("key")
-        self.value = dense("value")
-        self.output_projection = dense("output_projection")
+        names = ("query", "key", "value", "output_projection")
+        self.query, self.key, self.value, self.output_projection = (
+            seeded_dense(hidden_dim, seed, name, self.dtype_policy) for name in names
+        )
 
         # === Config ===
         self.hidden_dim = hidden_dim

@@ -8,10 +8,9 @@ _VARIANCE_EPSILON = 1e-8
 
 
 def masked_statistics(inputs, valid, axis: int):
-    """Mean and standard deviation over the valid entries of an axis, side by side.
+    """Mean and standard deviation of valid entries, zeros without any, and whether there are any.
 
-    `inputs` float32 [..., D] holds zeros where `valid` float32 [..., 1] does. Also gives bool
-    [..., 1], whether there is any valid entry; without one the statistics are zero.
+    `inputs` float32 [..., D] holds zeros where `valid` float32 [..., 1] does.
     """
     count = ops.sum(valid, axis=axis)
     divisor = ops.maximum(count, 1.0)

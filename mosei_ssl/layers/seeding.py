@@ -2,6 +2,8 @@
 
 import hashlib
 
+import keras
+
 
 def derive_seed(seed: int, *path: str | int) -> int:
     """Derives the seed of a part from the seed of the whole.
@@ -25,3 +27,9 @@ def derive_seed(seed: int, *path: str | int) -> int:
     """
     text = "/".join([str(int(seed)), *map(str, path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def seeded_dense(units: int, seed: int, name: str, dtype) -> keras.layers.Dense:
+    """A dense layer whose initial kernel depends on the seed and its name."""
+    initializer = keras.initializers.GlorotUniform(derive_seed(seed, name))
+    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=dtype, name=name)

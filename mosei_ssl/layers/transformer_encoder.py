@@ -7,7 +7,7 @@ from keras import ops
 
 from mosei_ssl.layers.cpu_kernels import gelu, normalize
 from mosei_ssl.layers.masked_self_attention import MaskedSelfAttention
-from mosei_ssl.layers.seeding import derive_seed
+from mosei_ssl.layers.seeding import derive_seed, seeded_dense
 
 
 @keras.saving.register_keras_serializable(package="mosei_ssl")
@@ -55,12 +55,7 @@ class TransformerEncoder(keras.layers.Layer):
         policy = self.dtype_policy
 
         # === Layers ===
-        self.projection = keras.layers.Dense(
-            hidden_dim,
-            kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, "projection")),
-            dtype=policy,
-            name="projection",
-        )
+        self.projection = seeded_dense(hidden_dim, seed, "projection", policy)
         self.input_dropout = keras.layers.Dropout(
             dropout, seed=derive_seed(seed, "input dropout"), dtype=policy
         )
@@ -141,18 +136,8 @@ class TransformerBlock(keras.layers.Layer):
         self.feedforward_norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=policy, name="feedforward_norm"
         )
-        self.expand = keras.layers.Dense(
-            feedforward_dim,
-            kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, "expand")),
-            dtype=policy,
-            name="expand",
-        )
-        self.contract = keras.layers.Dense(
-            hidden_dim,
-            kernel_initializer=keras.initializers.GlorotUniform(derive_seed(seed, "contract")),
-            dtype=policy,
-            name="contract",
-        )
+        self.expand = seeded_dense(feedforward_dim, seed, "expand", policy)
+        self.contract = seeded_dense(hidden_dim, seed, "contract", policy)
         self.feedforward_dropout = keras.layers.Dropout(
             dropout, seed=derive_seed(seed, "feedforward dropout"), dtype=policy
         )
@@ -178,11 +163,7 @@ class TransformerBlock(keras.layers.Layer):
 
 
 def add_positions(inputs, max_wavelength: float = 1000.0):
-    """Adds sine and cosine waves of each timestep's position to [B, T, D], D even.
-
-    Has no maximum length: a segment may be longer than all that were trained on. From Vaswani et
-    al., Attention Is All You Need, NeurIPS 2017 (https://arxiv.org/abs/1706.03762).
-    """
+    """Adds waves of the position to [B, T, D], D even, for any T (Vaswani et al., NeurIPS 2017)."""
     positions = ops.arange(ops.shape(inputs)[1], dtype="int32")[None, :]
     half = inputs.shape[-1] // 2
     exponent = ops.arange(half, dtype="float32") * (-math.log(max_wavelength) / half)

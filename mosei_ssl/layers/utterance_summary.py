@@ -66,8 +66,8 @@ class UtteranceSummary(keras.layers.Layer):
     def adapt(self, statistics: np.ndarray) -> None:
         """Sets the standardisation, and the gain that gives the summary's columns unit power.
 
-        A matrix that turns directions down must not thereby turn down what a head with a weight
-        penalty can make of the rest. `statistics`, float [N, 2F], are `pooling`'s of N segments.
+        `statistics`, float [N, 2F], are `pooling`'s of N segments. The gain keeps a matrix that
+        turns directions down from changing what a head with a weight penalty makes of the rest.
         """
         self.standardize.center.assign(statistics.mean(axis=0))
         self.standardize.scale.assign(statistics.std(axis=0))
@@ -76,10 +76,7 @@ class UtteranceSummary(keras.layers.Layer):
         self.gain.assign(1.0 / max(1e-6, float(np.sqrt(np.mean(np.square(summary))))))
 
     def whiten(self, covariance: np.ndarray, strength: float) -> None:
-        """Sets the matrix to ``(I + strength * covariance) ** -0.5``; call `adapt` afterwards.
-
-        The covariance, float [2F, 2F], is that of what is noise in the standardised statistics.
-        """
+        """Sets the matrix to ``(I + strength * noise covariance) ** -0.5``; `adapt` afterwards."""
         variance, directions = np.linalg.eigh(np.asarray(covariance, dtype="float64"))
         scale = (1.0 + strength * np.maximum(variance, 0.0)) ** -0.5
         matrix = (directions * scale) @ directions.T

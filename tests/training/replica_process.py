@@ -21,7 +21,7 @@ def hide_every_third() -> None:
     TimestepMasking.draw = draw
 
 
-def main(options: dict) -> None:
+def main(options: dict) -> int:
     if options["logical_devices"]:
         import tensorflow as tf
 
@@ -32,6 +32,7 @@ def main(options: dict) -> None:
     from mosei_ssl.config import PretrainConfig
     from mosei_ssl.data import buckets
     from mosei_ssl.training import pretrain
+    from mosei_ssl.utils.errors import UserError
     from mosei_ssl.utils.parsing import from_mapping
 
     buckets.LENGTH_MULTIPLE = 640  # one shape: what takes time is compiling
@@ -48,4 +49,4 @@ def main(options: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    sys.exit(main(json.loads(sys.argv[1])))
