@@ -11,17 +11,8 @@ class FrameIndex:
     """Finds the rows that intersect a segment, by binary search.
 
     A row belongs to a segment when ``row end > segment start`` and ``row start < segment end``, by
-    more than a rounding error; this is what the official SDK's ``align`` gives.
-
-    Args:
-        intervals: float64 [n, 2], start and end of each row in seconds, in any order.
-
-    Attributes:
-        starts: float64 [m], starts of the usable rows, in order. Rows whose times are not
-            finite, or that last no time, are left out.
-        ends: float64 [m], ends of the same rows.
-        in_order: whether all rows are usable and in order of time, so that segments are slices.
-        unusable: how many rows were left out.
+    more than a rounding error; this is what the official SDK's ``align`` gives. Of the rows, float64
+    [n, 2] in seconds in any order, those that last no time or are not finite are left out.
     """
 
     def __init__(self, intervals: np.ndarray):

@@ -250,32 +250,15 @@ class ComputationalSequence:
             return self._open(video_id)[1].shape
 
     def intervals(self, video_id: str) -> np.ndarray:
-        """Start and end of each row.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            float64 array [rows, 2], seconds.
-
-        Raises:
-            CorpusError: the video is missing or cannot be read.
-        """
+        """Start and end of each row of a video, float64 [rows, 2] in seconds."""
         with reading(self.path, f"intervals of video {video_id!r}"):
             return _numbers(self._open(video_id)[0], np.float64)
 
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
-        """Intervals of one video, and its rows to take slices from.
+        """Intervals of one video, and its rows to take slices from (``rows[250:900]``).
 
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            As `read`, but float32 rows that lie in the file in one piece are read when they are
-            taken (``rows[250:900]``), as long as the file is open.
-
-        Raises:
-            CorpusError: the video is missing or cannot be read; taking rows raises it too.
+        Float32 rows that lie in the file in one piece are read when they are taken, as long as the
+        file is open; others are as `read` gives them.
         """
         intervals = self.intervals(video_id)
         what = f"features of video {video_id!r}"

@@ -150,16 +150,7 @@ class SourceFiles:
 
 
 class Corpus:
-    """An opened corpus: features by video, all labels.
-
-    Args:
-        files: what `find_sources` found.
-
-    Attributes:
-        files: where it was read from.
-        features: rows by video.
-        labels: labels by video id.
-    """
+    """An opened corpus: features by video, all labels."""
 
     def __init__(self, files: SourceFiles):
         self.files = files

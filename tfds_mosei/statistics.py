@@ -7,18 +7,10 @@ import numpy as np
 
 @dataclasses.dataclass
 class ColumnMoments:
-    """Statistics of the finite values in each column, mergeable.
+    """Statistics of the finite values in each of d columns, mergeable, in float64.
 
-    Sums are kept as count, mean and sum of squared differences from the mean, in float64, so
-    that columns far from zero lose nothing.
-
-    Attributes:
-        rows: how many rows were seen.
-        count: int64 [d], finite values seen.
-        mean: float64 [d].
-        squares: float64 [d], sum of squared differences from the mean.
-        minimum: float64 [d], inf where nothing finite was seen.
-        maximum: float64 [d], -inf where nothing finite was seen.
+    Sums are kept as count, mean and sum of squared differences from the mean, so that columns far
+    from zero lose nothing; minimum and maximum are infinite where nothing finite was seen.
 
     References:
         Chan, Golub, LeVeque (1983), Algorithms for computing the sample variance.

@@ -14,6 +14,7 @@ def dataset_report(metadata: Mapping[str, Any]) -> Group:
     if metadata.get("synthetic"):
         parts.append(Text("SYNTHETIC data, not speech", style="bold"))
     report = metadata.get("report") or {}
+    parts += [Text(line) for line in report.get("taken") or ()]
     splits = report.get("splits") or {}
     if splits:
         parts += [_size_table(splits), _emotion_table(splits)]

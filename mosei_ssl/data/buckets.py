@@ -21,22 +21,10 @@ def bucket_boundaries(
     max_buckets: int = MAX_BUCKETS,
     multiple: int = LENGTH_MULTIPLE,
 ) -> tuple[int, ...]:
-    """Choose the fewest bucket lengths that keep padding below a target.
+    """Choose the fewest bucket lengths, ascending, that keep padding below a target.
 
     For each number of buckets the best boundaries are found exactly by dynamic programming over
     the distinct rounded lengths.
-
-    Args:
-        lengths: [N] frames per (cropped) segment.
-        padding_target: Share of padded frames to stay below.
-        max_buckets: Most buckets, even if the target is then missed.
-        multiple: Boundaries are multiples of this many frames.
-
-    Returns:
-        Ascending bucket lengths; the last holds the longest segment.
-
-    Raises:
-        ValueError: Without lengths.
 
     Example:
         >>> bucket_boundaries(np.array([10, 11, 99]), multiple=10)
@@ -76,14 +64,7 @@ def bucket_boundaries(
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """What one batch consists of.
-
-    Args:
-        indices: [B] int64 segments, in the order of the batch.
-        starts: [B] int64 first frame of the window taken from each segment.
-        lengths: [B] int64 frames of each window.
-        padded_length: Frames that every row of the batch is padded to.
-    """
+    """What one batch consists of: windows of segments, padded to one length (all in frames)."""
 
     indices: np.ndarray
     starts: np.ndarray
@@ -97,20 +78,8 @@ class BatchPlan:
     An epoch holds every segment at least once. All batches have the same number of segments;
     the few places left over in an epoch are filled with segments drawn again at random, of each
     bucket the same number in every epoch, so that all epochs have batches of the same shapes.
-    A bucket's leftovers move on into the next longer bucket, so no segment is dropped.
-
-    Args:
-        lengths: [N] frames per segment.
-        config: `batch_size` and `max_frames`.
-        seed: Seed of order and crops.
-        min_steps: An epoch repeats the segments until it has so many batches.
-
-    Attributes:
-        boundaries: Bucket lengths.
-        steps_per_epoch: Batches per epoch.
-
-    Raises:
-        ValueError: Without segments.
+    A bucket's leftovers move on into the next longer bucket, so no segment is dropped. With
+    `min_steps` an epoch repeats the segments until it has so many batches.
 
     Example:
         >>> plan = BatchPlan(np.array([30, 30, 90]), DataConfig(batch_size=2), seed=0)

@@ -16,17 +16,7 @@ from mosei_ssl.utils.errors import UserError
 
 
 def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:
-    """Find the directory of a prepared dataset, which `tfds.builder_from_directory` takes.
-
-    Args:
-        data_dir: Folder that datasets were prepared in.
-        dataset: Name such as "covarep-1a2b3c4d5e"; None takes the only one.
-
-    Returns:
-        The directory.
-
-    Raises:
-        UserError: If there is none, or several and no name.
+    """Directory of a prepared dataset, which `tfds.builder_from_directory` takes.
 
     Example:
         >>> (find_dataset(synthetic_data) / "dataset_info.json").exists()
@@ -60,21 +50,10 @@ def load_segments(config: DataConfig, split: str) -> Segments:
 
 
 def load_prepared(directory: str | os.PathLike[str], split: str) -> Segments:
-    """Load a split from the directory of a prepared dataset.
-
-    Args:
-        directory: Directory holding dataset_info.json.
-        split: One split or several joined by "+".
-
-    Returns:
-        The segments in the order of the dataset.
-
-    Raises:
-        UserError: If the directory cannot be read or has no such split, or the split is empty.
+    """Load a split, or several joined by "+", from the directory of a prepared dataset.
 
     Example:
-        >>> test = load_prepared(find_dataset(synthetic_data), "test")
-        >>> test.emotions.shape[1]
+        >>> load_prepared(find_dataset(synthetic_data), "test").emotions.shape[1]
         6
     """
     builder = _builder(Path(directory))
@@ -148,18 +127,7 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
 
 
 def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | None, np.ndarray]:
-    """List the videos that a pretraining reads, without reading any frames.
-
-    Args:
-        config: The dataset and its `extra_datasets`.
-        splits: Splits of the first dataset.
-
-    Returns:
-        Fingerprint of the first dataset, and ids of all videos.
-
-    Raises:
-        UserError: If a dataset is not there or cannot be read.
-    """
+    """Fingerprint of the dataset, and ids of all videos that a pretraining reads."""
     first = find_dataset(config.data_dir, config.dataset)
     names = split_names("+".join(splits))
     parts = [(first, names), *(_extra_splits(config, e, names) for e in config.extra_datasets)]
@@ -168,16 +136,9 @@ def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | Non
 
 
 def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
-    """Refuse videos that a dataset tests models on.
+    """Refuse videos that are in a dataset's validation or test split.
 
-    Args:
-        videos: Ids of videos that a model learns from.
-        config: The dataset.
-        who: What they come from, the beginning of the message.
-        remedy: What to do, its end.
-
-    Raises:
-        UserError: If any of them is in the dataset's validation or test split.
+    The message begins with `who` learns from them and ends with the `remedy`.
     """
     first = find_dataset(config.data_dir, config.dataset)
     known = _builder(first).info.splits

@@ -48,16 +48,10 @@ def _percentiles(rows: np.ndarray, quantiles: Sequence[float]) -> list[np.ndarra
 
 
 def standardise_per_group(features: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Standardise each column within each group, such as a speaker.
+    """Standardise each column of [N, D] within each group, such as a speaker.
 
-    On test data that looks at the test speaker's other clips: a comparison, not a competitor.
-
-    Args:
-        features: [N, D] float.
-        groups: [N] names.
-
-    Returns:
-        float32 [N, D]; a column that is constant within a group becomes 0 there.
+    A column that is constant within a group becomes 0. On test data this looks at the test
+    speaker's other clips: a comparison, not a competitor.
 
     Example:
         >>> standardise_per_group(np.array([[1.0], [3.0]]), ["a", "a"]).tolist()
@@ -75,14 +69,9 @@ def standardise_per_group(features: np.ndarray, groups: Sequence[str] | np.ndarr
 
 
 def prediction_dict(values: np.ndarray) -> dict[str, np.ndarray]:
-    """Turn real-valued predictions into the dictionary that `evaluate_predictions` takes.
+    """Turn [N, 6] real-valued predictions into what `evaluate_predictions` takes.
 
-    Args:
-        values: [N, 6] float, unclipped.
-
-    Returns:
-        "intensity" and "expected" (both clipped to [0, 3]), "class" (rounded half up, int32) and
-        "present" (unclipped, since clipping would throw away ranks), [N, 6] each.
+    "present" is not clipped to [0, 3], which would throw away ranks.
 
     Example:
         >>> prediction_dict(np.array([[-0.2, 1.6]]))["class"].tolist()
@@ -95,14 +84,7 @@ def prediction_dict(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def all_zero(count: int, emotions: int = len(EMOTIONS)) -> dict[str, np.ndarray]:
-    """Predict no emotion anywhere.
-
-    Args:
-        count: Number of segments.
-        emotions: Number of columns.
-
-    Returns:
-        Prediction dictionary of zeros [count, emotions].
+    """Predict no emotion for any of `count` segments.
 
     Example:
         >>> all_zero(2)["intensity"].shape
@@ -112,14 +94,7 @@ def all_zero(count: int, emotions: int = len(EMOTIONS)) -> dict[str, np.ndarray]
 
 
 def train_median(labels: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """Predict each emotion's median over the labelled training segments everywhere.
-
-    Args:
-        labels: [M, 6] float labels of the labelled subset in use.
-        count: Number of segments to predict.
-
-    Returns:
-        Prediction dictionary of [count, 6] arrays.
+    """Predict each emotion's median over [M, 6] labels of the labelled subset everywhere.
 
     Example:
         >>> train_median(np.array([[0.0, 1.0], [0.0, 2.0], [3.0, 2.0]]), 1)["intensity"].tolist()

@@ -18,14 +18,7 @@ PREDICTION_KEYS = ("intensity", "class", "present", "expected")
 
 
 def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
-    """Pearson's correlation, or None where it is undefined.
-
-    Args:
-        labels: [N] float.
-        values: [N] float.
-
-    Returns:
-        Correlation; None if either side is constant or N < 2.
+    """Pearson's correlation of [N] labels and values; None if either is constant or N < 2.
 
     Example:
         >>> pearson(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0])) is None
@@ -39,14 +32,7 @@ def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
 
 
 def auroc(present: np.ndarray, score: np.ndarray) -> float | None:
-    """Area under the ROC curve by the rank-sum formula, ties counting one half.
-
-    Args:
-        present: [N] bool, whether the emotion is there.
-        score: [N] float, larger meaning more likely there.
-
-    Returns:
-        Area in [0, 1]; None if only one of the two classes occurs.
+    """Area under the ROC curve of [N] scores for [N] bool; None if all are of one class.
 
     Example:
         >>> auroc(np.array([False, True]), np.array([0.1, 0.9]))
@@ -66,14 +52,7 @@ def auroc(present: np.ndarray, score: np.ndarray) -> float | None:
 
 
 def balanced_accuracy(classes: np.ndarray, predicted: np.ndarray) -> float | None:
-    """Mean recall over those of the four classes that occur in the labels.
-
-    Args:
-        classes: [N] int, true classes.
-        predicted: [N] int, predicted classes.
-
-    Returns:
-        Mean recall in [0, 1]; None without labels.
+    """Mean recall over those of the four classes that occur in [N] labels; None without labels.
 
     Example:
         >>> balanced_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 0]))

@@ -105,13 +105,6 @@ def _table(title: str | Text, columns: Sequence[str]) -> Table:
 def verdicts(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say of every model what it is not better than, in the digits that the table shows.
 
-    Args:
-        results: Outcomes of `evaluate_predictions` by name; names other than those of references
-            such as "all_zero" are models.
-
-    Returns:
-        A sentence per model; none where there is nothing to compare with.
-
     Example:
         >>> from mosei_ssl.metrics import all_zero, evaluate_predictions
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
@@ -171,17 +164,8 @@ def json_safe(value: Any) -> Any:
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write anything that `json_safe` takes as JSON that any parser reads, whole or not at all.
 
-    Args:
-        path: File to write; its folder is made.
-        value: What to write.
-
-    Returns:
-        The path.
-
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(f"{folder}/metrics.json", {"mae": np.float32(0.5)}).read_text()
+        >>> write_json(tmp_path / "metrics.json", {"mae": np.float32(0.5)}).read_text()
         '{\\n  "mae": 0.5\\n}\\n'
     """
     text = json.dumps(json_safe(value), indent=2, sort_keys=True, allow_nan=False)

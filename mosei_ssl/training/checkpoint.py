@@ -28,16 +28,6 @@ class Checkpoint(keras.callbacks.Callback):
     That is Keras's state tree (weights, optimizer, loss scale, random generators), the number of
     finished epochs, and the best epoch so far. Must be the last of the callbacks.
 
-    Args:
-        file: where the state is kept.
-        stop: the request of a signal, answered once an epoch is saved.
-        best: the callback that keeps the best epoch, if there is one.
-
-    Attributes:
-        epoch: finished epochs, which is the number of the one under way.
-        stopped: whether early stopping has ended the training.
-        last_saved: a sentence on what can be resumed.
-
     Raises:
         Interrupted: from `fit`, once it is to stop and the state is saved.
         UserError: the state cannot be read or written, or holds numbers that are not finite.

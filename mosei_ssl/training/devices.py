@@ -35,18 +35,10 @@ def open_devices(
 ) -> Iterator[Scope]:
     """Set up the devices of a run, before TensorFlow is used for anything.
 
-    Args:
-        strategy: `none`: one device; `mirrored`: all devices of this machine (GPUs if there are
-            any). On TensorFlow that is `tf.distribute.MirroredStrategy`, on JAX
-            `keras.distribution.DataParallel`.
-        batch_size: segments per batch over all replicas, of which each gets an equal share.
-        precision: of the run.
-
-    Yields:
-        A function that returns the scope to build and compile a model in.
-
-    Raises:
-        UserError: the devices do not divide the batch, or do not support the precision.
+    `none` is one device; `mirrored` all devices of this machine (GPUs if there are any): on
+    TensorFlow `tf.distribute.MirroredStrategy`, on JAX `keras.distribution.DataParallel`. Each
+    gets an equal share of a batch. Yields a function that returns the scope to build and compile
+    a model in.
 
     References:
         Goyal et al., "Accurate, Large Minibatch SGD", 2017 (https://arxiv.org/abs/1706.02677).

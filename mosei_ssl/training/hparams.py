@@ -15,16 +15,10 @@ _SHOWN = ("loss", *METRICS)
 
 
 def trial_name(run: Path) -> str:
-    """Name of a run's trial.
+    """Name of a run's trial; TensorBoard takes trials of one name for one trial.
 
-    TensorBoard takes trials of one name for one trial. A study's runs are told apart by the study's
-    folder, arm, labels, fold and seed, others by their folder and the one above.
-
-    Args:
-        run: the run directory.
-
-    Returns:
-        A short name.
+    A study's runs are told apart by the study's folder, arm, labels, fold and seed, others by
+    their folder and the one above.
 
     Example:
         >>> trial_name(Path("/home/me/runs/ssl200"))
@@ -43,14 +37,7 @@ def trial_name(run: Path) -> str:
 def write_trial(
     run: Path, hparams: Mapping[str, Any], logs: Mapping[str, float | None], epoch: int
 ) -> None:
-    """Write a run's hyper-parameters, and the validation scores of the weights it keeps.
-
-    Args:
-        run: the run directory.
-        hparams: hyper-parameters by name; numbers stay numbers, so that they are sorted as such.
-        logs: of the epoch whose weights are kept: `val_NAME` is shown as `validation/NAME`.
-        epoch: that epoch, counted from 1.
-    """
+    """Write a run's hyper-parameters, and the validation scores (`val_NAME`) of the epoch kept."""
     from tensorboard.plugins.hparams import api as hp
 
     with tf.summary.create_file_writer(str(Path(run) / "hparams")).as_default():
@@ -60,14 +47,7 @@ def write_trial(
 
 
 def write_scores(run: Path, split: str, scores: Mapping[str, float | None], epoch: int) -> None:
-    """Add scores to a run's trial, shown as `SPLIT/NAME`; those per emotion are left out.
-
-    Args:
-        run: the run directory.
-        split: what was scored.
-        scores: numbers by name; None where one is undefined.
-        epoch: the epoch whose weights were scored, counted from 1.
-    """
+    """Add scores to a run's trial, shown as `SPLIT/NAME`; those per emotion are left out."""
     with tf.summary.create_file_writer(str(Path(run) / "hparams")).as_default():
         for name in _SHOWN:
             if name in scores:

@@ -79,11 +79,6 @@ class ReconstructionImages(keras.callbacks.Callback):
 
     Draws after the first epoch and then a few times until the last; nothing for tasks that
     reconstruct nothing that can be seen.
-
-    Args:
-        directory: the run directory, itself the TensorBoard log directory.
-        config: the dataset.
-        epochs: epochs in all.
     """
 
     def __init__(self, directory: Path, config: DataConfig, epochs: int):

@@ -56,18 +56,9 @@ def fit(
 ) -> None:
     """Train a compiled model, its optimizer built, to the end, from where the run stands.
 
-    Args:
-        model: what is trained.
-        run: where state, history and logs go.
-        segments: what it is trained on.
-        config: epochs, seed and batches.
-        title: shown beside the progress.
-        score: returns the validation scores by name, after each epoch.
-        best: leaves the weights of the best epoch in the model, and may stop early.
-        callbacks: further ones, called after validation.
-        min_steps: an epoch repeats the segments until it has so many steps.
-        with_labels: whether the model takes labels.
-        profile_steps: `"FIRST,LAST"`: steps to profile, counted from 1.
+    `score` gives the validation scores by name, after each epoch; `best` leaves the weights of the
+    best epoch in the model and may stop early; with `min_steps` an epoch repeats the segments;
+    `profile_steps` is `"FIRST,LAST"`, counted from 1.
 
     Raises:
         Interrupted: stopped by a signal, with the state saved.

@@ -98,14 +98,6 @@ class RunDirectory:
     def start(self, kind: str, config: Any, dataset: dict[str, Any]) -> "RunDirectory":
         """Create the directory, or take up an interrupted run with the same options.
 
-        Args:
-            kind: `pretrain` or `finetune`.
-            config: the run's dataclass of options.
-            dataset: name and fingerprint of what it trains on.
-
-        Returns:
-            Itself.
-
         Raises:
             UserError: the directory holds something else, or cannot be written.
         """
@@ -204,13 +196,7 @@ class RunDirectory:
     # === Reading ===
 
     def open(self, kind: str | None = None) -> "RunDirectory":
-        """Read an existing run.
-
-        Args:
-            kind: the kind it must be; None accepts any.
-
-        Returns:
-            Itself.
+        """Read an existing run, of the given kind if there is one.
 
         Raises:
             UserError: no run, another kind, or written by another version of the layout.

@@ -16,17 +16,11 @@ LOG_SECONDS = 15.0
 
 @contextlib.contextmanager
 def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Report the progress of a loop while it runs.
+    """Report the progress of a loop while it runs, where `done` of `total` items may be finished.
 
-    Args:
-        title: what is being done.
-        total: how many items there are; None where that is not known yet.
-        done: how many of them were finished before.
-
-    Yields:
-        `advance(count=1, total=None, note=None)`, to be called after each item, or with how many
-        have been done since the last call, with how many there are once that is known, and with
-        what else to show from now on.
+    Yields `advance(count=1, total=None, note=None)`, to be called after each item, or with how many
+    have been done since the last call, with how many there are once that is known, and with what
+    else to show from now on.
 
     Example:
         >>> with progress("extracting", 3) as advance:

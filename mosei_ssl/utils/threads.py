@@ -4,13 +4,6 @@
 def worker_environment(threads: int) -> dict[str, str]:
     """Environment variables that limit every library; read when a process imports them.
 
-    Args:
-        threads: threads of the worker process.
-
-    Returns:
-        Values by variable, for the `env` of an executor of `joblib.externals.loky` or of
-        `subprocess.run`.
-
     Example:
         >>> worker_environment(2)["TF_NUM_INTRAOP_THREADS"]
         '2'
