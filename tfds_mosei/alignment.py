@@ -11,8 +11,8 @@ class FrameIndex:
     """Finds the rows that intersect a segment, by binary search.
 
     A row belongs to a segment when ``row end > segment start`` and ``row start < segment end``, by
-    more than a rounding error; this is what the official SDK's ``align`` gives. Of the rows, float64
-    [n, 2] in seconds in any order, those that last no time or are not finite are left out.
+    more than a rounding error; this is what the official SDK's ``align`` gives. Of the rows,
+    float64 [n, 2] in seconds, those that last no time or are not finite are left out.
     """
 
     def __init__(self, intervals: np.ndarray):
