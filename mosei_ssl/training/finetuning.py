@@ -92,7 +92,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         config = _completed(config, pretrained)
     segments = load_segments(config, "train").labelled()
     if pretrained:
-        needed = row_period(pretrained.info["dataset"])
+        needed = row_period(pretrained.info.get("dataset", {}))
         than = f"{pretrained.path} was pretrained on"
         refuse_other_period(segments.row_period, needed, segments.name, than)
     chosen = draw_label_budget(

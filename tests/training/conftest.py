@@ -8,7 +8,7 @@ from mosei_ssl.config import CodebookConfig, FinetuneConfig, PretrainConfig, Tra
 from mosei_ssl.training import RunDirectory, finetune, pretrain
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_length():
     """All batches padded to one length: what a small run would take most time for is compiling."""
     with pytest.MonkeyPatch.context() as patch:
