@@ -1,5 +1,6 @@
 """Options of runs small enough for a test."""
 
+import contextlib
 import shutil
 
 import pytest
@@ -8,11 +9,17 @@ from mosei_ssl.config import CodebookConfig, FinetuneConfig, PretrainConfig, Tra
 from mosei_ssl.training import RunDirectory, finetune, pretrain
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_length():
+@contextlib.contextmanager
+def padded_to_one_length():
     """All batches padded to one length: what a small run would take most time for is compiling."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mosei_ssl.data.buckets.LENGTH_MULTIPLE", 640)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_length():
+    with padded_to_one_length():
         yield
 
 
@@ -56,6 +63,7 @@ def finetuning(finetuning_options, tmp_path):
 
 
 @pytest.fixture(scope="session")
+@padded_to_one_length()
 def pretrained_once(options, tmp_path_factory):
     return pretrain(
         PretrainConfig(run=str(tmp_path_factory.mktemp("runs") / "pre"), epochs=1, **options)
@@ -70,6 +78,7 @@ def pretrained(pretrained_once, tmp_path) -> RunDirectory:
 
 
 @pytest.fixture(scope="session")
+@padded_to_one_length()
 def finetuned_once(finetuning_options, tmp_path_factory) -> RunDirectory:
     """A finished run of the baseline, for reading only."""
     folder = tmp_path_factory.mktemp("runs") / "base"
