@@ -1,4 +1,4 @@
-"""The same examples, made by an Apache Beam pipeline (extra ``build``).
+"""The same examples, made by an Apache Beam pipeline (extra ``beam``).
 
 Imported only where a pipeline is asked for, so that Beam stays optional.
 """

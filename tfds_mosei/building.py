@@ -105,6 +105,6 @@ def _beam_options(flags: Sequence[str]) -> Any:
     except ImportError as error:
         raise CorpusError(
             f"Building by a Beam pipeline needs Apache Beam ({error}): "
-            'pip install "mosei_ssl[build]".'
+            'pip install "mosei_ssl[beam]".'
         ) from error
     return beam.options.pipeline_options.PipelineOptions(flags=list(flags))

@@ -12,15 +12,7 @@ import numpy as np
 from tfds_mosei import aligned
 from tfds_mosei.csd import ComputationalSequence, Rows, list_roots
 from tfds_mosei.errors import CorpusError
-from tfds_mosei.labels import (
-    TABLE_SUFFIXES,
-    VideoLabels,
-    join_sentiment,
-    labels_from_csv,
-    labels_from_sequence,
-    table_columns,
-    table_header,
-)
+from tfds_mosei.labels import VideoLabels, join_sentiment, labels_from_csv, labels_from_sequence
 from tfds_mosei.mat import MatFeatures, is_feature_table
 from tfds_mosei.schema import (
     EMOTIONS,
@@ -32,6 +24,7 @@ from tfds_mosei.schema import (
     column_order,
     plain_name,
 )
+from tfds_mosei.tables import TABLE_SUFFIXES, find_columns, table_header
 
 _logger = logging.getLogger(__name__)
 
@@ -290,7 +283,7 @@ def _look_into(path: Path, found: _Found, sequence: bool) -> None:
             if suffix == ".csv" and is_feature_table(header):
                 found.add("rows", path)
             else:
-                table_columns(header, path)
+                find_columns(header, path)
                 found.add("tables", path)
         elif sequence:
             for root in list_roots(path):

@@ -286,7 +286,8 @@ def read_intervals(file: str | Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise UserError(f"{file}: no such file. Check the path given as --segments.")
     from tfds_mosei.csd import ComputationalSequence
-    from tfds_mosei.labels import TABLE_SUFFIXES, labels_from_csv
+    from tfds_mosei.labels import labels_from_csv
+    from tfds_mosei.tables import TABLE_SUFFIXES
 
     if file.suffix.lower() in TABLE_SUFFIXES:
         table = labels_from_csv(file, emotions=False)

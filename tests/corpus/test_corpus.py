@@ -473,8 +473,8 @@ def write(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'file'"),
-        ("name,happy\na.wav,1\n", "no column 'file'"),
+        ("", "it lacks id: .* the columns file and any of happy"),
+        ("clip,happy\na.wav,1\n", "it lacks id: .* the columns file and any of happy"),
         ("file,start\na.wav,1\n", "no emotion"),
         ("file,happy,Happy\na.wav,1,1\n", "twice"),
         ("file,happy\n", "no rows"),
@@ -537,7 +537,7 @@ def test_repeated_rows_count_once_with_a_warning(tmp_path, caplog):
     table = read_labels(write(tmp_path, text), [a, b])
     assert [segment.line for segment in table.segments[a]] == [2, 5]
     assert table.speakers == {a: {"x", "y"}, b: {"x"}}
-    assert "1 row(s) repeat an earlier one and count once (line 4)" in caplog.text
+    assert "1 row(s) repeat an earlier one and count once (labels.csv, line 4)" in caplog.text
 
 
 def test_empty_columns_at_the_end_are_accepted(tmp_path):

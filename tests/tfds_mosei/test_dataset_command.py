@@ -12,12 +12,6 @@ from mosei_corpus import IDS, examples, frames, label, ramp, write_corpus
 
 TFDS = Path(sys.executable).with_name("tfds")
 
-pytestmark = pytest.mark.skipif(
-    not TFDS.exists() or importlib.util.find_spec("mlcroissant") is None,
-    reason='tfds build needs the extra build: pip install "mosei_ssl[build]"',
-)
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     """With the SDK's folds file. Nothing is left of `unassigned`.

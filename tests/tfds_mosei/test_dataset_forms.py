@@ -248,13 +248,16 @@ def test_tables_of_splits_are_one_and_repeated_rows_count_once(tmp_path, caplog)
     (folder / "tri.csv").write_text(head + "d;0.2;0.5;0;0;0;2;0;0\n")
     assert find_sources(folder).taken[1] == "labels: one.csv, tri.csv, two.csv"
     built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
-    assert "1 rows repeat others and count once" in caplog.text
+    assert "1 row(s) repeat an earlier one and count once (two.csv, line 3)" in caplog.text
     assert sorted(examples(built, "train")) == [("a", 0), ("b", 0)]
     found = examples(built, "test")["d", 0]
     np.testing.assert_array_equal(found["emotions"], [0, 0, 0, 2, 0, 0])
     assert np.isnan(found["sentiment"])
     (folder / "tri.csv").write_text(head + "d;0.2;0.5;0;0;0;2;0;0\nb;0.2;0.5;0;2;0;0;0;0\n")
-    with pytest.raises(CorpusError, match=r".*'b' from 0\.2 to 0\.5 s has other labels"):
+    told = (
+        r"tri\.csv, line 3: the labels differ from .*one\.csv, line 3 for the same stretch of 'b'"
+    )
+    with pytest.raises(CorpusError, match=told):
         Corpus(find_sources(folder))
 
 

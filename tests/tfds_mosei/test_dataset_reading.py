@@ -122,7 +122,7 @@ def test_another_format_of_what_is_there_is_refused_clearly(built, corpus):
 
 @pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None,
-    reason='Apache Beam is not installed: pip install "mosei_ssl[build]"',
+    reason='Apache Beam is not installed: pip install "mosei_ssl[beam]"',
 )
 def test_beam_gives_the_same_examples(built, corpus, tmp_path):
     beamed = tfds_mosei.build(
@@ -154,7 +154,7 @@ def test_without_beam_the_message_says_what_to_install(corpus, tmp_path, monkeyp
     monkeypatch.delitem(sys.modules, "tfds_mosei.beam_pipeline", raising=False)
     # An earlier test may have loaded it: the package then still holds it as an attribute.
     monkeypatch.delattr(tfds_mosei, "beam_pipeline", raising=False)
-    with pytest.raises(CorpusError, match=r"mosei_ssl\[build\]"):
+    with pytest.raises(CorpusError, match=r"mosei_ssl\[beam\]"):
         tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus, beam_flags=[])
 
 

@@ -1,0 +1,190 @@
+"""Tables of labelled segments: CSV files whose header names the columns, in many spellings."""
+
+import csv
+import dataclasses
+import logging
+import math
+import os
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from tfds_mosei.errors import CorpusError
+from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
+
+_logger = logging.getLogger(__name__)
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+NUMBERS = ("start", "end", *LABEL_NAMES)
+TIMES = ("id", "start", "end")
+LABELLED = (*TIMES, *EMOTIONS)
+"""Columns of a label table, in any order and case; sentiment may be missing, others are ignored."""
+
+_SYNONYMS = {
+    "id": ("id", "videoid", "video", "file", "filename", "name", "recording"),
+    "start": ("start", "starttime", "begin", "starts"),
+    "end": ("end", "endtime", "stop", "ends"),
+}
+_NEEDED = (
+    f"a label table has the columns id, {', '.join(NUMBERS)}, separated by commas, in UTF-8; "
+    "sentiment may be missing."
+)
+Stretch = TypeVar("Stretch", bound=Hashable)
+_SHOWN = 5  # repeated rows named in a warning; there may be thousands
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Cells of a line by column; errors name the line."""
+
+    path: Path
+    line: int
+    cells: Mapping[str, str]
+
+    @property
+    def place(self) -> str:
+        """Where the row is."""
+        return f"{self.path}, line {self.line}"
+
+    def fail(self, what: str) -> CorpusError:
+        """An error that names the line."""
+        return CorpusError(f"{self.place}: {what}")
+
+    def text(self, name: str) -> str:
+        """A cell; empty where there is none."""
+        return self.cells.get(name, "").strip()
+
+    def number(self, name: str, blank: float = math.nan) -> float:
+        """The number in a cell; `blank` where it is empty or missing."""
+        text = self.text(name)
+        try:
+            return float(text) if text else blank
+        except ValueError:
+            raise self.fail(f"{name} is {text!r}, not a number") from None
+
+
+class Table:
+    """The rows of a table that are not blank; `unused` are the columns that no name is known for.
+
+    A row must have a cell in each of the columns `needed`, and none beyond the header.
+    """
+
+    def __init__(self, path: Path, needed: Sequence[str] = LABELLED, about: str = _NEEDED):
+        self._path, self._needed = path, needed
+        self._header = table_header(path, about)
+        self.columns = find_columns(self._header, path, needed, about)
+        known = self.columns.values()
+        self.unused = [name for i, name in enumerate(self._header) if name and i not in known]
+
+    def __iter__(self) -> Iterator[Row]:
+        line = 1
+        # Spreadsheets leave nameless columns at the end.
+        width = max(i + 1 for i, name in enumerate(self._header) if name)
+        try:
+            with self._path.open(newline="", encoding="utf-8-sig") as file:
+                delimiter = _delimiter(file.readline())
+                file.seek(0)
+                reader = csv.reader(file, delimiter=delimiter, strict=True)
+                next(reader)
+                while True:
+                    # A cell with line breaks ends further down than a mistake in it.
+                    line = reader.line_num + 1
+                    cells = next(reader, None)
+                    if cells is None:
+                        return
+                    if any(map(str.strip, cells)):
+                        yield self._row(line, cells, width)
+        except csv.Error as error:
+            raise CorpusError(
+                f"{self._path}, line {line}: not CSV ({error}): is a quote not closed, or text "
+                "after one?"
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorpusError(f"{self._path}: cannot be read ({error}).") from error
+
+    def _row(self, line: int, cells: list[str], width: int) -> Row:
+        found = {name: cells[i] for name, i in self.columns.items() if i < len(cells)}
+        row = Row(self._path, line, found)
+        beyond = len(cells) > len(self._header) or any(map(str.strip, cells[width:]))
+        if beyond or not found.keys() >= {*self._needed}:
+            # The cells before those under no column may be under the wrong one.
+            raise row.fail(
+                f"{len(cells)} cells, but {width} columns in the header: write decimals with a "
+                "point, and put text that holds the separator in quotes"
+            )
+        if not row.text("id"):
+            raise row.fail(f"the column {self._header[self.columns['id']]!r} is blank")
+        return row
+
+
+def table_header(path: str | os.PathLike[str], about: str = _NEEDED) -> list[str]:
+    """Cells of the first line of a table; empty where it has none."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            line = file.readline(65536)
+            cells = next(csv.reader([line], delimiter=_delimiter(line)), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(
+            f"{path}: cannot be read ({error}): {about} Save a table in another encoding, such "
+            "as Latin-1, as UTF-8."
+        ) from error
+    return [cell.strip() for cell in cells]
+
+
+def find_columns(
+    header: Sequence[str], path: object, needed: Sequence[str] = LABELLED, about: str = _NEEDED
+) -> dict[str, int]:
+    """Positions of the known columns in a header, which must have those `needed`."""
+    names = [plain_name(cell) for cell in header]
+    found: dict[str, int] = {}
+    for wanted in ("id", *NUMBERS, "speaker"):
+        name = next((name for name in _SYNONYMS.get(wanted, (wanted,)) if name in names), None)
+        if name is not None:
+            found[wanted] = names.index(name)
+            if names.count(name) > 1:
+                raise CorpusError(f"{path}: the column {name!r} is named twice in the header.")
+    missing = [name for name in needed if name not in found]
+    if missing and {"clipid", "annotation"} <= {*names}:
+        raise CorpusError(
+            f"{path} is MMSA's label table: it has sentiment, but no times and no emotions. Use "
+            "CMU_MOSEI_Labels.csd, or a table with times and emotions."
+        )
+    if missing:
+        first = ",".join(header)[:200]
+        raise CorpusError(
+            f"{path}: its first line is {first!r}; it lacks {', '.join(missing)}: {about}"
+        )
+    return found
+
+
+def rows_once(
+    rows: Iterable[tuple[Row, Stretch, Sequence[float]]],
+) -> Iterator[tuple[Row, Stretch, Sequence[float]]]:
+    """Rows and labels without those that repeat the labels of a stretch, with a warning.
+
+    Other labels for the same stretch are an error.
+    """
+    seen: dict[Stretch, tuple[Row, Sequence[float]]] = {}
+    repeated: list[str] = []
+    for row, stretch, labels in rows:
+        before, known = seen.setdefault(stretch, (row, labels))
+        if before is row:
+            yield row, stretch, labels
+        elif np.array_equal(known, labels, equal_nan=True):
+            repeated.append(f"{row.path.name}, line {row.line}")
+        else:
+            where = f"line {before.line}" if before.path == row.path else before.place
+            raise row.fail(
+                f"the labels differ from those in {where} for the same stretch of "
+                f"{row.text('id')!r}. Keep one row for each stretch."
+            )
+    if repeated:
+        places = "; ".join(repeated[:_SHOWN]) + (" ..." if len(repeated) > _SHOWN else "")
+        message = "%d row(s) repeat an earlier one and count once (%s)"
+        _logger.warning(message, len(repeated), places)
+
+
+def _delimiter(line: str) -> str:
+    return max(",\t;", key=line.count)
