@@ -1,6 +1,6 @@
-"""The same examples, made by an Apache Beam pipeline (extra ``beam``).
+"""The same examples, made by an Apache Beam pipeline.
 
-Imported only where a pipeline is asked for, so that Beam stays optional.
+Imported only where a pipeline is asked for, since Beam takes seconds to load.
 """
 
 import json
@@ -14,6 +14,7 @@ import apache_beam as beam
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.segments import VideoSummary, video_examples
 from tfds_mosei.sources import Corpus, SourceFiles
+from tfds_mosei.timing import RowTiming
 
 _SUMMARIES = "summaries"
 _PATTERN = set("*?[")
@@ -22,15 +23,14 @@ _PATTERN = set("*?[")
 class _ReadVideo(beam.DoFn):
     """Video id in; examples out, and a summary beside them. Every worker opens the files itself."""
 
-    def __init__(self, files: SourceFiles, split: str):
-        self._files = files
-        self._split = split
+    def __init__(self, files: SourceFiles, timing: RowTiming, split: str):
+        self._files, self._timing, self._split = files, timing, split
         self._corpus: Corpus | None = None
 
     def process(self, element: str, *_: Any, **__: Any) -> Iterator[Any]:
         if self._corpus is None:
             self._corpus = Corpus(self._files)
-        examples, summary = video_examples(self._corpus, self._split, element)
+        examples, summary = video_examples(self._corpus, self._split, element, self._timing)
         yield from examples
         yield beam.pvalue.TaggedOutput(_SUMMARIES, json.dumps(summary.to_json()))
 
@@ -45,15 +45,21 @@ class SplitExamples(beam.PTransform):
     Workers must see the files of the corpus under the same paths.
     """
 
-    def __init__(self, files: SourceFiles, split: str, video_ids: Sequence[str], folder: Path):
+    def __init__(
+        self,
+        files: SourceFiles,
+        timing: RowTiming,
+        split: str,
+        video_ids: Sequence[str],
+        folder: Path,
+    ):
         super().__init__()
         if _PATTERN.intersection(os.fspath(folder)):
             raise CorpusError(
                 f"{folder}: Apache Beam takes *, ? and [ in a path for a pattern. Give a data_dir "
                 "without them, or build without a pipeline."
             )
-        self._files = files
-        self._split = split
+        self._read = _ReadVideo(files, timing, split)
         self._video_ids = list(video_ids)
         self._prefix = os.fspath(folder / f"{_SUMMARIES}-{split}")
 
@@ -63,10 +69,7 @@ class SplitExamples(beam.PTransform):
             input_or_inputs
             | "Videos" >> beam.Create(self._video_ids)
             | "Spread" >> beam.Reshuffle()
-            | "Read"
-            >> beam.ParDo(_ReadVideo(self._files, self._split)).with_outputs(
-                _SUMMARIES, main="examples"
-            )
+            | "Read" >> beam.ParDo(self._read).with_outputs(_SUMMARIES, main="examples")
         )
         _ = outputs[_SUMMARIES] | "Summaries" >> beam.io.WriteToText(self._prefix)
         return outputs["examples"]

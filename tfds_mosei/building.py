@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 
 from tfds_mosei import workspace
 from tfds_mosei.corpus_config import FoldsLike
-from tfds_mosei.errors import CorpusError
 from tfds_mosei.tfds_mosei_dataset_builder import Builder
 
 
@@ -100,11 +99,6 @@ def _replace(place: Path, make: Callable[..., Builder], prepare: dict[str, Any])
 
 def _beam_options(flags: Sequence[str]) -> Any:
     """Options of a pipeline; the arguments of the running program are left alone."""
-    try:
-        import apache_beam as beam
-    except ImportError as error:
-        raise CorpusError(
-            f"Building by a Beam pipeline needs Apache Beam ({error}): "
-            'pip install "mosei_ssl[beam]".'
-        ) from error
+    import apache_beam as beam  # takes seconds
+
     return beam.options.pipeline_options.PipelineOptions(flags=list(flags))

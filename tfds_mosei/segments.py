@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from tfds_mosei.labels import VideoLabels, clip_labels
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, LABELLED_SPLITS, NUM_FEATURES, VUV_COLUMN
 from tfds_mosei.sources import Corpus
 from tfds_mosei.statistics import ColumnMoments
+from tfds_mosei.timing import RowTiming
+
+_logger = logging.getLogger(__name__)
 
 UNASSIGNED = "unassigned"
 UNLABELLED = "unlabelled"
@@ -27,6 +31,7 @@ DROP_REASONS = {
     "bad_label": "an emotion is not a finite number",
     "outside_features": "no feature row intersects it",
     "no_features": "the video has no features",
+    "other_rows": "rows of the video do not come as those of the other videos",
 }
 """Why a label row becomes no example."""
 
@@ -112,14 +117,21 @@ def plan_videos(corpus: Corpus, folds: Folds, unlabelled: str) -> dict[str, tupl
     return {split: ids for split, ids in plan.items() if ids or split in LABELLED_SPLITS}
 
 
-def video_examples(corpus: Corpus, split: str, video_id: str) -> tuple[Examples, VideoSummary]:
+def video_examples(
+    corpus: Corpus, split: str, video_id: str, timing: RowTiming
+) -> tuple[Examples, VideoSummary]:
     """Examples that one video gives to a split, and a summary, complete once they are exhausted."""
-    if split == UNLABELLED:
-        return chunk_examples(video_id, split, *corpus.features.open(video_id))
-    labels = corpus.labels[video_id]
+    reason = "no_features"
     if corpus.has_features(video_id):
-        return segment_examples(video_id, split, *corpus.features.open(video_id), labels)
-    dropped = [(row, "no_features") for row in range(len(labels.values))]
+        intervals, rows = corpus.features.open(video_id)
+        if timing.fits(intervals):
+            if split == UNLABELLED:
+                return chunk_examples(video_id, split, intervals, rows)
+            return segment_examples(video_id, split, intervals, rows, corpus.labels[video_id])
+        reason = "other_rows"
+        _logger.warning("%r is left out: %s.", video_id, DROP_REASONS[reason])
+    count = 0 if split == UNLABELLED else len(corpus.labels[video_id].values)
+    dropped = [(row, reason) for row in range(count)]
     return iter(()), VideoSummary(video_id, split, dropped=dropped)
 
 

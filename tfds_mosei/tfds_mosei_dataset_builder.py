@@ -296,7 +296,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._summaries = [s for s in self._summaries if s.split not in generators]
         data_dir = Path(self.data_dir)
         return {
-            split: beam_pipeline.SplitExamples(self._corpus.files, split, plan[split], data_dir)
+            split: beam_pipeline.SplitExamples(
+                self._corpus.files, self._timing, split, plan[split], data_dir
+            )
             for split in generators
         }
 
@@ -336,7 +338,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, video_ids: Sequence[str]) -> segments.Examples:
         for number, video_id in enumerate(video_ids, start=1):
-            examples, summary = segments.video_examples(self._corpus, split, video_id)
+            examples, summary = segments.video_examples(self._corpus, split, video_id, self._timing)
             self._summaries.append(summary)
             yield from examples
             due = time.monotonic() - self._reported >= SECONDS_BETWEEN_NEWS

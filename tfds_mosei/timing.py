@@ -12,13 +12,15 @@ from tfds_mosei.sources import Corpus
 _logger = logging.getLogger(__name__)
 
 VIDEOS = 40
-"""Videos that are looked at, evenly spread."""
+"""Videos that are looked at before a build, evenly spread; `RowTiming.fits` checks the others."""
 
 _LONGEST_STEP = 2.0  # seconds from word to word, in the median
 _SHORTEST_STEP = 0.001
 _DEVIATION = 0.2
 _WORDS = 0.1  # share of steps that deviate, beyond which rows have no constant period
 _GAP = 10.0  # steps beyond which rows are missing
+_ENOUGH = 20  # steps that say something about a video
+_OTHERS = 0.05  # share of videos with other rows, beyond which a corpus is refused
 _UNITS = {
     0.01: "frame numbers",
     1e-3: "milliseconds",
@@ -36,11 +38,23 @@ class RowTiming:
         period: the constant period; None where rows are aligned to words.
         median: the median step.
         deviating: share of steps that are more than a fifth longer or shorter, gaps left out.
+        declared: whether the source says that a row is a word.
     """
 
     period: float | None
     median: float
     deviating: float
+    declared: bool = False
+
+    def fits(self, intervals: np.ndarray) -> bool:
+        """Whether the rows of a video come as those of most do; so do too few to tell."""
+        steps = _steps(intervals)
+        if len(steps) < _ENOUGH or self.declared:
+            return True
+        median, deviating = _spacing(steps)
+        if self.period is None or deviating > _WORDS:
+            return self.period is None and deviating > _WORDS
+        return abs(median - self.period) <= _DEVIATION * self.period
 
     def sentence(self) -> str:
         """What was measured, for the report."""
@@ -54,7 +68,7 @@ def measure_rows(corpus: Corpus) -> RowTiming:
     folder = corpus.files.folder
     videos = [v for v in corpus.features.video_ids if v in corpus.labels]
     videos = videos[:: max(1, len(videos) // VIDEOS)]
-    steps: list[np.ndarray] = [np.zeros(0)]
+    sampled: dict[str, np.ndarray] = {}
     reach: list[tuple[float, float, float]] = []
     for video in videos:
         try:
@@ -64,20 +78,28 @@ def measure_rows(corpus: Corpus) -> RowTiming:
         times = times[np.isfinite(times).all(axis=1)]
         labels = corpus.labels[video].intervals
         labels = labels[np.isfinite(labels).all(axis=1)]
-        steps.append(np.diff(np.sort(times[:, 0])))
+        sampled[video] = times
         if len(times) and len(labels):
             lasting = float(np.median(labels[:, 1] - labels[:, 0]))
             reach.append((float(times[:, 1].max()), float(labels[:, 1].max()), lasting))
-    found = np.concatenate(steps)
-    found = found[found > 0]
-    median = float(np.median(found)) if len(found) else FRAME_PERIOD
+    steps = [_steps(times) for times in sampled.values()]
+    found = np.concatenate([*steps, np.zeros(0)])
+    median, deviating = _spacing(found) if len(found) else (FRAME_PERIOD, 0.0)
     reached = np.array(reach).reshape(-1, 3)
     _check_unit(folder, median, reached)
     _check_labels(folder, reached)
-    near = found[found < _GAP * median]
-    deviating = float(np.mean(np.abs(near - median) > _DEVIATION * median)) if len(near) else 0.0
-    words = corpus.features.aligned_to_words or deviating > _WORDS
-    timing = RowTiming(None if words else round(median, 5), round(median, 5), deviating)
+    declared = corpus.features.aligned_to_words
+    # Videos count alike, however many rows they have.
+    shares = [_spacing(part)[1] for part in steps if len(part) >= _ENOUGH]
+    words = declared or float(np.median(shares or [deviating])) > _WORDS
+    timing = RowTiming(None if words else round(median, 5), round(median, 5), deviating, declared)
+    others = [video for video, times in sampled.items() if not timing.fits(times)]
+    if len(others) > _OTHERS * len(sampled):
+        raise CorpusError(
+            f"{folder}: rows of {len(others)} of {len(sampled)} videos ({', '.join(others[:3])}, "
+            f"...) do not come as those of the others: {timing.sentence()}. Rows of different "
+            "kinds cannot be one dataset: build each kind alone."
+        )
     if words:
         _logger.warning(
             "%s: rows are aligned to words: they have no constant period (median step %g s). "
@@ -93,6 +115,20 @@ def measure_rows(corpus: Corpus) -> RowTiming:
             median,
         )
     return timing
+
+
+def _steps(intervals: np.ndarray) -> np.ndarray:
+    """Seconds from row to row of a video, in order of time."""
+    starts = intervals[np.isfinite(intervals).all(axis=1), 0]
+    steps = np.diff(np.sort(starts))
+    return steps[steps > 0]
+
+
+def _spacing(steps: np.ndarray) -> tuple[float, float]:
+    """The median step, and the share of steps that deviate from it, gaps left out."""
+    median = float(np.median(steps))
+    near = steps[steps < _GAP * median]
+    return median, float(np.mean(np.abs(near - median) > _DEVIATION * median))
 
 
 def _check_unit(folder: object, step: float, reach: np.ndarray) -> None:
@@ -120,6 +156,8 @@ def _check_labels(folder: object, reach: np.ndarray) -> None:
     ratio = float(np.median(reach[:, 1] / np.maximum(reach[:, 0], FRAME_PERIOD)))
     if ratio > 20:
         factor = next((f for f in _UNITS if ratio * f <= 1.2), FRAME_PERIOD)
+        if lasting < 20 or lasting * factor < 0.2:
+            return  # segments last as long as seconds do: features are of a part only
     elif 0 < ratio < 0.03 and lasting < 0.2:
         factor = 60.0
     else:

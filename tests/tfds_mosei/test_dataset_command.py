@@ -1,6 +1,5 @@
 """The command `tfds build`, run as a user runs it."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import tensorflow_datasets as tfds
 from mosei_corpus import IDS, examples, frames, label, ramp, write_corpus
 
 TFDS = Path(sys.executable).with_name("tfds")
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
@@ -64,9 +64,6 @@ def test_splits_that_nothing_is_left_of_are_in_the_report(built):
     assert report["splits"]["train"]["segments"] == 2
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed"
-)
 def test_tfds_build_by_beam_makes_the_same(built, corpus, tmp_path):
     beamed = tfds_build(corpus, tmp_path, "--beam_pipeline_options=runner=DirectRunner")
     assert set(beamed.info.splits) == set(built.info.splits)

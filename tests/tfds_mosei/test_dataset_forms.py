@@ -342,6 +342,49 @@ def test_label_times_that_cannot_be_seconds_are_refused(tmp_path, scale, told):
         tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
 
 
+def test_labels_far_beyond_the_rows_are_counted_where_segments_last_as_seconds_do(tmp_path):
+    """Features of the first half second alone: no unit would make the others fit."""
+    cuts = np.array([[0.1, 3.0], [3.0, 20.0]])
+    folder = write_corpus(
+        tmp_path,
+        {v: (frames(50), ramp(50)) for v in VIDEOS},
+        {v: (cuts, [label(), label()]) for v in VIDEOS},
+    )
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder, unlabelled="none")
+    assert built.info.metadata["report"]["dropped"]["outside_features"] == 4
+    assert sorted(examples(built, "train")) == [("a", 0), ("b", 0)]
+
+
+def words(count):
+    """Intervals of words, one after the other."""
+    ends = np.cumsum(np.random.default_rng(count).uniform(0.05, 0.6, count))
+    return np.stack([np.r_[0, ends[:-1]], ends], axis=1)
+
+
+@pytest.mark.parametrize("other", [spaced(60, 0.05), words(60)], ids=["20 a second", "words"])
+def test_rows_of_different_kinds_are_not_one_dataset(tmp_path, other):
+    kinds = [frames(300), frames(300), other, frames(300)]
+    features = {v: (times, ramp(len(times))) for v, times in zip(VIDEOS, kinds, strict=True)}
+    folder = write_corpus(tmp_path, features)
+    with pytest.raises(CorpusError, match=r"rows of 1 of 4 videos \(c, .*one every 0\.01 s"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+
+
+def test_a_video_of_other_rows_that_was_not_looked_at_before_is_left_out(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("tfds_mosei.timing.VIDEOS", 1)
+    features = {v: (frames(300), ramp(300)) for v in VIDEOS}
+    features["b"] = (spaced(60, 0.05), ramp(60))
+    built = tfds_mosei.build(
+        data_dir=tmp_path / "data", manual_dir=write_corpus(tmp_path, features)
+    )
+    assert sorted(examples(built, "train")) == [("a", 0)]
+    assert {video for video, _ in examples(built, "unlabelled")} == {"a"}
+    assert built.info.metadata["report"]["dropped"]["other_rows"] == 1
+    assert "'b' is left out: rows of the video do not come as those of the" in caplog.text
+
+
 # === A corpus for testing only ===
 
 

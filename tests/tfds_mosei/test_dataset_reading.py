@@ -1,6 +1,5 @@
 """Other ways to build and to read, which must all give the same examples."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -120,10 +119,6 @@ def test_another_format_of_what_is_there_is_refused_clearly(built, corpus):
         )
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("apache_beam") is None,
-    reason='Apache Beam is not installed: pip install "mosei_ssl[beam]"',
-)
 def test_beam_gives_the_same_examples(built, corpus, tmp_path):
     beamed = tfds_mosei.build(
         data_dir=tmp_path / "data", manual_dir=corpus, beam_flags=["--runner=DirectRunner"]
@@ -149,15 +144,6 @@ def test_beam_gives_the_same_examples(built, corpus, tmp_path):
     assert tfds_mosei.build(data_dir=tmp_path / "a[1]", manual_dir=corpus).info.splits
 
 
-def test_without_beam_the_message_says_what_to_install(corpus, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "apache_beam", None)
-    monkeypatch.delitem(sys.modules, "tfds_mosei.beam_pipeline", raising=False)
-    # An earlier test may have loaded it: the package then still holds it as an attribute.
-    monkeypatch.delattr(tfds_mosei, "beam_pipeline", raising=False)
-    with pytest.raises(CorpusError, match=r"mosei_ssl\[beam\]"):
-        tfds_mosei.build(data_dir=tmp_path, manual_dir=corpus, beam_flags=[])
-
-
 def test_report_beside_the_dataset(built):
     report = json.loads((built.data_path / "report.json").read_text())
     assert report["fingerprint"] == built.info.metadata["fingerprint"]
@@ -173,6 +159,7 @@ def test_report_beside_the_dataset(built):
         "bad_label": 0,
         "outside_features": 5,
         "no_features": 3,
+        "other_rows": 0,
     }
     assert report["report"]["folds"]["test"]["ids_without_labels"] == ["ghost"]
     assert report["report"]["videos"]["features_without_labels"] == 1
@@ -244,10 +231,10 @@ def test_a_failing_build_removes_what_it_wrote(corpus, tmp_path, monkeypatch):
 
     whole = segments.video_examples
 
-    def fail_at_test(corpus, split, video):
+    def fail_at_test(corpus, split, video, timing):
         if split == "test":
             raise OSError("No space left on device")
-        return whole(corpus, split, video)
+        return whole(corpus, split, video, timing)
 
     monkeypatch.setattr(segments, "video_examples", fail_at_test)
     with pytest.raises(CorpusError, match=r"cannot be written \(No space left.*make room"):

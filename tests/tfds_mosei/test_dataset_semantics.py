@@ -12,6 +12,7 @@ from tfds_mosei.segments import (
     segment_examples,
     video_examples,
 )
+from tfds_mosei.timing import RowTiming
 
 
 def cut(segments, labels=None, rows=100, intervals=None, features=None):
@@ -199,6 +200,6 @@ def test_which_video_goes_where():
 
 
 def test_labels_without_features_are_dropped_and_counted():
-    examples, summary = video_examples(FakeCorpus(), "unassigned", "e")
+    examples, summary = video_examples(FakeCorpus(), "unassigned", "e", RowTiming(0.01, 0.01, 0.0))
     assert list(examples) == []
     assert summary.dropped == [(0, "no_features")]
