@@ -47,16 +47,12 @@ class FrameIndex:
             self._order = np.arange(len(self.starts))
         return self._order
 
-    def rows(self, start: float, end: float) -> np.ndarray | slice:
-        """Rows that intersect one segment, which may begin before or end after all rows.
-
-        Returns an index into the rows as they were given, in order of time: a slice where that is
-        possible, else an int64 array.
-        """
-        return self.rows_of_each(np.array([[start, end]]))[0]
-
     def rows_of_each(self, segments: np.ndarray) -> list[np.ndarray | slice]:
-        """What `rows` gives for each of several segments, float64 [m, 2], finite."""
+        """Rows that intersect each of some segments, float64 [m, 2], finite.
+
+        They may begin before or end after all rows. Gives indices into the rows as they were given,
+        in order of time: slices where that is possible, else int64 arrays.
+        """
         firsts = np.searchsorted(self.ends, segments[:, 0] + EPSILON, side="right").tolist()
         lasts = np.searchsorted(self.starts, segments[:, 1] - EPSILON, side="left").tolist()
         pairs = zip(firsts, lasts, strict=True)

@@ -20,17 +20,17 @@ _SUMMARIES = "summaries"
 _PATTERN = set("*?[")
 
 
-class _ReadVideo(beam.DoFn):
+class ReadVideo(beam.DoFn):
     """Video id in; examples out, and a summary beside them. Every worker opens the files itself."""
 
     def __init__(self, files: SourceFiles, timing: RowTiming, split: str):
-        self._files, self._timing, self._split = files, timing, split
+        self._files, self._timing, self.split = files, timing, split
         self._corpus: Corpus | None = None
 
     def process(self, element: str, *_: Any, **__: Any) -> Iterator[Any]:
         if self._corpus is None:
             self._corpus = Corpus(self._files)
-        examples, summary = video_examples(self._corpus, self._split, element, self._timing)
+        examples, summary = video_examples(self._corpus, self.split, element, self._timing)
         yield from examples
         yield beam.pvalue.TaggedOutput(_SUMMARIES, json.dumps(summary.to_json()))
 
@@ -45,23 +45,15 @@ class SplitExamples(beam.PTransform):
     Workers must see the files of the corpus under the same paths.
     """
 
-    def __init__(
-        self,
-        files: SourceFiles,
-        timing: RowTiming,
-        split: str,
-        video_ids: Sequence[str],
-        folder: Path,
-    ):
+    def __init__(self, read: ReadVideo, video_ids: Sequence[str], folder: Path):
         super().__init__()
         if _PATTERN.intersection(os.fspath(folder)):
             raise CorpusError(
                 f"{folder}: Apache Beam takes *, ? and [ in a path for a pattern. Give a data_dir "
                 "without them, or build without a pipeline."
             )
-        self._read = _ReadVideo(files, timing, split)
-        self._video_ids = list(video_ids)
-        self._prefix = os.fspath(folder / f"{_SUMMARIES}-{split}")
+        self._read, self._video_ids = read, list(video_ids)
+        self._prefix = os.fspath(folder / f"{_SUMMARIES}-{read.split}")
 
     def expand(self, input_or_inputs: Any) -> Any:
         """A collection of ``(key, example)``."""

@@ -10,6 +10,7 @@ The reader touches one video at a time, so memory does not grow with the file. W
 with a file is reported as a `CorpusError` that names it.
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -17,7 +18,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
@@ -41,26 +42,11 @@ MAX_BYTES = 2**30
 MAX_METADATA = 16 * 2**20
 """Bytes of a metadata value beyond which it is left out."""
 
+HDF5_START = b"\x89HDF\r\n\x1a\n"
+"""First bytes of an HDF5 file."""
+
 METADATA_SECONDS = 10
 """Time after which reading the metadata is given up."""
-
-
-class Rows(Protocol):
-    """Rows of a video: an array in memory, or rows read from the file when they are taken."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and columns."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the values."""
-
-    def __len__(self) -> int:
-        """Number of rows."""
-
-    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
-        """Some of the rows, [k, d], by a slice or by their numbers."""
 
 
 class _StoredRows:
@@ -83,7 +69,11 @@ class _StoredRows:
             return self._dataset[()][rows]  # HDF5 takes numbers in increasing order only
 
 
-class ComputationalSequence:
+Rows = np.ndarray | _StoredRows
+"""Rows of a video: an array in memory, or rows read from the file when they are taken."""
+
+
+class ComputationalSequence(contextlib.AbstractContextManager):
     """One ``.csd`` file, opened for reading.
 
     Args:
@@ -235,17 +225,7 @@ class ComputationalSequence:
             )
 
     def shape(self, video_id: str) -> tuple[int, int]:
-        """Rows and columns of a video, read without touching its data.
-
-        Args:
-            video_id: one of `video_ids`.
-
-        Returns:
-            ``(rows, columns)`` of its features.
-
-        Raises:
-            CorpusError: the video is missing or its arrays do not fit together.
-        """
+        """Rows and columns of a video, without reading them."""
         with reading(self.path, f"video {video_id!r}"):
             return self._open(video_id)[1].shape
 
@@ -295,9 +275,6 @@ class ComputationalSequence:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
-
-    def __enter__(self) -> "ComputationalSequence":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,24 +29,24 @@ def describe_files(files: SourceFiles) -> list[dict[str, Any]]:
     for paths in groups:
         suffix = paths[0].suffix.lower()
         archive = suffix == ".mat" or (suffix == ".csv" and paths is files.features)
-        described.append(
-            {
-                "name": f"*{suffix}" if archive else paths[0].name,
-                "files": len(paths),
-                "size": sum(_status(path).st_size for path in paths),
-                "blake2b": _hash_archive(paths) if archive else hash_file(paths[0]),
-            }
-        )
+        try:
+            described.append(
+                {
+                    "name": f"*{suffix}" if archive else paths[0].name,
+                    "files": len(paths),
+                    "size": sum(path.stat().st_size for path in paths),
+                    "blake2b": _hash_archive(paths) if archive else _hash_file(paths[0]),
+                }
+            )
+        except OSError as error:
+            raise CorpusError(f"{error.filename}: cannot be read ({error}).") from error
     return described
 
 
-def hash_file(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     """BLAKE2b of a file's content, remembered while its size and time stay the same."""
-    status = _status(path)
-    try:
-        return _hash_content(path.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error}).") from error
+    status = path.stat()
+    return _hash_content(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -61,12 +60,5 @@ def _hash_archive(paths: Sequence[Path]) -> str:
     """With .mat files the name is the id of the video, so it belongs to the content."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
-        digest.update(f"{path.stem}\0{hash_file(path)}\n".encode())
+        digest.update(f"{path.stem}\0{_hash_file(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _status(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error}).") from error

@@ -103,27 +103,9 @@ def join_sentiment(
 def labels_from_csv(*paths: str | Path, emotions: bool = True) -> dict[str, VideoLabels]:
     """Reads labels from tables, by video id; rows of one video keep their order.
 
-    A row that repeats another counts once, with a warning; other labels for the same stretch are
-    an error.
-
-    Args:
-        *paths: files with a header line that names the columns `tfds_mosei.tables.LABELLED`, in
-            UTF-8, with commas, tabs or semicolons between them. Several are read as one table.
-        emotions: whether the six emotions must be there; otherwise missing ones are NaN.
-
-    Returns:
-        Labels by video id; where there is no sentiment it is NaN.
-
-    Raises:
-        CorpusError: a file cannot be read, lacks columns, or contradicts itself.
-
-    Example:
-        >>> from tfds_mosei.labels import labels_from_csv
-        >>> path = tmp_path / "segments.tsv"
-        >>> path.write_text("Video\\tStart_Time\\tEnd_Time\\ntalk\\t0\\t1.5\\n") > 0
-        True
-        >>> labels_from_csv(path, emotions=False)["talk"].intervals
-        array([[0. , 1.5]])
+    Several files are one table. What is missing, as the sentiment may be and, if not wanted, the
+    emotions, is NaN. A row that repeats another counts once, with a warning; other labels for the
+    same stretch are an error.
     """
     needed = LABELLED if emotions else TIMES
     tables = [Table(Path(path), needed) for path in paths]

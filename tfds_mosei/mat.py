@@ -18,14 +18,7 @@ from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES, column_
 
 
 class MatFeatures:
-    """COVAREP rows from a folder of ``.mat`` or ``.csv`` files.
-
-    Args:
-        files: the files; the name without suffix, and without ``_COVAREP``, is the id of the video.
-
-    Attributes:
-        video_ids: ids of the videos, sorted.
-    """
+    """COVAREP rows of files named by their videos, which ``_COVAREP`` may follow."""
 
     def __init__(self, files: Iterable[Path]):
         self._files: dict[str, Path] = {}

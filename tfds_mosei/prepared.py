@@ -30,13 +30,9 @@ def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     infos = (Path(data_dir) / DATASET_NAME).glob("*/*/dataset_info.json")
     versions = (info.parent for info in infos if _VERSION.fullmatch(info.parent.name))
-    for version in sorted(versions, key=_version_key):
+    for version in sorted(versions, key=lambda path: [*map(int, path.name.split("."))]):
         found[version.parent.name] = version
     return dict(sorted(found.items()))
-
-
-def _version_key(path: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in path.name.split("."))
 
 
 def find_prepared(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:

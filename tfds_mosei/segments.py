@@ -40,31 +40,21 @@ Examples = Iterator[tuple[str, dict[str, Any]]]
 
 @dataclasses.dataclass
 class VideoSummary:
-    """What one video gave to one split: the pieces of the data report.
-
-    Attributes:
-        video_id: id of the video.
-        split: split it was written to.
-        segments: examples written.
-        durations: seconds of each example, by its interval.
-        lengths: rows of each example.
-        labels: float32 [segments, 7].
-        dropped: ``(segment_id, reason)`` of label rows that became no example.
-        clipped: label values of these examples brought into range, by column.
-        irregularities: counts of what is unusual but kept, by kind.
-        moments: statistics of the rows written.
-    """
+    """What one video gave to one split: the pieces of the data report."""
 
     video_id: str
     split: str
-    segments: int = 0
-    durations: list[float] = dataclasses.field(default_factory=list)
-    lengths: list[int] = dataclasses.field(default_factory=list)
-    labels: np.ndarray = dataclasses.field(
+    segments: int = 0  # examples written
+    durations: list[float] = dataclasses.field(default_factory=list)  # seconds of each
+    lengths: list[int] = dataclasses.field(default_factory=list)  # rows of each
+    labels: np.ndarray = dataclasses.field(  # of each, [segments, 7]
         default_factory=lambda: np.zeros((0, len(LABEL_NAMES)), np.float32)
     )
+    # Label rows that became no example, and why.
     dropped: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    # Label values of the examples that were brought into range, by column.
     clipped: dict[str, int] = dataclasses.field(default_factory=dict)
+    # Counts of what is unusual but kept, by kind.
     irregularities: dict[str, int] = dataclasses.field(default_factory=dict)
     moments: ColumnMoments = dataclasses.field(
         default_factory=lambda: ColumnMoments.empty(NUM_FEATURES)

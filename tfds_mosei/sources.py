@@ -1,5 +1,6 @@
 """Finds a corpus in a folder and opens it."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -10,7 +11,7 @@ from typing import NoReturn, Protocol
 import numpy as np
 
 from tfds_mosei import aligned
-from tfds_mosei.csd import ComputationalSequence, Rows, list_roots
+from tfds_mosei.csd import HDF5_START, ComputationalSequence, Rows, list_roots
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.labels import VideoLabels, join_sentiment, labels_from_csv, labels_from_sequence
 from tfds_mosei.mat import MatFeatures, is_feature_table
@@ -28,7 +29,6 @@ from tfds_mosei.tables import TABLE_SUFFIXES, find_columns, table_header
 
 _logger = logging.getLogger(__name__)
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _COLUMNS = {"features": FEATURE_NAMES, "labels": LABEL_NAMES, "emotions": EMOTIONS}
@@ -142,7 +142,7 @@ class SourceFiles:
             return join_sentiment(emotions, labels_from_sequence(sequence, LABEL_NAMES[:1]))
 
 
-class Corpus:
+class Corpus(contextlib.AbstractContextManager):
     """An opened corpus: features by video, all labels."""
 
     def __init__(self, files: SourceFiles):
@@ -165,9 +165,6 @@ class Corpus:
     def close(self) -> None:
         """Closes the files."""
         self.features.close()
-
-    def __enter__(self) -> "Corpus":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -334,7 +331,7 @@ def _may_be_sequence(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+            return file.read(len(HDF5_START)) == HDF5_START
     except OSError:
         return False
 

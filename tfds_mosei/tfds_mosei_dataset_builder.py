@@ -35,34 +35,6 @@ _logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_NEWS = 10
 """How often a build logs its progress."""
 
-_MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-CMU-MOSEI must be fetched by hand. Put one kind of features and one kind of labels into the
-folder; file names do not matter, except those of .mat and .csv files of single videos.
-
-Features, one of:
-  * http://immortal.multicomp.cs.cmu.edu/CMU-MOSEI/acoustic/CMU_MOSEI_COVAREP.csd
-    (root name 'COVAREP'), or any sequence whose 74 columns have COVAREP's names;
-  * the COVAREP .mat files of the raw archive
-    http://immortal.multicomp.cs.cmu.edu/raw_datasets/CMU_MOSEI.zip
-    (<video id>.mat, each with 'features' [rows, 74]), or <video id>.csv of 74 columns.
-Labels, one of:
-  * http://immortal.multicomp.cs.cmu.edu/CMU-MOSEI/labels/CMU_MOSEI_Labels.csd
-    (root name 'All Labels'), or the older CMU_MOSEI_LabelsEmotions.csd and
-    CMU_MOSEI_LabelsSentiment.csd;
-  * tables (.csv, .tsv) with the columns id, start, end, happy, sad, anger, surprise, disgust,
-    fear, and sentiment if you have it; times in seconds.
-Files that the SDK has aligned (ids 'video[n]') are taken too. Packages of MMSA, MulT, MultiBench,
-MISA and MFN are not: mosei-ssl convert --help makes a corpus of them.
-Folds, if you like: folds.json ({"train": [video ids], "validation": [...], "test": [...]}) or the
-SDK's cmu_mosei_std_folds.py. Without either, the standard folds are downloaded from GitHub.
-
-The host has been out of reach for months at a time. Then:
-  * ask its owners: https://github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK (issues 22 and 24 are
-    about this; people name unofficial copies there, for which nobody vouches);
-  * if you have the recordings, compute the features: mosei-ssl extract --help;
-  * meanwhile use any corpus in the same layout, or the config 'synthetic'.
-"""
-
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """CMU-MOSEI's acoustic features, one annotated segment per example.
@@ -102,7 +74,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "1.1.0": "Adds the split 'unlabelled', reads .mat archives and label tables.",
         "1.0.0": "First release: annotated segments of CMU-MOSEI's COVAREP features.",
     }
-    MANUAL_DOWNLOAD_INSTRUCTIONS = _MANUAL_DOWNLOAD_INSTRUCTIONS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        Path(__file__).with_name("MANUAL_DOWNLOAD.txt").read_text(encoding="utf-8")
+    )
     BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
         CorpusConfig(name="covarep", description="74 COVAREP features at 100 Hz, as published."),
         CorpusConfig(
@@ -294,13 +268,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
         # The pipeline counts what it writes; splits that nothing is left of never get there.
         self._summaries = [s for s in self._summaries if s.split not in generators]
-        data_dir = Path(self.data_dir)
-        return {
-            split: beam_pipeline.SplitExamples(
-                self._corpus.files, self._timing, split, plan[split], data_dir
-            )
-            for split in generators
-        }
+        made = {}
+        for split in generators:
+            read = beam_pipeline.ReadVideo(self._corpus.files, self._timing, split)
+            made[split] = beam_pipeline.SplitExamples(read, plan[split], Path(self.data_dir))
+        return made
 
     def _manual_folder(self, dl_manager: tfds.download.DownloadManager) -> Path:
         try:

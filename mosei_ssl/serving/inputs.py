@@ -269,9 +269,10 @@ def _stretches(
     index = FrameIndex(times)
     period = _measured_period(index) if len(index.starts) else FRAME_PERIOD
     empty = 0
-    for start, end in intervals:
+    found = index.rows_of_each(np.nan_to_num(intervals))
+    for (start, end), chosen in zip(intervals, found, strict=True):
         finite = math.isfinite(start) and math.isfinite(end)
-        part = rows[index.rows(float(start), float(end))] if finite else rows[:0]
+        part = rows[chosen] if finite else rows[:0]
         if len(part):
             yield Segment(name, float(start), float(end), part, period=period)
         else:

@@ -276,7 +276,7 @@ def test_unusable_files_are_refused(speech, labels, tmp_path):
     with pytest.raises(UserError, match="columns id, start, end"):
         list(read_segments(speech, cuts))
     cuts.write_text("id,start,end\na,0,one\n")
-    with pytest.raises(UserError, match="line 2: could not convert"):
+    with pytest.raises(UserError, match="line 2: end is .one., not a number"):
         list(read_segments(speech, cuts))
     for odd in ("nan", "inf"):
         cuts.write_text(f"id,start,end\na,1.0,{odd}\n")

@@ -10,7 +10,9 @@ SECONDS = np.stack([np.arange(5.0), np.arange(1.0, 6.0)], axis=1)
 
 
 def rows(intervals, start, end):
-    return np.arange(len(intervals))[FrameIndex(intervals).rows(start, end)].tolist()
+    return np.arange(len(intervals))[
+        FrameIndex(intervals).rows_of_each(np.array([[start, end]]))[0]
+    ].tolist()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_rows_without_usable_times_are_left_out_and_counted():
     broken[3] = [4.0, 2.0]
     index = FrameIndex(broken)
     assert index.unusable == 2
-    assert np.arange(5)[index.rows(0.0, 5.0)].tolist() == [0, 2, 4]
+    assert np.arange(5)[index.rows_of_each(np.array([[0.0, 5.0]]))[0]].tolist() == [0, 2, 4]
 
 
 def test_same_as_the_definition_on_random_rows():

@@ -58,6 +58,7 @@ def test_tfds_build_makes_the_dataset(built):
 
 def test_splits_that_nothing_is_left_of_are_in_the_report(built):
     report = json.loads((built.data_path / "report.json").read_text())["report"]
+    assert (built.data_path / "report.html").read_text().count("<svg") == 4
     assert report["dropped"]["outside_features"] == 2
     assert report["dropped"]["no_features"] == 1
     assert report["splits"]["unassigned"]["segments"] == 0

@@ -10,12 +10,11 @@ import h5py
 import numpy as np
 
 from tfds_mosei.convert.pickles import PickledArray, check_size, load_pickle
-from tfds_mosei.csd import _ends
+from tfds_mosei.csd import HDF5_START, _ends
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.folds import SPLIT_NAMES
 from tfds_mosei.schema import EMOTIONS, FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
 
-HDF5_START = b"\x89HDF\r\n\x1a\n"
 # Order of columns in MFN's ey_*.h5: issue 124 of the CMU Multimodal SDK.
 _MFN_EMOTIONS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
 _SPLIT_IN_NAME = re.compile(r"(.*?)(?<![a-z])(train|validation|valid|val|dev|test)(?![a-z])(.*)")

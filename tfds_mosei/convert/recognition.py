@@ -5,7 +5,8 @@ from pathlib import Path
 
 import h5py
 
-from tfds_mosei.convert.containers import HDF5_START, mfn_audio, mfn_form
+from tfds_mosei.convert.containers import mfn_audio, mfn_form
+from tfds_mosei.csd import HDF5_START
 from tfds_mosei.schema import FEATURE_ROOT
 
 
