@@ -142,7 +142,7 @@ class ComputationalSequence(contextlib.AbstractContextManager):
 
     def read_metadata(self, *only: str) -> dict[str, Any]:
         """All metadata, or some keys: each takes as long as the labels of a video."""
-        if not _ends(lambda: self._decode_metadata(only), METADATA_SECONDS):
+        if not ends_in_time(lambda: self._decode_metadata(only), METADATA_SECONDS):
             raise CorpusError(
                 f"{self.path}: its metadata cannot be read. The file is damaged: fetch it again."
             )
@@ -321,8 +321,8 @@ def _numbers(array: h5py.h5d.DatasetID, kind: type[np.floating]) -> np.ndarray:
     return values
 
 
-def _ends(task: Callable[[], object], seconds: int) -> bool:
-    """Whether a task ends in time, tried in a child process.
+def ends_in_time(task: Callable[[], object], seconds: int) -> bool:
+    """Whether a task ends in time without a crash, tried in a child process.
 
     HDF5 loops for ever on some damaged heaps of text, where no Python exception reaches it.
     """

@@ -5,6 +5,7 @@ a header; there are no times in it: row i covers ``i * 10 ms`` to ``(i + 1) * 10
 """
 
 import csv
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,9 +13,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tfds_mosei.csd import MAX_ROWS
+from tfds_mosei.csd import MAX_ROWS, ends_in_time
 from tfds_mosei.errors import CorpusError, one_line
 from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES, column_order, plain_name
+
+SECONDS = 300
+"""Time after which trying to read a file is given up."""
 
 
 class MatFeatures:
@@ -63,7 +67,10 @@ def read_mat(path: str | Path) -> np.ndarray:
                     f"{path} was written by Octave as text. Save it with `save -v7` there, under "
                     "the same name."
                 )
-        features, names = _read_hdf5(path) if h5py.is_hdf5(path) else _read_classic(path)
+        hdf5 = h5py.is_hdf5(path)
+        if not hdf5 and not _can_be_read(path, path.stat().st_mtime_ns):
+            raise ValueError("SciPy crashes on it")
+        features, names = _read_hdf5(path) if hdf5 else _read_classic(path)
     except CorpusError:
         raise
     except Exception as error:  # what the readers raise depends on where a file is damaged
@@ -113,6 +120,12 @@ def read_table(path: str | Path) -> np.ndarray:
         raise CorpusError(f"{path}: {rows.shape[1]} columns; COVAREP has {NUM_FEATURES}.")
     order = column_order(header, FEATURE_NAMES, path) if named else None
     return rows if order is None else rows[:, order]
+
+
+@functools.lru_cache(maxsize=65536)
+def _can_be_read(path: Path, mtime_ns: int) -> bool:
+    del mtime_ns  # part of the key: a file that changed is tried again
+    return ends_in_time(lambda: _read_classic(path), SECONDS)
 
 
 def _read_classic(path: Path) -> tuple[np.ndarray, list[str] | None]:

@@ -1,15 +1,18 @@
 """From a folder of recordings and a spreadsheet to a corpus."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 
 import numpy as np
+import psutil
 import pytest
 import threadpoolctl
+from deadly_store import DeadlyStore
 from voices import RATE, pulse_train
 
 from mosei_ssl.corpus import extract_corpus, extract_file, extraction, extraction_pool
@@ -238,22 +241,13 @@ def test_names_that_are_not_utf8_are_spelled_out(tmp_path, caplog):
         assert list(sequence.video_ids) == ["caf\\xe9"]
 
 
-class Deadly(FeatureStore):
-    """Kills its process, as lack of memory does, where the recording is clip1."""
-
-    def fingerprint(self, recording):
-        if recording.stem == "clip1":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().fingerprint(recording)
-
-
 @pytest.mark.slow
 def test_processes_give_the_same_corpus_whatever_kills_one(tmp_path, recordings, monkeypatch):
     from tfds_mosei.csd import ComputationalSequence
 
     audio = [recordings / f"clip{k}.wav" for k in range(3)]
     extract_corpus([audio[0], audio[2]], tmp_path / "one.csd")
-    monkeypatch.setattr(extraction, "FeatureStore", Deadly)
+    monkeypatch.setattr(extraction, "FeatureStore", DeadlyStore)
     report = extract_corpus([*audio, tmp_path / "gone.wav"], tmp_path / "two.csd", workers=2)
     assert set(report.failed) == {str(tmp_path / "gone.wav"), str(audio[1])}
     assert "clip1.wav: the process died" in report.failed[str(audio[1])]
@@ -268,22 +262,19 @@ def test_processes_give_the_same_corpus_whatever_kills_one(tmp_path, recordings,
 
 STOPPED = """
 import sys
-from mosei_ssl.corpus import extract_corpus
+from mosei_ssl.corpus import extract_corpus, extraction
 from mosei_ssl.utils.signals import Interrupted
+extract_all = extraction.extract_all
+def announced(*args):
+    for outcome in extract_all(*args):
+        print(outcome.recording, flush=True)
+        yield outcome
+extraction.extract_all = announced
 try:
     extract_corpus(sys.argv[2:], sys.argv[1], workers=2)
 except Interrupted as error:
     sys.exit(error.exit_code)
 """
-
-
-def lives(group: int) -> bool:
-    """Whether there are processes in a group."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.slow
@@ -294,10 +285,11 @@ def test_a_signal_stops_all_processes_and_the_same_call_resumes(tmp_path, number
     audio, out = [str(tmp_path / f"clip{k}.wav") for k in range(3)], tmp_path / "out.csd"
     command = [sys.executable, "-c", STOPPED, str(out), *audio]
     # In a separate group, which Ctrl-C reaches as a whole.
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    parts = tmp_path / ".out.csd.parts"
-    while len(list(parts.glob("*.npz"))) < 2 and process.poll() is None:
-        time.sleep(0.05)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, start_new_session=True, text=True, **pipes)
+    finished = {process.stdout.readline().strip() for _ in range(2)}
+    assert finished == set(audio[1:])
+    workers = psutil.Process(process.pid).children(recursive=True)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
@@ -306,11 +298,9 @@ def test_a_signal_stops_all_processes_and_the_same_call_resumes(tmp_path, number
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
     assert not out.exists()
-    # No worker is left behind.
-    deadline = time.monotonic() + 10
-    while lives(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not lives(process.pid)
+    _, left_behind = psutil.wait_procs(workers, timeout=10)
+    assert workers
+    assert not left_behind
     soundfile.write(audio[0], pulse_train(120, 0.5), RATE)
     assert extract_corpus(audio, out).reused == 2
 
@@ -331,12 +321,19 @@ def test_one_worker_has_one_thread(tmp_path, recordings, monkeypatch, quick):
 def test_progress_is_logged(tmp_path, recordings, monkeypatch, quick, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
+    handle = progress.logger.handle
 
-    def slow(path, **options):
-        time.sleep(0.03)
+    reported, calls = threading.Event(), itertools.count()
+    monkeypatch.setattr(progress.logger, "handle", lambda record: handle(record) or reported.set())
+
+    def until_reported(path, **options):
+        done = next(calls)
+        while f"extracting: {done} of 6 done" not in caplog.text:
+            reported.wait(1)
+            reported.clear()
         return quick(path, **options)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", slow)
+    monkeypatch.setattr(extraction_pool, "extract_file", until_reported)
     extract_corpus([recordings], tmp_path / "out.csd")
     assert "extracting: 0 of 6 done (0 %), time left unknown" in caplog.text
     assert "extracting: 5 of 6 done (83 %), about 0 s left" in caplog.text

@@ -1,11 +1,16 @@
 """Small corpora for the tests: whole control over every row and label."""
 
 import json
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
 
 from tfds_mosei import FEATURE_NAMES, LABEL_NAMES, csd
+
+FUZZ_CASES = int(os.environ.get("MOSEI_SSL_FUZZ_CASES", "100"))
+"""Damaged files that each fuzz test reads: MOSEI_SSL_FUZZ_CASES=2000 tries more."""
 
 IDS = {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}
 
@@ -55,6 +60,47 @@ def write_corpus(folder, features=None, labels=None, folds=IDS):
     if folds is not None:
         (folder / "folds.json").write_text(json.dumps(folds))
     return folder
+
+
+def damaged(rng, data):
+    """Bytes changed in one to three places: overwritten, cut out or put in again."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(len(data)) ** rng.uniform(0.4, 1))
+        kind = rng.integers(-2, 4)
+        if kind <= 0:
+            data[at] = rng.integers(256)
+        elif kind == 1:
+            data[at : at + 8] = struct.pack("<Q", 2 ** int(rng.integers(64)))
+        elif kind == 2:
+            del data[at : at + int(rng.integers(1, 60))]
+        else:
+            data[at:at] = data[: int(rng.integers(1, 60))]
+    return bytes(data)
+
+
+def damage(path, kind, how):
+    """Damages a file in a way that a test drew."""
+    content = bytearray(path.read_bytes())
+    if kind == "cut":
+        del content[int(how * len(content)) :]
+    elif kind == "flip":
+        for place, bit in how:
+            content[int(place * (len(content) - 1))] ^= 1 << bit
+    elif kind == "blank":
+        start = int(how[0] * len(content))
+        content[start : start + how[1]] = bytes(len(content[start : start + how[1]]))
+    elif kind == "insert":
+        start = int(how[0] * len(content))
+        content[start:start] = how[1]
+    path.write_bytes(content)
+
+
+def checked(error, path):
+    """'refused' if a message is one line that names the file, else what is wrong with it."""
+    message = str(error)
+    one_line = "\n" not in message
+    return "refused" if str(path) in message and one_line else f"unclear message: {message}"
 
 
 def label(**values):

@@ -189,7 +189,7 @@ def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus
     script.write_text(
         textwrap.dedent(
             """
-            import sys, time, tfds_mosei
+            import signal, sys, tfds_mosei
             from tfds_mosei import segments
             whole = segments.video_examples
             def slow(*args):
@@ -199,7 +199,7 @@ def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus
                         yield example
                         if sys.argv[3:]:
                             print("writing", flush=True)
-                            time.sleep(60)
+                            signal.pause()
                 return wait(), summary
             segments.video_examples = slow
             tfds_mosei.build(data_dir=sys.argv[1], manual_dir=sys.argv[2])

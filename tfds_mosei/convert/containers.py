@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from tfds_mosei.convert.pickles import PickledArray, check_size, load_pickle
-from tfds_mosei.csd import HDF5_START, _ends
+from tfds_mosei.csd import HDF5_START, ends_in_time
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.folds import SPLIT_NAMES
 from tfds_mosei.schema import EMOTIONS, FEATURE_ROOT, LABEL_ROOT, NUM_FEATURES
@@ -61,7 +61,7 @@ def as_array(value: Any, path: Path) -> np.ndarray | None:
     check_size(path, value.nbytes)
     text = h5py.check_string_dtype(value.dtype)
     # HDF5 loops for ever on some damaged heaps of text.
-    if text is not None and text.length is None and not _ends(lambda: value[()], 10):
+    if text is not None and text.length is None and not ends_in_time(lambda: value[()], 10):
         raise ValueError("text that cannot be read")
     return np.asarray(value[()])
 
