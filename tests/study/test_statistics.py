@@ -395,7 +395,7 @@ def test_200_null_studies_are_covered(planted, videos, folds, seeds, noise):
             )
         )  # fmt: skip
         result = analyse(
-            cells, budget, ["ssl"], statistics=StatisticsConfig(samples=200, seed=number)
+            cells, budget, ["ssl"], statistics=StatisticsConfig(samples=100, seed=number)
         )
         for metric in METRICS:
             found = result["differences"]["ssl"]["100"][metric]["overall"]
