@@ -53,7 +53,7 @@ def holes_after(index: FrameIndex) -> np.ndarray:
 
 def _cuts(on: np.ndarray, period: float) -> list[int]:
     """Where to cut a stretch without holes: row numbers, each the first of a new chunk."""
-    shortest, longest = round(MIN_SECONDS / period), round(MAX_SECONDS / period)
+    shortest, longest = (max(1, round(x / period)) for x in (MIN_SECONDS, MAX_SECONDS))
     middles, lengths = _silences(on)
     cuts: list[int] = []
     start, total = 0, len(on)

@@ -120,11 +120,12 @@ def column_order(
     wrong = (("not known", unknown), ("twice", twice), ("missing", missing))
     details = "; ".join(f"{what}: {', '.join(found)}" for what, found in wrong if found)
     listed = ", ".join(names or ()) if len(found) <= len(LABEL_NAMES) else f"{len(found)} names"
-    raise CorpusError(
-        f"{place}: the columns are named {listed}; {details}. The names "
-        f"{', '.join(wanted)} are needed, in any order: correct the names in the file, or leave "
-        "them out if the columns are in this order."
+    message = (
+        f"{place}: the columns are named {listed}; {details}. The names {', '.join(wanted)} are "
+        "needed, in any order: correct the names in the file, or leave them out if the columns are "
+        "in this order."
     )
+    raise CorpusError(" ".join(message.split()))  # names may hold line breaks
 
 
 @functools.lru_cache

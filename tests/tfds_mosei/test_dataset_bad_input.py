@@ -2,9 +2,7 @@
 
 import errno
 import json
-import subprocess
-import sys
-import textwrap
+import resource
 from pathlib import Path
 
 import h5py
@@ -172,29 +170,22 @@ def test_a_data_dir_that_may_not_be_written_to(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_a_full_disk(tmp_path, file_format):
-    """A process that may not write more than 200 kB into a file gets the errors of a full disk."""
+    """Where no more than 200 kB may be written into a file, errors are those of a full disk."""
     features = {v: (frames(2000), ramp(2000)) for v in "abcd"}
     labels = {v: ([[0.0, 20.0]], np.zeros((1, 7))) for v in "abcd"}
-    write_corpus(tmp_path / "corpus", features, labels)
-    code = textwrap.dedent(
-        """
-        import resource, sys, tfds_mosei
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-        data_dir, manual_dir, file_format = sys.argv[1:]
-        try:
-            tfds_mosei.build(data_dir=data_dir, manual_dir=manual_dir, file_format=file_format)
-        except tfds_mosei.CorpusError as error:
-            print(f"refused: {error}")
-        """
-    )
-    data = tmp_path / "data"
-    command = [sys.executable, "-c", code, data, tmp_path / "corpus", file_format]
-    done = subprocess.run(command, capture_output=True, text=True)
-    last = done.stdout.splitlines()[-1]
-    assert last.startswith(f"refused: {data}/tfds_mosei/covarep-")
-    assert "the dataset cannot be written (" in last
-    assert "File too large" in last
-    assert "make room" in last
+    folder, data = write_corpus(tmp_path / "corpus", features, labels), tmp_path / "data"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        with pytest.raises(CorpusError) as error:
+            tfds_mosei.build(data_dir=data, manual_dir=folder, file_format=file_format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(error.value)
+    assert message.startswith(f"{data}/tfds_mosei/covarep-")
+    assert "the dataset cannot be written (" in message
+    assert "File too large" in message
+    assert "make room" in message
     assert [p for p in data.glob("tfds_mosei/*/*") if p.parent.name != ".config"] == []
 
 

@@ -34,6 +34,11 @@ def test_no_chunk_shorter_than_a_second():
     assert lengths(runs(0.2, -0.6, 4, -0.6, 0.2)) == [560]
 
 
+def test_rows_that_last_longer_than_a_chunk_may_are_chunks():
+    times = 60.0 * np.arange(6)
+    assert lengths(np.ones(5), np.stack([times[:-1], times[1:]], axis=1)) == [1] * 5
+
+
 def test_silence_at_the_edges_is_no_pause():
     assert lengths(runs(-3, 2, -3)) == [800]
 

@@ -62,11 +62,12 @@ def test_damaged_files(whole, name, tmp_path):
     path.write_bytes(content)
     read(path)
     rng, messages = np.random.default_rng(zlib.crc32(name.encode())), []
-    for _ in range(FUZZ_CASES):
+    cases = FUZZ_CASES // 4 if name.endswith(".mat") else FUZZ_CASES  # each in a child process
+    for _ in range(cases):
         path.write_bytes(damaged(rng, content))
         try:
             read(path)
         except UserError as error:
             messages.append(checked(error, path))
     assert {*messages} == {"refused"}
-    assert len(messages) > FUZZ_CASES / 10
+    assert len(messages) > cases / 10

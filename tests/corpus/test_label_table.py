@@ -1,0 +1,214 @@
+"""Spreadsheets of labels for recordings, and folds of their speakers."""
+
+import pytest
+
+from mosei_ssl.corpus.label_table import read_labels
+from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds, speaker_groups
+from mosei_ssl.utils.errors import UserError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_table_of_a_build_serves_recordings_too(tmp_path, caplog):
+    """In the spellings, with the delimiter and the unused columns that other tables have."""
+    from tfds_mosei.labels import labels_from_csv
+
+    text = "Video ID;Start_Time;END;Happiness;sadness;Angry;Surprise;Disgust;Fear;Text;Speaker\n"
+    text += "b;0,x;1;0;0;0;0;0;0;um;s\n".replace("0,x", "0.5")
+    text += 'a;1.5;2;2.5;0;0;0;0;1;"so; yes";s\n'
+    path = write(tmp_path, text)
+    recordings = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    table = read_labels(path, recordings)
+    built = labels_from_csv(path)
+    for recording in recordings:
+        (segment,) = table.segments[recording]
+        labels = built[recording.stem]
+        assert (segment.start, segment.end) == tuple(labels.intervals[0])
+        assert segment.values[1:] == tuple(labels.values[0, 1:])
+    assert "columns not used: 'Text'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it lacks id: .* the columns file and any of happy"),
+        ("clip,happy\na.wav,1\n", "it lacks id: .* the columns file and any of happy"),
+        ("file,start\na.wav,1\n", "no emotion"),
+        ("file,happy,Happy\na.wav,1,1\n", "twice"),
+        ("file,happy\n", "no rows"),
+        ("file,happy\nz.wav,1\n", "line 2: 'z.wav' is not one of the 3"),
+        ("file,happy\na.wav,1\n,2\n", "line 3: the column 'file' is blank"),
+        ("file,happy\na.wav,very\n", "line 2: happy is 'very'"),
+        ("file,happy\na.wav,4\n", "outside 0 to 3"),
+        ("file,start,end,happy\na.wav,2,1,1\n", "end 1 is not after start 2"),
+        ("file,happy\na.wav,nan\n", "outside"),
+        ("file,happy\na.wav,1,5\n", "line 2: 3 cells, but 2 columns"),
+        ("file,start,happy,speaker\na.wav,0,1,5,\n", "line 2: 5 cells, but 4 columns"),
+        ("file,happy,speaker,,\na.wav,1,5,anna,\n", "line 2: 5 cells, but 3 columns"),
+        ('file,happy,speaker\na.wav,1,x\nb.wav,1,"y\nc.wav,1,z\n', "line 3: .* quote"),
+        ('file,happy,speaker\na.wav,1,"x\nb.wav,1,"y"\n', "line 2: .* quote"),
+        ('file,happy,speaker\na.wav,1,"x\nb.wav,1,"\n', "line 2: speaker .* quote"),
+        ("file,happy\n\na.wav,1\n\nb.wav,9\n", "line 5: happy"),
+        (
+            "file,happy\na.wav,1\nb.wav,1\na.wav,2\n",
+            "line 4: the labels differ from .* line 2",
+        ),
+        ("file,happy\na.2,1\n", "'a.2' is not one of"),
+    ],
+)
+def test_label_mistakes_are_pointed_at(tmp_path, text, message):
+    paths = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    with pytest.raises(UserError, match=message):
+        read_labels(write(tmp_path, text), paths)
+
+
+def test_labels_may_use_semicolons_and_names_without_ending(tmp_path):
+    paths = [tmp_path / name for name in ("a.wav", "b.wav")]
+    table = read_labels(write(tmp_path, "\ufeffFile;Happy;speaker\na;1.5;x\nb.wav;;y\n"), paths)
+    assert table.segments[paths[0]][0].values == (0, 1.5, 0, 0, 0, 0, 0)
+    assert table.segments[paths[1]][0].end == float("inf")
+    assert table.speakers[paths[1]] == {"y"}
+
+
+def test_paths_written_on_windows_are_found(tmp_path):
+    paths = [tmp_path / name for name in ("a/1.wav", "a/2.wav", "b/1.wav", "c\\3.wav", "d/3.wav")]
+    text = "file,happy,speaker\n"
+    for number, name in enumerate(
+        [r"a\1.wav", r".\a\2.mp4", r"D:\Data\b\1.wav", r"c\3.wav", r"d\3"]
+    ):
+        text += f"{name},{number / 2},x\n"
+    table = read_labels(write(tmp_path, text), paths)
+    assert [table.segments[path][0].values[1] for path in paths] == [0, 0.5, 1, 1.5, 2]
+
+
+@pytest.mark.parametrize("name", [r"x\1.wav", r"C:\1.wav", r"C:\x\1.wav"])
+def test_paths_of_windows_are_not_guessed(tmp_path, name):
+    with pytest.raises(UserError, match=r"line 2: .* is not one of the 2"):
+        read_labels(
+            write(tmp_path, f"file,happy\n{name},1\n"), [tmp_path / "a/1.wav", tmp_path / "b/1.wav"]
+        )
+
+
+def test_repeated_rows_count_once_with_a_warning(tmp_path, caplog):
+    a, b = tmp_path / "a.wav", tmp_path / "b.wav"
+    text = "file,start,happy,speaker\na,0,1,x\nb,0,1,x\na.wav,0.0,1.0,y\na,1,1,x\n"
+    table = read_labels(write(tmp_path, text), [a, b])
+    assert [segment.line for segment in table.segments[a]] == [2, 5]
+    assert table.speakers == {a: {"x", "y"}, b: {"x"}}
+    assert "1 row(s) repeat an earlier one and count once (labels.csv, line 4)" in caplog.text
+
+
+def test_empty_columns_at_the_end_are_accepted(tmp_path):
+    a, b = tmp_path / "a.wav", tmp_path / "b.wav"
+    text = "file,happy,,,\na.wav,1,,,\n,,,,,,\nb.wav,2\n"
+    table = read_labels(write(tmp_path, text), [a, b])
+    assert [table.segments[path][0].values[1] for path in (a, b)] == [1, 2]
+
+
+def test_only_endings_of_audio_are_cut_from_names(tmp_path):
+    paths = [tmp_path / name for name in ("talk.wav", "talk.3.wav")]
+    for ending in (".mp3", ".mp4"):
+        table = read_labels(write(tmp_path, f"file,happy\ntalk{ending},1\ntalk.3,2\n"), paths)
+        assert [table.segments[path][0].line for path in paths] == [2, 3]
+    with pytest.raises(UserError, match=r"line 2: 'talk\.2' is not one of the 2"):
+        read_labels(write(tmp_path, "file,happy\ntalk.2,1\n"), paths)
+
+
+def test_a_speaker_may_be_written_in_several_ways(tmp_path):
+    table, paths = make_table(tmp_path, ["Zoë", "zoe\u0308", "ZOË", "zoe"])
+    assert speaker_groups(table, paths) == [paths[:3], paths[3:]]
+
+
+def test_speakers_stay_on_one_side(tmp_path):
+    paths = [tmp_path / f"{k}.wav" for k in range(40)]
+    rows = [f"{k}.wav,1,s{k % 9}" for k in range(40)] + ["3.wav,1,s4"]
+    table = read_labels(write(tmp_path, "file,sad,speaker\n" + "\n".join(rows)), paths)
+    for seed in range(5):
+        folds = speaker_disjoint_folds(table, paths, seed)
+        speakers = {name: {int(p.stem) % 9 for p in ids} for name, ids in folds.items()}
+        for members in speakers.values():
+            # Recording 3 has two speakers, 3 and 4: they stay together.
+            members |= {3, 4} if members & {3, 4} else set()
+        assert sum(map(len, speakers.values())) == 9
+        assert sum(map(len, folds.values())) == 40
+        assert len(folds["train"]) > len(folds["test"])
+    assert speaker_disjoint_folds(table, paths, 3) == speaker_disjoint_folds(table, paths, 3)
+
+
+def make_table(tmp_path, speakers):
+    paths = [tmp_path / f"{k}.wav" for k in range(len(speakers))]
+    rows = "\n".join(f"{k}.wav,1,{speaker}" for k, speaker in enumerate(speakers))
+    return read_labels(write(tmp_path, "file,sad,speaker\n" + rows), paths), paths
+
+
+def test_of_two_speakers_one_is_for_training(tmp_path, caplog):
+    table, paths = make_table(tmp_path, "aabbabab")
+    folds = speaker_disjoint_folds(table, paths)
+    sizes = {split: len(ids) for split, ids in folds.items()}
+    assert sizes == {"train": 4, "validation": 2, "test": 2}
+    trained = {next(iter(table.speakers[path])) for path in folds["train"]}
+    tested = {next(iter(table.speakers[p])) for p in folds["validation"] + folds["test"]}
+    assert (len(trained), len(trained & tested)) == (1, 0)
+    assert "two speakers" in caplog.text
+
+
+def test_a_lone_recording_of_a_second_speaker_is_for_training(tmp_path):
+    table, paths = make_table(tmp_path, "aaab")
+    folds = speaker_disjoint_folds(table, paths)
+    assert folds["train"] == [paths[3]]
+    assert sorted(folds["validation"] + folds["test"]) == paths[:3]
+
+
+def test_a_single_speaker_is_divided_with_a_warning(tmp_path, caplog):
+    table, paths = make_table(tmp_path, "aaaaa")
+    folds = speaker_disjoint_folds(table, paths)
+    assert [len(folds[name]) for name in ("train", "validation", "test")] == [3, 1, 1]
+    assert "single speaker" in caplog.text
+
+
+def link(tmp_path, pairs):
+    """A table of recordings with two speakers each."""
+    paths = [tmp_path / f"{k}.wav" for k in range(len(pairs))]
+    rows = [
+        f"{k}.wav,{at},1,{name}" for k, pair in enumerate(pairs) for at, name in enumerate(pair)
+    ]
+    text = "file,start,sad,speaker\n" + "\n".join(rows)
+    return read_labels(write(tmp_path, text), paths), paths
+
+
+def test_speakers_linked_by_recordings_are_not_called_one(tmp_path, caplog):
+    folds = speaker_disjoint_folds(*link(tmp_path, ["ab", "bc", "cd", "da"]))
+    assert all(folds.values())
+    assert "4 speakers, but recordings they share link all of them: the same" in caplog.text
+    assert "single" not in caplog.text
+
+
+def test_two_groups_of_speakers_are_not_called_two_speakers(tmp_path, caplog):
+    folds = speaker_disjoint_folds(*link(tmp_path, ["ab", "ab", "cd", "dc"]))
+    assert sorted(map(len, folds.values())) == [1, 1, 2]
+    assert "4 speakers, but recordings they share link them into two groups: one" in caplog.text
+
+
+def test_a_blank_speaker_next_to_a_name_is_not_another_speaker(tmp_path, caplog):
+    folds = speaker_disjoint_folds(*link(tmp_path, [("a", ""), ("a", ""), ("a", "")]))
+    assert all(folds.values())
+    assert "a single speaker" in caplog.text
+
+
+def test_two_recordings_are_too_few(tmp_path):
+    table, paths = make_table(tmp_path, "ab")
+    with pytest.raises(UserError, match="at least 3"):
+        speaker_disjoint_folds(table, paths)
+
+
+def test_without_speakers_every_file_counts_as_one(tmp_path, caplog):
+    paths = [tmp_path / f"{k}.wav" for k in range(5)]
+    rows = "\n".join(f"{k}.wav,1" for k in range(5))
+    table = read_labels(write(tmp_path, "file,sad\n" + rows), paths)
+    folds = speaker_disjoint_folds(table, paths)
+    assert [len(folds[name]) for name in ("train", "validation", "test")] == [3, 1, 1]
+    assert "no column 'speaker'" in caplog.text
