@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from mosei_ssl.utils.files import put_in_place
 from tfds_mosei.errors import CorpusError
 
+_BLANK = ("dataset name", "contact", "featureset bib citation", "dataset bib citation", "md5")
+
 
 def write(
     path: str | os.PathLike[str],
@@ -118,13 +120,9 @@ def _write_metadata(
         "dimension names": list(dimension_names),
         "computational sequence version": "1.0",
         "alignment compatible": True,
-        "dataset name": "",
         "dataset version": "1.0",
         "creator": "mosei_ssl",
-        "contact": "",
-        "featureset bib citation": "",
-        "dataset bib citation": "",
-        "md5": "",
+        **dict.fromkeys(_BLANK, ""),
         **metadata,
     }
     # Derived, not drawn: the same content gives the same file.

@@ -17,9 +17,6 @@ from tfds_mosei.csd import MAX_ROWS, ends_in_time
 from tfds_mosei.errors import CorpusError, one_line
 from tfds_mosei.schema import FEATURE_NAMES, FRAME_PERIOD, NUM_FEATURES, column_order, plain_name
 
-SECONDS = 300
-"""Time after which trying to read a file is given up."""
-
 
 class MatFeatures:
     """COVAREP rows of files named by their videos, which ``_COVAREP`` may follow."""
@@ -125,7 +122,7 @@ def read_table(path: str | Path) -> np.ndarray:
 @functools.lru_cache(maxsize=65536)
 def _can_be_read(path: Path, mtime_ns: int) -> bool:
     del mtime_ns  # part of the key: a file that changed is tried again
-    return ends_in_time(lambda: _read_classic(path), SECONDS)
+    return ends_in_time(lambda: _read_classic(path), 300)
 
 
 def _read_classic(path: Path) -> tuple[np.ndarray, list[str] | None]:

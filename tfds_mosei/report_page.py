@@ -2,7 +2,7 @@
 
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.svg import svg
-from tfds_mosei.report import DURATION_EDGES, SENTIMENT_EDGES
+from tfds_mosei.report import DURATION_EDGES
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
 from tfds_mosei.segments import DROP_REASONS
 
@@ -25,6 +25,7 @@ IRREGULARITIES = {
     "gaps_in_rows": "holes between rows",
     "unusable_rows": "rows without usable times, left out",
 }
+_SENTIMENTS = ("-3", "-2", "-1", "0", "+1", "+2", "+3")
 _COLOURS = ("#2b6cb0", "#dd8a1f", "#3b9b5f", "#8a63b8", "#8c96a3")
 
 
@@ -45,8 +46,8 @@ def render_page(name: str, metadata: Mapping[str, Any]) -> str:
     splits = metadata["report"]["splits"]
     plots = {
         "durations": _plot_durations(splits),
-        "emotions": _plot_emotions(splits),
-        "sentiment": _plot_sentiment(splits),
+        "emotions": _plot_bars(splits, "emotion_levels", "0123", EMOTIONS),
+        "sentiment": _plot_bars(splits, "sentiment_histogram", _SENTIMENTS, [""]),
         "columns": _plot_columns(splits),
     }
     return environment.from_string(template.read_text(encoding="utf-8")).render(
@@ -82,40 +83,26 @@ def _plot_durations(splits: Mapping[str, Any]) -> str:
     return svg(figure)
 
 
-def _plot_emotions(splits: Mapping[str, Any]) -> str:
-    labelled = {split: part for split, part in splits.items() if part.get("emotion_levels")}
-    # One axis: drawing six of them would take longer than to build a small corpus.
+def _plot_bars(
+    splits: Mapping[str, Any], key: str, ticks: Sequence[str], groups: Sequence[str]
+) -> str:
+    """Shares of what a split counts under a key, group beside group on one axis."""
+    labelled = {split: part for split, part in splits.items() if part.get(key)}
     figure, (axis,) = _figure(9.5, 2.8, 1)
     width = 0.8 / max(len(labelled), 1)
-    levels = np.add.outer(5 * np.arange(len(EMOTIONS)), np.arange(4)).ravel()
+    firsts = (len(ticks) + 1) * np.arange(len(groups))
+    places = np.add.outer(firsts, np.arange(len(ticks))).ravel()
     for number, (split, part) in enumerate(labelled.items()):
-        counts = np.array([part["emotion_levels"][emotion] for emotion in EMOTIONS])
+        counts = np.array([part[key][group] if group else part[key] for group in groups])
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        place = levels + (number - (len(labelled) - 1) / 2) * width
-        axis.bar(place, share.ravel(), width, color=_COLOURS[number], label=split)
-    for number, emotion in enumerate(EMOTIONS):
-        above = axis.get_xaxis_transform()
-        axis.text(5 * number + 1.5, 1.03, emotion, transform=above, ha="center")
-    axis.set_xticks(levels, list("0123") * len(EMOTIONS))
+        shifted = places + (number - (len(labelled) - 1) / 2) * width
+        axis.bar(shifted, share.ravel(), width, color=_COLOURS[number], label=split)
+    for first, group in zip(firsts + (len(ticks) - 1) / 2, groups, strict=True):
+        axis.text(first, 1.03, group, transform=axis.get_xaxis_transform(), ha="center")
+    axis.set_xticks(places, [*ticks] * len(groups))
     axis.set_ylabel("share of the split")
     if labelled:
         axis.legend(frameon=False, fontsize=8)
-    return svg(figure)
-
-
-def _plot_sentiment(splits: Mapping[str, Any]) -> str:
-    labelled = {split: part for split, part in splits.items() if part.get("sentiment_histogram")}
-    figure, (axis,) = _figure(9, 2.6, 1)
-    bins = len(SENTIMENT_EDGES) - 1
-    width = 0.8 / max(len(labelled), 1)
-    for number, (split, part) in enumerate(labelled.items()):
-        counts = np.array(part["sentiment_histogram"])
-        place = np.arange(bins) + (number - (len(labelled) - 1) / 2) * width
-        axis.bar(place, counts / max(counts.sum(), 1), width, color=_COLOURS[number], label=split)
-    axis.set_xticks(range(bins), ["-3", "-2", "-1", "0", "+1", "+2", "+3"])
-    axis.set_ylabel("share of the split")
-    if labelled:
-        axis.legend(frameon=False)
     return svg(figure)
 
 
