@@ -134,9 +134,9 @@ def test_objects_outside_of_a_pickle_are_refused(tmp_path, capfd):
 @pytest.mark.parametrize("name", BYTES)
 def test_instructions_written_by_hand_are_refused(name, tmp_path, capfd):
     (tmp_path / "a.pkl").write_bytes(BYTES[name])
-    start = time.monotonic()
+    start = time.process_time()
     refuse(tmp_path / "a.pkl", tmp_path, capfd)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("shape", [(10**12, 1, 74), (3, 10**9, 74), (-1, 8, 74), (2**62, 4, 74)])
