@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         StudyConfig,
         TransformerConfig,
     )
-    from mosei_ssl.serving import export
+    from mosei_ssl.serving import Recognizer, export
     from mosei_ssl.training import evaluate, finetune, pretrain
     from mosei_ssl.utils.errors import UserError
 
@@ -45,6 +45,7 @@ __all__ = [
     "MaskedTimestepConfig",
     "OptimizerConfig",
     "PretrainConfig",
+    "Recognizer",
     "StudyConfig",
     "TransformerConfig",
     "UserError",
@@ -56,6 +57,7 @@ __all__ = [
     "export",
     "finetune",
     "layers",
+    "load",
     "metrics",
     "models",
     "pretrain",
@@ -65,12 +67,25 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Recognizer": "serving",
     "UserError": "utils.errors",
     "evaluate": "training",
     "export": "serving",
     "finetune": "training",
     "pretrain": "training",
 }
+
+
+def load(model: str = "emotion-small") -> "Recognizer":
+    """Load a preset or an export that answers for recordings, see `mosei_ssl.serving.Recognizer`.
+
+    Example:
+        >>> import mosei_ssl
+        >>> table = mosei_ssl.load("emotion-small").predict(speech_wav)
+        >>> len(table)
+        1
+    """
+    return importlib.import_module("mosei_ssl.serving").Recognizer(model)
 
 
 def __getattr__(name: str) -> Any:

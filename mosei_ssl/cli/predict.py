@@ -1,7 +1,10 @@
-"""Predict the emotions of a recording, a .csd file, a .npy array or a prepared dataset.
+"""Predict the emotions of recordings, a .csd file, a .npy array or a prepared dataset.
+
+Without --model or --server the shipped model answers.
 
 Examples:
-  mosei-ssl predict talk.wav --model saved_models/emotion
+  mosei-ssl predict talk.wav
+  mosei-ssl predict recordings/ --format csv --out emotions.csv
   mosei-ssl predict speech.csd --segments labels.csd --model saved_models/emotion
   mosei-ssl predict rows.npy --server http://localhost:8501 --format json
 """
@@ -14,6 +17,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from mosei_ssl import presets
 from mosei_ssl.cli.options import positional
 from mosei_ssl.cli.output import say, write_out
 from mosei_ssl.utils.errors import UserError
@@ -29,9 +33,9 @@ class PredictOptions(Options):
     """Options of `mosei-ssl predict`.
 
     Args:
-        input: a .csd file, an audio file (wav, flac, mp3, ogg), a .npy array [frames, 74] of raw
-            COVAREP rows, or the folder that datasets were prepared in.
-        model: saved_models/NAME or NAME/VERSION.
+        input: recordings (wav, flac, mp3, ogg) or folders of them, .csd files, .npy arrays
+            [frames, 74] of raw COVAREP rows, or the folder that datasets were prepared in.
+        model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small).
         server: instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500.
         model_name: name of the model on the server (default: emotion).
         timeout: seconds that a request to a server may take (default: 30).
@@ -40,6 +44,8 @@ class PredictOptions(Options):
         window: seconds of a window; 0 cuts only where rows are missing (default: 15).
         hop: seconds between windows (default: --window).
         limit: judge only this many segments, the first ones.
+        threshold: probability below which no emotion is the most likely one, but none (default:
+            as calibrated on validation speakers in training).
         dataset: which of several prepared datasets.
         split: split of a prepared dataset (default: test).
         format: form of the answer.
@@ -47,7 +53,7 @@ class PredictOptions(Options):
         plot: of a recording: also draw waveform, F0 and emotions along time into this file.
     """
 
-    input: str = positional()
+    input: list[str] = positional()
     model: str | None = None
     server: str | None = None
     model_name: str | None = None
@@ -56,6 +62,7 @@ class PredictOptions(Options):
     window: float | None = None
     hop: float | None = None
     limit: int | None = None
+    threshold: float | None = None
     dataset: str | None = None
     split: str | None = None
     format: Literal["table", "json", "csv"] = "table"
@@ -64,35 +71,41 @@ class PredictOptions(Options):
 
 
 def run(options: PredictOptions) -> int:
-    if (options.model is None) == (options.server is None):
+    if options.model is not None and options.server is not None:
         raise UserError("give either --model DIRECTORY or --server URL.")
     _refuse_what_does_not_apply(options)
     from mosei_ssl.serving import LocalModel, connect, output, plotting, read_segments
     from mosei_ssl.serving.predictor import Predictor, predict_records
 
     if options.plot is not None:
-        plotting.check_plot(options.input, options.plot)
+        if len(options.input) > 1:
+            raise UserError("--plot shows one recording: give a single INPUT, or leave it out.")
+        plotting.check_plot(options.input[0], options.plot)
     if options.out is not None:
         check_writable(Path(options.out))
-    segments = read_segments(
-        options.input,
-        options.segments,
-        15.0 if options.window is None else options.window,
-        options.hop,
-        limit=options.limit,
-        dataset=options.dataset,
-        split=options.split or "test",
+    segments = itertools.chain.from_iterable(
+        read_segments(
+            source,
+            options.segments,
+            15.0 if options.window is None else options.window,
+            options.hop,
+            limit=options.limit,
+            dataset=options.dataset,
+            split=options.split or "test",
+        )
+        for source in options.input
     )
     # An input that is missing, or of another kind, is reported before a model is loaded.
     segments = itertools.chain([next(segments)], segments)
     kept = list(segments) if options.plot is not None else []
-    if options.model is not None:
-        predictor: Predictor = LocalModel(options.model)
+    predictor: Predictor
+    if options.server is None:
+        predictor = LocalModel(options.model or presets.DEFAULT)
     else:
         timeout = 30.0 if options.timeout is None else options.timeout
-        predictor = connect(str(options.server), options.model_name or "emotion", timeout=timeout)
+        predictor = connect(options.server, options.model_name or "emotion", timeout=timeout)
     with progress("predicting") as advance:
-        records = list(predict_records(predictor, kept or segments, advance))
+        records = list(predict_records(predictor, kept or segments, advance, options.threshold))
     if options.out is not None:
         write_output(Path(options.out), output.to_text(records, options.format))
         say(f"Written: {options.out}")
@@ -101,16 +114,18 @@ def run(options: PredictOptions) -> int:
     else:
         write_out(output.to_text(records, options.format))
     if options.plot is not None:
-        plotting.write_plot(options.input, kept, records, options.plot)
+        plotting.write_plot(options.input[0], kept, records, options.plot)
         _log.info("plot of the expected intensities: %s", options.plot)
     return 0
 
 
 def _refuse_what_does_not_apply(options: PredictOptions) -> None:
     """An option that changes nothing is a misunderstanding: it is refused, not ignored."""
-    if not Path(options.input).exists():
+    from mosei_ssl.serving.inputs import holds_datasets
+
+    if not all(Path(source).exists() for source in options.input):
         return  # which is reported later
-    folder = Path(options.input).is_dir()
+    folder = any(holds_datasets(Path(source)) for source in options.input)
     given = folder or options.segments is not None
     reasons = [
         ("segments that are given are not cut", given, ("window", "hop")),

@@ -14,6 +14,7 @@ from mosei_ssl.metrics.scores import (
     METRICS,
     auroc,
     balanced_accuracy,
+    emotion_threshold,
     evaluate_predictions,
     pearson,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "auroc",
     "balanced_accuracy",
     "classical_predictions",
+    "emotion_threshold",
     "evaluate_predictions",
     "format_score",
     "four_class",

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import keras
 
+from mosei_ssl import presets
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import is_whole
-
-PRESETS = Path(__file__).parents[1] / "presets"
-"""Folder of shipped weights, one folder per preset."""
 
 _FILES = ("backbone.keras", "model.keras")
 
@@ -45,15 +43,12 @@ def load_keras_file(file: Path) -> keras.Model:
 
 def load_preset(preset: str | Path) -> keras.Model:
     """Loads the backbone of a run directory or preset, or whatever a `.keras` file holds."""
-    path = Path(preset)
+    path = presets.find(preset)
     if not path.exists() and path.name == str(preset) and path.suffix != ".keras":
-        names = sorted(folder.name for folder in PRESETS.glob("*") if folder.is_dir())
-        if str(preset) not in names:
-            raise UserError(
-                f"there is neither a run nor a preset named {str(preset)!r}; presets: "
-                f"{', '.join(names) or 'none yet'}."
-            )
-        path = PRESETS / path
+        raise UserError(
+            f"there is neither a run nor a preset named {str(preset)!r}; presets: "
+            f"{', '.join(presets.names())}."
+        )
     if path.is_dir():
         found = [path / name for name in _FILES if (path / name).is_file()]
         if not found:

@@ -10,6 +10,7 @@ from mosei_ssl.serving.connect import connect
 from mosei_ssl.serving.inputs import Segment, read_segments
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.serving.manifest import verify
+from mosei_ssl.serving.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from mosei_ssl.serving.evaluation import evaluate_saved_model
@@ -23,6 +24,7 @@ _HOMES = {
 
 __all__ = [
     "LocalModel",
+    "Recognizer",
     "Segment",
     "connect",
     "evaluate_saved_model",

@@ -1,7 +1,8 @@
 """Writing a SavedModel that TF Serving loads as it is."""
 
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
-from mosei_ssl.serving.manifest import stamp, write_manifest
+from mosei_ssl.serving.manifest import stamp, verify, write_manifest
 from mosei_ssl.serving.model_card import write_model_card
 from mosei_ssl.serving.portable import check_formats, write_portable
 from mosei_ssl.serving.signatures import serving_signatures
@@ -119,7 +120,47 @@ def export_model(
             "been trained with another."
         )
     check_formats(formats)
-    to = Path(to)
+
+    def write(building: Path, name: str) -> None:
+        tf.saved_model.save(tf.Module(), str(building), signatures=serving_signatures(model))
+        write_warmup(building)
+        write_portable(model, building, formats)
+        described = {
+            "class": type(model).__name__,
+            "backbone": type(model.backbone).__name__,
+            "parameters": int(model.count_params()),
+            "embedding_dim": int(model.embedding_dim),
+        }
+        manifest = {**stamp(), **(provenance or {}), "model": described}
+        write_model_card(building, name, manifest, predictions, licence)
+        write_manifest(building, manifest)
+
+    return _new_version(Path(to), write)
+
+
+def export_preset(name: str, to: str | Path) -> Path:
+    """Export a model that comes with the package.
+
+    Args:
+        name: the preset.
+        to: `saved_models/NAME`; the next free version is made in it.
+
+    Returns:
+        The new version directory, `to`/VERSION.
+
+    Raises:
+        UserError: no such preset, one that has changed, or a place that cannot be written.
+
+    Example:
+        >>> export_preset("emotion-small", tmp_path / "small").name
+        '1'
+    """
+    source = verify(name).directory
+    return _new_version(Path(to), lambda building, _: shutil.copytree(source, building))
+
+
+def _new_version(to: Path, write: Callable[[Path, str], object]) -> Path:
+    """The next free version in `to`, made by `write` from an empty place and the model's name."""
     place = to.resolve()
     version = next((p for p in (place, *place.parents) if (p / "saved_model.pb").is_file()), None)
     if version is None and place.name.isdecimal():
@@ -138,19 +179,7 @@ def export_model(
             storage_errors_told(to, lambda: "Nothing was exported"),
         ):
             building = Path(folder, "version")
-            signatures = serving_signatures(model)
-            tf.saved_model.save(tf.Module(), str(building), signatures=signatures)
-            write_warmup(building)
-            write_portable(model, building, formats)
-            described = {
-                "class": type(model).__name__,
-                "backbone": type(model.backbone).__name__,
-                "parameters": int(model.count_params()),
-                "embedding_dim": int(model.embedding_dim),
-            }
-            manifest = {**stamp(), **(provenance or {}), "model": described}
-            write_model_card(building, to.resolve().name, manifest, predictions, licence)
-            write_manifest(building, manifest)
+            write(building, place.name)
             folder_to_disk(building)
             return _publish(building, to)
     except OSError as error:

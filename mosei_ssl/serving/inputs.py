@@ -59,7 +59,8 @@ def read_segments(
     Args:
         source: a `.csd` file with raw COVAREP rows; a `.npy` file with those of one recording,
             float [T, 74], a row every 10 ms; a recording (wav, flac, mp3, ogg), whose features
-            are computed; or a folder that datasets were prepared in, or one of those datasets.
+            are computed, or a folder of recordings; or a folder that datasets were prepared in, or
+            one of those datasets.
         intervals: which stretches of a `.csd` file or recording to judge: a `.csd` label file or
             a table (.csv, .tsv) as the dataset's builder takes it, whose id, start and end (in
             seconds) are taken and whose labels are not; the id of a recording is its file name
@@ -95,7 +96,7 @@ def read_segments(
         if value is not None and (problem := out_of_range(value, least, most)):
             raise OptionError("--", name, problem)
     source = Path(source)
-    if source.is_dir():
+    if holds_datasets(source):
         if intervals is not None:
             raise UserError(
                 f"{source} is a folder of prepared datasets, whose segments are fixed: leave out "
@@ -116,6 +117,15 @@ def read_segments(
         yield segment
     if empty:
         raise UserError(f"{source} holds no frames to judge.")
+
+
+def holds_datasets(source: Path) -> bool:
+    """Whether it is a folder of anything but recordings."""
+    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+
+    return source.is_dir() and not any(
+        file.suffix.lower() in AUDIO_SUFFIXES for file in source.rglob("*")
+    )
 
 
 def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator[Segment]:
@@ -171,7 +181,7 @@ def _file_segments(
 def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
     """Names of the recordings in a file, and what reads one of them."""
     suffix = source.suffix.lower()
-    if not source.is_file():
+    if not source.exists():
         raise UserError(f"{source}: no such file. Check the path.")
     if suffix == ".npy":
         yield [source.stem], lambda _: _read_array(source)
@@ -186,20 +196,29 @@ def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
             yield features.video_ids, read
     else:
         from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, extract_file
+        from mosei_ssl.corpus.recordings import find_audio, video_ids
         from mosei_ssl.covarep import row_times
 
-        if suffix not in AUDIO_SUFFIXES:
+        if source.is_file() and suffix not in AUDIO_SUFFIXES:
             raise UserError(
                 f"{source}: this kind of file is not read. Give a .csd file, a .npy array of "
                 f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
             )
 
-        def extract(_: str) -> tuple[np.ndarray, np.ndarray]:
-            rows = extract_file(source)
+        files = {name: file for file, name in video_ids(find_audio([source])).items()}
+
+        def extract(name: str) -> tuple[np.ndarray, np.ndarray]:
+            try:
+                rows = extract_file(files[name])
+            except UserError as error:
+                if source.is_file():
+                    raise
+                _log.warning("left out %s", error)
+                rows = np.empty((0, NUM_FEATURES), np.float32)
             starts = row_times(len(rows))
             return np.stack([starts, starts + FRAME_PERIOD], axis=1), rows
 
-        yield [source.stem], extract
+        yield list(files), extract
 
 
 def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ class LocalModel(Predictor):
     """A SavedModel, loaded by plain TensorFlow; it answers as a server does.
 
     Args:
-        directory: `NAME/VERSION`, or `NAME` for its highest version.
+        directory: `NAME/VERSION`, `NAME` for its highest version, or the name of a preset.
         max_batch: most segments run at a time.
 
     Attributes:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mosei_ssl import presets
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.versions import package_versions
@@ -65,8 +66,8 @@ def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> None:
 
 
 def latest_version(directory: str | Path) -> Path:
-    """The version directory that `NAME/VERSION` or `NAME` (its highest version) means."""
-    directory = Path(directory)
+    """The version directory that `NAME/VERSION`, `NAME` (its highest version) or a preset means."""
+    directory = presets.find(directory)
     if (directory / "saved_model.pb").is_file():
         return directory
     names = [file.parent.name for file in directory.glob("*/saved_model.pb")]

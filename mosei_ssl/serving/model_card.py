@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.metrics import METRICS, all_zero, evaluate_predictions, format_score
+from mosei_ssl.metrics import METRICS, all_zero, format_score
+from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.serving.deployment import render
 from mosei_ssl.serving.manifest import EXTRA_ASSETS
 from mosei_ssl.serving.signatures import OUTPUTS
@@ -17,7 +18,7 @@ from tfds_mosei.schema import EMOTIONS
 
 MODEL_CARD = f"{EXTRA_ASSETS}/model_card.md"
 LABELS = f"{EXTRA_ASSETS}/labels.txt"
-RESAMPLES = 500
+RESAMPLES = 2000
 
 
 def write_model_card(
@@ -68,37 +69,17 @@ def score_rows(
 
     Rows of name, five scores with their 95 % interval, and the all-zero predictor's MAE and
     accuracy; the last row is the mean over emotions.
-
-    References:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    whole = _flat(evaluate_predictions(labels, predictions))
-    zero = _flat(evaluate_predictions(labels, all_zero(len(labels))))
-    names, where = np.unique(videos, return_inverse=True)
-    members = [np.flatnonzero(where == index) for index in range(len(names))]
-    draw = np.random.default_rng(0)
-    samples: dict[tuple[str, str], list[float]] = {key: [] for key in whole}
-    for _ in range(RESAMPLES):
-        chosen = np.concatenate([members[i] for i in draw.integers(0, len(names), len(names))])
-        part = {name: values[chosen] for name, values in predictions.items()}
-        for key, value in _flat(evaluate_predictions(labels[chosen], part)).items():
-            if value is not None:
-                samples[key].append(value)
-    rows = []
-    for row in (*EMOTIONS, "all"):
-        cells = [_cell(whole[row, metric], samples[row, metric]) for metric in METRICS]
-        rows.append([row, *cells, *(format_score(zero[row, m]) for m in ("mae", "accuracy"))])
-    return rows
+    found = with_intervals(videos, labels, predictions, RESAMPLES)
+    zero = with_intervals(videos, labels, all_zero(len(labels)), 1)
+    return [
+        [name, *(score_cell(*found[metric][:, row]) for metric in METRICS)]
+        + [format_score(zero[metric][0, row]) for metric in ("mae", "accuracy")]
+        for row, name in enumerate((*EMOTIONS, "all"))
+    ]
 
 
-def _flat(scores: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
-    parts = {**scores["per_emotion"], "all": scores["overall"]}
-    return {(row, metric): parts[row][metric] for row in parts for metric in METRICS}
-
-
-def _cell(value: float | None, samples: list[float]) -> str:
-    # Where most samples leave a score undefined, the others do not represent it.
-    if value is None or len(samples) < RESAMPLES / 2:
-        return format_score(value)
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return f"{format_score(value)} [{format_score(low)}, {format_score(high)}]"
+def score_cell(value: float, low: float, high: float) -> str:
+    """A score with its interval, where it has one."""
+    interval = "" if np.isnan(low) else f" [{format_score(low)}, {format_score(high)}]"
+    return format_score(value) + interval

@@ -16,15 +16,19 @@ from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.serving.signatures import OUTPUTS
 from tfds_mosei.schema import EMOTIONS
 
+NONE = "none"
+"""Stands for an emotion where none is likely."""
+
 
 def as_records(
-    segments: Sequence[Segment], predictions: Mapping[str, np.ndarray]
+    segments: Sequence[Segment], predictions: Mapping[str, np.ndarray], threshold: float = 0.5
 ) -> list[dict[str, Any]]:
     """One plain dictionary per segment.
 
     It holds `name`, `start`, `end` (seconds), `frames`, `emotions` (for every emotion its
     `intensity`, `class`, `present` and `expected`), `most_likely` (the emotion of the highest
-    `present`) and, of labelled segments, `truth` (the labelled intensities).
+    `present`, or "none" if that is below the threshold) and, of labelled segments, `truth` (the
+    labelled intensities).
     """
     records = []
     for row, segment in enumerate(segments):
@@ -32,13 +36,14 @@ def as_records(
             emotion: {name: _plain(predictions[name][row, column]) for name in OUTPUTS}
             for column, emotion in enumerate(EMOTIONS)
         }
+        likely = max(EMOTIONS, key=lambda emotion: emotions[emotion]["present"])
         record = {
             "name": segment.name,
             "start": round(segment.start, 4),
             "end": round(segment.end, 4),
             "frames": len(segment.features),
             "emotions": emotions,
-            "most_likely": max(EMOTIONS, key=lambda emotion: emotions[emotion]["present"]),
+            "most_likely": likely if emotions[likely]["present"] >= threshold else NONE,
         }
         if segment.truth is not None:
             record["truth"] = dict(zip(EMOTIONS, map(_plain, segment.truth), strict=True))
@@ -62,23 +67,24 @@ def to_text(records: Sequence[Mapping[str, Any]], form: str) -> str:
     return page.getvalue()
 
 
-def _to_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """A line per segment, a column per emotion and output.
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as the row of a table: a column per emotion and output, and `EMOTION_truth`."""
+    row = {key: record[key] for key in ("name", "start", "end", "frames")}
+    for emotion in EMOTIONS:
+        for name, value in record["emotions"][emotion].items():
+            row[f"{emotion}_{name}"] = value
+    row["most_likely"] = record["most_likely"]
+    truth = record.get("truth", {})
+    return row | {f"{emotion}_truth": value for emotion, value in truth.items()}
 
-    Where a record has a `truth`, there is a column `EMOTION_truth` too, empty where it is unknown.
-    """
+
+def _to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line per segment; truths are empty where they are unknown."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    keys = ["name", "start", "end", "frames"]
-    answers = [(emotion, name) for emotion in EMOTIONS for name in OUTPUTS]
-    labelled = EMOTIONS if any("truth" in record for record in records) else ()
-    truths = [f"{emotion}_truth" for emotion in labelled]
-    writer.writerow([*keys, *map("_".join, answers), "most_likely", *truths])
-    for record in records:
-        values = [record["emotions"][emotion][name] for emotion, name in answers]
-        truth = record.get("truth", {})
-        known = [truth.get(emotion, "") for emotion in labelled]
-        writer.writerow([*(record[key] for key in keys), *values, record["most_likely"], *known])
+    rows = [flat(record) for record in records]
+    writer = csv.DictWriter(stream, max(rows, key=len, default={}), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return stream.getvalue()
 
 
@@ -111,12 +117,12 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
                 )
                 for a in answers
             ),
-            max(EMOTIONS, key=lambda emotion: record["emotions"][emotion]["present"]),
+            record["most_likely"],
         )
         if "truth" in record:
             truth = record["truth"]
             strongest = max(truth.values())
             named = [emotion for emotion in EMOTIONS if truth[emotion] == strongest > 0]
             values = [f"{truth[emotion]:.2g}" for emotion in EMOTIONS]
-            table.add_row("", "truth", *values, ", ".join(named) or "none", style="dim")
+            table.add_row("", "truth", *values, ", ".join(named) or NONE, style="dim")
     return table

@@ -120,6 +120,7 @@ def predict_records(
     predictor: Predictor,
     segments: Iterable[Segment],
     progress: Callable[..., object] = lambda count, known: None,
+    threshold: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Predict segments block by block, so that no more of a corpus than a block is in memory.
 
@@ -127,10 +128,14 @@ def predict_records(
     many were far longer than any that the model was trained on. Segments of another row period
     than that of the manifest, by default 10 ms, are refused with a `UserError`. `progress` is
     called with the `count` of segments done since the last call and, once `known`, that of all.
+    `threshold` is the probability below which the most likely emotion is "none"; None takes what
+    was calibrated in training, or 0.5.
     """
     trained_on = predictor.manifest.get("dataset", {})
     longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
     needed = row_period(trained_on)
+    result = predictor.manifest.get("run", {}).get("result") or {}
+    least = result.get("threshold", 0.5) if threshold is None else threshold
     seen = long = 0
     segments = iter(segments)
     while block := list(itertools.islice(segments, BLOCK)):
@@ -140,7 +145,7 @@ def predict_records(
             refuse_other_period(segment.period, needed, segment.name, "the model was trained on")
         rows = [segment.features for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
-        yield from as_records(block, predictor.predict(rows, report))
+        yield from as_records(block, predictor.predict(rows, report), least)
     if long:
         _log.warning(
             "%d of %d segments are more than twice as long as any that the model was trained on "

@@ -8,9 +8,9 @@ import numpy as np
 
 from mosei_ssl.config import StatisticsConfig
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRICS
+from mosei_ssl.metrics.video_sums import VideoSums
 from mosei_ssl.study.bootstrap import Estimate, draw_resamples, holm, interval, resampled_scores
 from mosei_ssl.study.curves import Curves, converged_interval, equal_labels, fit_curves, tails
-from mosei_ssl.study.video_sums import VideoSums
 
 COLUMNS = (*EMOTIONS, "overall")
 
@@ -76,7 +76,7 @@ def analyse(
 
     Example:
         >>> from mosei_ssl.metrics import all_zero
-        >>> from mosei_ssl.study.video_sums import video_sums
+        >>> from mosei_ssl.metrics.video_sums import video_sums
         >>> sums = {("1", 0): video_sums(["a", "b"], np.ones((2, 6)), all_zero(2))}
         >>> found = analyse({"baseline": {"25": sums}}, {"25": 25.0}, [])
         >>> found["scores"]["baseline"]["25"]["mae"]["overall"]["value"]

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from mosei_ssl.metrics import METRICS
-from mosei_ssl.study.video_sums import Sums, VideoSums, scores, weighted
+from mosei_ssl.metrics.video_sums import Sums, VideoSums, scores, weighted
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mosei_ssl.metrics import METRICS
+from mosei_ssl.metrics.video_sums import VideoSums, video_sums
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import PREDICTION_KEYS
-from mosei_ssl.study.video_sums import VideoSums, video_sums
 from mosei_ssl.utils.files import write_text
 
 HEADER = ("arm", "labels", "budget", "fold", "seed", "metric", "emotion", "value")

@@ -16,7 +16,6 @@ from mosei_ssl.study.engines import Engine, LocalEngine, RayEngine
 from mosei_ssl.study.estimate import estimate_table
 from mosei_ssl.study.folds import prepare_folds, resolve_budgets
 from mosei_ssl.study.identity import LOCK_FILE, check_same, describe, write_description
-from mosei_ssl.study.projector import write_projector
 from mosei_ssl.study.report import write_report
 from mosei_ssl.study.results import write_results
 from mosei_ssl.study.waves import run_wave
@@ -114,7 +113,6 @@ def run_study(
         cells = [*preparation, *search, *grid]
         write_results(out, grid)
         report = write_report(out, config, folds, budgets, cells, chosen, failed)
-        write_projector(out, grid)
     finished = sum(cell.finished(out) is not None for cell in cells)
     return StudyResult(out, finished, failed, report)
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 import tfds_mosei
+from mosei_ssl import presets
 from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.data import (
     BatchPlan,
@@ -21,7 +22,7 @@ from mosei_ssl.data import (
     refuse_other_period,
     row_period,
 )
-from mosei_ssl.metrics import EMOTIONS, METRICS, evaluate_predictions
+from mosei_ssl.metrics import EMOTIONS, METRICS, emotion_threshold, evaluate_predictions
 from mosei_ssl.models import EmotionModel, emotion_predictions, learning_rate_multipliers
 from mosei_ssl.training.callbacks import BestEpoch
 from mosei_ssl.training.devices import share_gpus
@@ -88,7 +89,8 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
 def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirectory:
     pretrained = None
     if config.pretrained:
-        pretrained = RunDirectory(config.pretrained).open("pretrain").require_finished()
+        config = replace(config, pretrained=str(presets.find(config.pretrained)))
+        pretrained = RunDirectory(str(config.pretrained)).open("pretrain").require_finished()
         config = _completed(config, pretrained)
     segments = load_segments(config, "train").labelled()
     if pretrained:
@@ -151,18 +153,27 @@ def _train(
     arm = "ssl" if config.pretrained else "baseline"
     best = BestEpoch(config.monitor, config.patience) if config.keep_best else None
     validation = load_segments(config, "validation").labelled()
+    validation = validation.subset(validation.length_order())
     fit(
         model,
         run,
         labelled,
         config,
         title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
-        score=_validation_score(model, validation, config),
+        score=lambda: _score(model, validation, config),
         best=best,
         min_steps=min_steps,
     )
     kept = best.best_epoch + 1 if best else config.epochs
-    run.info["result"] = {"arm": arm, "labels": len(labelled), "epoch": kept}
+    threshold = emotion_threshold(
+        validation.emotions, _predict(model, validation, config)[1]["present"]
+    )
+    run.info["result"] = {
+        "arm": arm,
+        "labels": len(labelled),
+        "epoch": kept,
+        "threshold": threshold,
+    }
     shown = {
         "arm": arm,
         "labels": len(labelled),
@@ -230,26 +241,23 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
         target.assign(value)
 
 
-def _validation_score(
+def _predict(
     model: EmotionModel, segments: Segments, config: FinetuneConfig
-) -> Callable[[], dict[str, float]]:
-    order = segments.length_order()
-    labels = segments.emotions[order]
-    batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Logits and predictions of segments that are sorted by length."""
+    batches = make_evaluation_dataset(segments, config, with_labels=False)
+    logits = model.predict(batches, verbose=0)
+    predictions = emotion_predictions(logits)
+    return logits, {k: keras.ops.convert_to_numpy(value) for k, value in predictions.items()}
 
-    def score() -> dict[str, float]:
-        logits = model.predict(batches, verbose=0)
-        predictions = {
-            name: keras.ops.convert_to_numpy(value)
-            for name, value in emotion_predictions(logits).items()
-        }
-        scores = evaluate_predictions(labels, predictions)
-        values = {"loss": float(model.loss_function(labels, logits))}
-        for name, value in scores["overall"].items():
-            values[name] = np.nan if value is None else value
-        for emotion, row in scores["per_emotion"].items():
-            values[f"mae_{emotion}"] = row["mae"]
-            values[f"accuracy_{emotion}"] = row["accuracy"]
-        return values
 
-    return score
+def _score(model: EmotionModel, segments: Segments, config: FinetuneConfig) -> dict[str, float]:
+    logits, predictions = _predict(model, segments, config)
+    scores = evaluate_predictions(segments.emotions, predictions)
+    values = {"loss": float(model.loss_function(segments.emotions, logits))}
+    for name, value in scores["overall"].items():
+        values[name] = np.nan if value is None else value
+    for emotion, row in scores["per_emotion"].items():
+        values[f"mae_{emotion}"] = row["mae"]
+        values[f"accuracy_{emotion}"] = row["accuracy"]
+    return values

@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree, numpy_weights
+from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_weights, outputs_of
 
 import mosei_ssl
 from mosei_ssl.config import TASKS
@@ -33,6 +33,8 @@ def fitted(**options):
     model = EmotionModel(build_backbone(CONFIGS["codebook"], MEAN, STD), seed=1)
     model.adapt(X)
     model.compile("adam", **options)
+    # Making a graph takes longer than the few steps of these tests.
+    model.run_eagerly = ON_TENSORFLOW
     model.fit(X, LABELS, verbose=0)
     return model
 
@@ -42,9 +44,14 @@ def trained():
     return fitted(metrics=["mae", "accuracy"])
 
 
-def test_evaluate_gives_what_its_names_say(trained):
+@pytest.fixture(scope="module")
+def predictions(trained):
+    return trained.to_predictor().predict(X, verbose=0)
+
+
+def test_evaluate_gives_what_its_names_say(trained, predictions):
     found = trained.evaluate(X, LABELS, batch_size=3, verbose=0, return_dict=True)
-    answers = trained.to_predictor().predict(X, verbose=0)
+    answers = predictions
     labelled = np.isfinite(LABELS)
     labels = np.clip(LABELS, 0, 3)
     mae = np.abs(answers["intensity"] - labels)[labelled].mean()
@@ -80,6 +87,7 @@ def test_unknown_metric_names_are_refused(backbone):
 def test_saved_compiled_and_loaded_gives_the_same_scores(trained, tmp_path):
     trained.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    loaded.run_eagerly = ON_TENSORFLOW
     expected = trained.evaluate(X, LABELS, verbose=0, return_dict=True)
     found = loaded.evaluate(X, LABELS, verbose=0, return_dict=True)
     assert found == expected
@@ -87,7 +95,7 @@ def test_saved_compiled_and_loaded_gives_the_same_scores(trained, tmp_path):
     assert not loaded.get_config()["frozen"]
 
 
-def test_loaded_in_another_process_whichever_import_comes_first(trained, tmp_path):
+def test_loaded_in_another_process_whichever_import_comes_first(trained, predictions, tmp_path):
     # One order on each backend; both take a while.
     imports = "import mosei_ssl, keras" if ON_TENSORFLOW else "import keras, mosei_ssl"
     trained.to_predictor().save(tmp_path / "predictor.keras")
@@ -95,6 +103,7 @@ def test_loaded_in_another_process_whichever_import_comes_first(trained, tmp_pat
     program = (
         "import numpy as np\n"
         "p = keras.saving.load_model('predictor.keras')\n"
+        f"p.run_eagerly = {ON_TENSORFLOW}\n"
         "answers = p.predict(dict(np.load('batch.npz')), verbose=0)['expected']\n"
         "np.save('answers.npy', np.asarray(answers))\n"
     )
@@ -104,8 +113,8 @@ def test_loaded_in_another_process_whichever_import_comes_first(trained, tmp_pat
         env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
         check=True,
     )
-    expected = trained.to_predictor().predict(X, verbose=0)["expected"]
-    np.testing.assert_allclose(np.load(tmp_path / "answers.npy"), expected, atol=1e-6)
+    answers = np.load(tmp_path / "answers.npy")
+    np.testing.assert_allclose(answers, predictions["expected"], atol=1e-6)
 
 
 def test_the_package_alone_imports_neither_keras_nor_anything_slow():
@@ -142,7 +151,7 @@ def test_the_order_of_the_steps_does_not_matter():
         model.fit(X, LABELS, shuffle=False, verbose=0)
         for path, value in numpy_weights(backbone).items():
             np.testing.assert_array_equal(value, start[path])
-        results.append(numpy_tree(model(X)))
+        results.append(outputs_of(model, X))
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
 
@@ -166,7 +175,7 @@ def test_freezing_takes_effect_after_training_has_begun_and_is_saved(tmp_path):
 def test_adapt_takes_batches_as_fit_does(backbone, batches):
     model = EmotionModel(backbone)
     model.adapt(batches)
-    statistics = numpy_tree(backbone(X)["summary"])
+    statistics = outputs_of(backbone, X)["summary"]
     np.testing.assert_allclose(statistics.mean(axis=0), 0.0, atol=1e-4)
 
 
@@ -234,7 +243,7 @@ def test_backbones_are_loaded_from_runs_and_files(trained, tmp_path):
     for preset in (tmp_path, str(tmp_path / "model.keras")):
         backbone = CodebookBackbone.from_preset(preset)
         np.testing.assert_array_equal(
-            numpy_tree(backbone(X)["sequence"]), numpy_tree(trained.backbone(X)["sequence"])
+            outputs_of(backbone, X)["sequence"], outputs_of(trained.backbone, X)["sequence"]
         )
     trained.backbone.save(tmp_path / "backbone.keras")
     assert type(Backbone.from_preset(tmp_path)) is CodebookBackbone
@@ -243,7 +252,7 @@ def test_backbones_are_loaded_from_runs_and_files(trained, tmp_path):
 @pytest.mark.parametrize(
     ("preset", "message"),
     [
-        ("mosei-small", "presets: none yet"),
+        ("mosei-small", "presets: emotion-small"),
         ("runs/none", "missing"),
         ("EMPTY", "holds neither"),
         ("EMPTY/cut.keras", "damaged"),

@@ -58,7 +58,7 @@ def planted_study(
 
 
 def as_sums(predictions):
-    from mosei_ssl.study.video_sums import video_sums
+    from mosei_ssl.metrics.video_sums import video_sums
 
     cells = {}
     for (arm, budget, fold, number), (ids, labels, found) in predictions.items():

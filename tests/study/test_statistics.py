@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from mosei_ssl.metrics import METRICS, evaluate_predictions
+from mosei_ssl.metrics.video_sums import scores, video_sums, weighted
 from mosei_ssl.study import StatisticsConfig, analyse
 from mosei_ssl.study.analysis import Scores, _curve, _savings
 from mosei_ssl.study.bootstrap import (
@@ -22,7 +23,6 @@ from mosei_ssl.study.curves import (
 )
 from mosei_ssl.study.figures import savings_figure
 from mosei_ssl.study.tables import convergence_tables
-from mosei_ssl.study.video_sums import scores, video_sums, weighted
 
 BUDGETS = {"25": 25.0, "100": 100.0, "400": 400.0, "all": 1000.0}
 NO_GAIN = dict.fromkeys(BUDGETS, 0.0)

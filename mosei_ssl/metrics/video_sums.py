@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosei_ssl.metrics import METRICS, four_class
+from mosei_ssl.metrics.scores import METRICS
+from tfds_mosei.schema import four_class
 
 _CLASSES = 4
 # Relative variance below which predictions count as constant, as in `metrics.pearson`.
@@ -131,3 +132,24 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
     number = defined.sum(axis=-1)
     total = np.where(defined, values, 0.0).sum(axis=-1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def with_intervals(
+    video_ids: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray], samples: int
+) -> dict[str, np.ndarray]:
+    """Value and ends of a 95 % bootstrap interval over videos: [3, E + 1] of each metric, or NaN.
+
+    An interval is NaN where most samples leave a score undefined. Source: Efron and Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    sums = video_sums(video_ids, labels, predictions)
+    count = len(sums.videos)
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), samples)
+    values = scores(weighted(sums, np.ones((1, count))))
+    drawn = scores(weighted(sums, draws.astype(float)))
+    found = {}
+    for metric, many in drawn.items():
+        undefined = np.isnan(many).mean(axis=0) > 0.5
+        ends = np.nanquantile(np.where(undefined, 0, many), [0.025, 0.975], axis=0)
+        found[metric] = np.vstack([values[metric], np.where(undefined, np.nan, ends)])
+    return found

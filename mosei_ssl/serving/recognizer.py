@@ -1,0 +1,93 @@
+"""From recordings to a table of emotions, in one call."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mosei_ssl import presets
+from mosei_ssl.serving.inputs import Segment, read_segments, windows
+from mosei_ssl.serving.local import LocalModel
+from mosei_ssl.serving.output import flat
+from mosei_ssl.serving.predictor import predict_records
+from mosei_ssl.utils.errors import UserError
+from tfds_mosei.schema import FRAME_PERIOD
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Recognizer:
+    """Emotions of recordings, by an exported model.
+
+    Args:
+        model: the name of a preset, or an export: `NAME` or `NAME/VERSION`.
+
+    Attributes:
+        model: the `LocalModel` that answers.
+
+    Raises:
+        UserError: there is no such model, or it has changed since it was exported.
+
+    Example:
+        >>> table = Recognizer(saved_model).predict(speech_wav)
+        >>> table[["name", "start", "end"]].round(1).values.tolist()
+        [['speech', 0.0, 1.0]]
+    """
+
+    def __init__(self, model: str | Path = presets.DEFAULT):
+        self.model = LocalModel(model)
+
+    def predict(
+        self,
+        recordings: str | Path | np.ndarray | Iterable[str | Path | np.ndarray],
+        rate: int | None = None,
+        *,
+        window: float = 15.0,
+        threshold: float | None = None,
+    ) -> "pandas.DataFrame":
+        """Predict the emotions of recordings.
+
+        Args:
+            recordings: an audio file, a folder of them, samples [N] or [N, channels], or a list
+                of these; also the other inputs of `read_segments`.
+            rate: sample rate of arrays in Hz.
+            window: longer recordings are cut into windows of this many seconds; 0 leaves them
+                whole.
+            threshold: probability below which `most_likely` is "none"; None takes the one that was
+                calibrated in training.
+
+        Returns:
+            A row per recording or window: `name`, `start`, `end` (seconds), `frames`, for every
+            emotion its `EMOTION_intensity` (0 to 3, median), `_class`, `_present` (probability)
+            and `_expected` (mean intensity), and `most_likely`.
+
+        Raises:
+            UserError: a recording cannot be read, or an array comes without its rate.
+        """
+        import pandas
+
+        if isinstance(recordings, str | Path | np.ndarray):
+            recordings = [recordings]
+        segments = itertools.chain.from_iterable(
+            self._segments(f"array {number}", recording, rate, window)
+            for number, recording in enumerate(recordings)
+        )
+        return pandas.DataFrame(
+            [flat(record) for record in predict_records(self.model, segments, threshold=threshold)]
+        )
+
+    def _segments(
+        self, name: str, recording: str | Path | np.ndarray, rate: int | None, window: float
+    ) -> Iterator[Segment]:
+        if not isinstance(recording, np.ndarray):
+            return read_segments(recording, window=window)
+        if rate is None:
+            raise UserError("samples need their rate: predict(samples, 16000), for example.")
+        from mosei_ssl.covarep import extract, row_times
+
+        rows = extract(recording, rate)
+        starts = row_times(len(rows))
+        return windows(name, np.stack([starts, starts + FRAME_PERIOD], axis=1), rows, window)

@@ -1,0 +1,125 @@
+"""The shipped model: predicting from recordings, exporting, fine-tuning from its backbone."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import mosei_ssl
+from mosei_ssl import presets
+from mosei_ssl.cli import main
+from mosei_ssl.config import CodebookConfig, FinetuneConfig, HeadConfig
+from mosei_ssl.metrics import emotion_threshold
+from mosei_ssl.models import Backbone, load_keras_file
+from mosei_ssl.serving import verify
+from mosei_ssl.utils.errors import UserError
+from tfds_mosei.schema import EMOTIONS
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A folder of two recordings, one of them too short to be cut, and a file that is no audio."""
+    soundfile = pytest.importorskip("soundfile")
+    folder = tmp_path_factory.mktemp("recordings")
+    samples = np.sign(np.sin(2 * np.pi * 120 * np.arange(RATE) / RATE)) / 10
+    soundfile.write(folder / "long.wav", samples, RATE)
+    soundfile.write(folder / "short.wav", samples[: RATE // 2], RATE)
+    (folder / "broken.wav").write_bytes(b"RIFF but no more")
+    return folder
+
+
+def test_it_is_whole_and_small():
+    found = verify(presets.DEFAULT)
+    assert found.manifest["dataset"]["synthetic"] is False
+    folder = presets.find(presets.DEFAULT)
+    assert sum(file.stat().st_size for file in folder.rglob("*")) < 5_000_000
+    assert (folder / "README.md").is_file()
+    for file in folder.rglob("*"):
+        assert not file.is_file() or b"/tmp/" not in file.read_bytes(), file
+
+
+def test_recordings_arrays_and_folders_give_the_same_table(recordings):
+    soundfile = pytest.importorskip("soundfile")
+    recognizer = mosei_ssl.load("emotion-small")
+    whole = recognizer.predict([recordings / "long.wav", recordings / "short.wav"])
+    assert whole["name"].tolist() == ["long", "short"]
+    np.testing.assert_allclose(whole[["start", "end"]], [[0, 1], [0, 0.5]], atol=0.01)
+    samples, rate = soundfile.read(recordings / "long.wav")
+    array = recognizer.predict(samples, rate)
+    folder = recognizer.predict(recordings)  # without the broken one
+    columns = [f"{emotion}_expected" for emotion in EMOTIONS]
+    np.testing.assert_allclose(array[columns], whole[columns][:1], atol=1e-4)
+    np.testing.assert_allclose(folder[columns], whole[columns], atol=1e-4)
+    with pytest.raises(UserError, match="rate"):
+        recognizer.predict(samples)
+
+
+def test_the_command_answers_without_a_model(recordings, capsys):
+    line = ["predict", str(recordings), "--format", "json", "--window", "0.8"]
+    assert main(line) == 0
+    said = capsys.readouterr()
+    records = json.loads(said.out)
+    found = [(record["name"], round(record["start"], 1)) for record in records]
+    assert found == [("long", 0), ("long", 0.2), ("short", 0)]
+    assert "broken.wav" in "".join(said.err.split())
+    assert "left out" in said.err
+    # A file that is named is not passed over.
+    assert main(["predict", str(recordings / "broken.wav")]) == 2
+    assert main(["predict", str(recordings), "--model", "emotion-smal"]) == 2
+
+
+def test_no_emotion_is_likely_below_the_threshold(tmp_path, capsys):
+    rows = np.random.default_rng(0).normal(size=(300, 74)).astype(np.float32)
+    np.save(tmp_path / "a.npy", rows)
+    np.save(tmp_path / "b.npy", rows[:50])
+    line = ["predict", str(tmp_path / "a.npy"), str(tmp_path / "b.npy"), "--format", "json"]
+    assert main([*line, "--threshold", "1"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [(record["name"], record["most_likely"]) for record in records] == [
+        ("a", "none"),
+        ("b", "none"),
+    ]
+    assert main([*line, "--threshold", "0"]) == 0
+    for record in json.loads(capsys.readouterr().out):
+        present = {emotion: record["emotions"][emotion]["present"] for emotion in EMOTIONS}
+        assert record["most_likely"] == max(present, key=present.get)
+
+
+def test_it_is_exported_as_it_is(tmp_path, capsys):
+    place = tmp_path / "emotion"
+    assert main(["export", "--preset", "emotion-small", "--to", str(place)]) == 0
+    assert verify(place / "1").manifest == verify(presets.DEFAULT).manifest
+    assert (place / "deployment").is_dir()
+    assert main(["export", "--preset", "emotion-small", "--run", "r", "--to", str(place)]) == 2
+    assert "either --run RUN or --preset" in capsys.readouterr().err
+
+
+def test_fine_tuning_starts_from_it(synthetic_data, tmp_path):
+    config = FinetuneConfig(
+        run=str(tmp_path / "run"),
+        data_dir=str(synthetic_data),
+        labels=8,
+        pretrained="emotion-small",
+        backbone=CodebookConfig(),
+        head=HeadConfig(dropout=0.0),
+        freeze_backbone=True,
+        epochs=1,
+        patience=0,
+    )
+    run = mosei_ssl.finetune(config)
+    learned = Backbone.from_preset("emotion-small").learned_variables
+    model = load_keras_file(run / "model.keras")
+    for mine, theirs in zip(model.backbone.learned_variables, learned, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (mine, theirs)))
+    assert 0 < run.info["result"]["threshold"] < 1
+
+
+def test_the_threshold_is_where_emotional_and_neutral_segments_part_best():
+    labels = np.array([[0, 0], [0, 0], [0, 0], [2, 0], [0, 1], [3, 0]])
+    strongest = np.array([0.1, 0.2, 0.6, 0.3, 0.5, 0.7])
+    # At 0.3 all emotional and two of three neutral segments are right, at 0.7 one of three and all.
+    assert emotion_threshold(labels, np.stack([strongest / 2, strongest], axis=1)) == 0.3
+    assert emotion_threshold(labels[:3], strongest[:3, None]) == 0.5
