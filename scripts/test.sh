@@ -16,6 +16,11 @@ export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 parallel=(--numprocesses "${PYTEST_WORKERS:-auto}" --dist loadfile --no-loadscope-reorder)
 python -m pytest "${parallel[@]}" "$@"
 # The models are backend-agnostic: the same tests under JAX, which would spend most of its time on
-# optimising programs that run once.
-KERAS_BACKEND=jax XLA_FLAGS="--xla_backend_optimization_level=0 ${XLA_FLAGS:-}" \
+# optimising programs that run once; both processes share what they compile.
+JAX_COMPILATION_CACHE_DIR="$(mktemp -d)"
+trap 'rm -rf "$JAX_COMPILATION_CACHE_DIR"' EXIT
+export JAX_COMPILATION_CACHE_DIR JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+quick="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+quick="$quick --xla_cpu_parallel_codegen_split_count=1"
+KERAS_BACKEND=jax XLA_FLAGS="$quick ${XLA_FLAGS:-}" \
   python -m pytest "${parallel[@]}" tests/layers tests/models "$@"

@@ -35,6 +35,22 @@ def numpy_tree(tree):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, tree)
 
 
+def outputs_of(model, batch, **options):
+    """What a call gives, in NumPy; under JAX as one program: compiling each operation is slow."""
+    if keras.backend.backend() != "jax":
+        return numpy_tree(model(batch, **options))
+    import jax
+
+    state = [[v.value for v in model.trainable_variables]]
+    state.append([v.value for v in model.non_trainable_variables])
+    outputs, changed = jax.jit(lambda *given: model.stateless_call(*given, **options))(
+        *state, batch
+    )
+    for variable, value in zip(model.non_trainable_variables, changed, strict=True):
+        variable.assign(value)
+    return numpy_tree(outputs)
+
+
 def numpy_weights(model):
     """Values of all weights by path; random generators, whose names differ, left out."""
     return {

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree, outputs_of
 
 from mosei_ssl.config import CodebookConfig, TransformerConfig
 from mosei_ssl.models import build_backbone
@@ -11,7 +11,7 @@ from mosei_ssl.utils.errors import UserError
 
 
 def test_outputs_have_the_documented_shapes_and_types(backbone):
-    outputs = numpy_tree(backbone(make_batch([23, 10])))
+    outputs = outputs_of(backbone, make_batch([23, 10]))
     assert outputs["sequence"].shape == (2, 5, 16)
     assert outputs["sequence"].dtype == np.float32
     assert outputs["frames"].shape == (2, 5, 148)
@@ -22,9 +22,9 @@ def test_outputs_have_the_documented_shapes_and_types(backbone):
 
 
 def test_padding_never_changes_an_answer(backbone):
-    alone = numpy_tree(backbone(make_batch([23])))["sequence"][0]
-    padded = numpy_tree(backbone(make_batch([23], steps=61)))["sequence"][0]
-    batched = numpy_tree(backbone(make_batch([23, 61, 4])))["sequence"][0]
+    alone = outputs_of(backbone, make_batch([23]))["sequence"][0]
+    padded = outputs_of(backbone, make_batch([23], steps=61))["sequence"][0]
+    batched = outputs_of(backbone, make_batch([23, 61, 4]))["sequence"][0]
     np.testing.assert_allclose(padded[:5], alone, atol=1e-5)
     np.testing.assert_allclose(batched[:5], alone, atol=1e-5)
     np.testing.assert_array_equal(padded[5:], 0.0)
@@ -36,7 +36,7 @@ def test_what_padding_holds_does_not_matter(backbone, junk):
     dirty = {**clean, "features": clean["features"].copy()}
     dirty["features"][~clean["padding_mask"]] = junk
     np.testing.assert_array_equal(
-        numpy_tree(backbone(clean))["sequence"], numpy_tree(backbone(dirty))["sequence"]
+        outputs_of(backbone, clean)["sequence"], outputs_of(backbone, dirty)["sequence"]
     )
 
 
@@ -45,7 +45,7 @@ def test_the_last_frame_reaches_the_first_state_but_padding_does_not(transformer
     batch = make_batch([23, 40])
     changed = {**batch, "features": batch["features"].copy()}
     changed["features"][0, 22] += 3 * STD
-    before, after = (numpy_tree(backbone(b))["sequence"] for b in (batch, changed))
+    before, after = (outputs_of(backbone, b)["sequence"] for b in (batch, changed))
     assert np.abs(before[0, 0] - after[0, 0]).max() > 1e-4
     np.testing.assert_allclose(before[1], after[1], atol=1e-6)
 
@@ -85,7 +85,7 @@ def test_saved_and_loaded_in_safe_mode(backbone, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "backbone.keras", safe_mode=True)
     assert loaded.get_config() == backbone.get_config()
     np.testing.assert_array_equal(
-        numpy_tree(loaded(batch))["sequence"], numpy_tree(backbone(batch))["sequence"]
+        outputs_of(loaded, batch)["sequence"], outputs_of(backbone, batch)["sequence"]
     )
 
 
@@ -102,7 +102,7 @@ def test_mixed_precision_gives_float32_close_to_full(policy):
         keras.config.set_dtype_policy("float32")
     assert mixed.encoder.projection.compute_dtype == policy.removeprefix("mixed_")
     batch = make_batch([23, 40])
-    a, b = numpy_tree(full(batch))["sequence"], numpy_tree(mixed(batch))["sequence"]
+    a, b = outputs_of(full, batch)["sequence"], outputs_of(mixed, batch)["sequence"]
     assert b.dtype == np.float32
     assert 0 < np.abs(a - b).max() < 0.2
 

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, outputs_of
 
 from mosei_ssl.config import CodebookConfig, CodebookTaskConfig, HeadConfig
 from mosei_ssl.models import EmotionModel, build_backbone, build_pretraining_model
@@ -32,7 +32,7 @@ def test_finds_the_sounds_that_were_planted(traced):
     start = float(model.objective(model(batch))[0])
     model.compile(keras.optimizers.Adam(0.02))
     history = model.fit(batch, batch_size=16, epochs=30, verbose=0).history
-    outputs = numpy_tree(model(batch))
+    outputs = outputs_of(model, batch)
     assert history["loss"][-1] < 0.8 * start
     # Noise of .1 against sounds 4 and more apart: what is left is a small part of unit variance.
     assert outputs["squared_distance"].mean() < 0.05
@@ -55,7 +55,7 @@ def test_adapt_whitens_timesteps_in_context():
     assert (np.diag(covariance) < 1.0).all()
     assert (np.diag(covariance) > 0.7).all()
     # The first codebook is drawn from the timesteps.
-    nearest = numpy_tree(model(batch))["squared_distance"].min(axis=None)
+    nearest = outputs_of(model, batch)["squared_distance"].min(axis=None)
     assert nearest < 1e-5
 
 
@@ -81,7 +81,7 @@ def test_everything_learned_is_handed_on():
         target.assign(value)
     batch = make_batch([50])
     np.testing.assert_array_equal(
-        numpy_tree(other(batch))["sequence"], numpy_tree(backbone(batch))["sequence"]
+        outputs_of(other, batch)["sequence"], outputs_of(backbone, batch)["sequence"]
     )
 
 

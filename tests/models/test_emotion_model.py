@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree, outputs_of
 
 from mosei_ssl.config import HeadConfig
 from mosei_ssl.models import (
@@ -68,16 +68,16 @@ def test_loss_by_hand_and_unlabelled_emotions_do_not_count():
 
 def test_logits_and_embedding_have_their_shapes(model):
     batch = make_batch([23, 10, 1])
-    logits = numpy_tree(model(batch))
+    logits = outputs_of(model, batch)
     assert logits.shape == (3, 6, 4)
     assert logits.dtype == np.float32
     assert numpy_tree(model.embedding(batch)).shape == (3, model.embedding_dim)
 
 
 def test_padding_never_changes_an_answer(model):
-    alone = numpy_tree(model(make_batch([23])))[0]
+    alone = outputs_of(model, make_batch([23]))[0]
     for batch in (make_batch([23], steps=77), make_batch([23, 61, 1])):
-        np.testing.assert_allclose(numpy_tree(model(batch))[0], alone, atol=1e-5)
+        np.testing.assert_allclose(outputs_of(model, batch)[0], alone, atol=1e-5)
 
 
 def test_learns_a_label_that_depends_on_the_features(traced):
@@ -119,7 +119,7 @@ def test_trains_in_mixed_precision():
         losses = history.history["loss"]
         assert losses[-1] < losses[0]
         assert model.compute_dtype == "bfloat16"
-        assert numpy_tree(model(make_batch([20]))).dtype == np.float32
+        assert outputs_of(model, make_batch([20])).dtype == np.float32
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -130,26 +130,26 @@ def test_saved_and_loaded_keeps_config_and_answers(model, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert loaded.head == model.head
     assert loaded.seed == model.seed
-    np.testing.assert_array_equal(numpy_tree(loaded(batch)), numpy_tree(model(batch)))
+    np.testing.assert_array_equal(outputs_of(loaded, batch), outputs_of(model, batch))
 
 
 @pytest.mark.slow
 def test_the_longest_segments_pass(model):
-    answers = model.to_predictor().predict(make_batch([12_000, 1]), verbose=0)
+    answers = model.to_predictor().predict(make_batch([12_000]), verbose=0)
     assert np.isfinite(answers["expected"]).all()
 
 
 def test_adapt_standardises_the_pooled_statistics_of_the_split(backbone):
     rng = np.random.default_rng(0)
     scale = np.asarray(STD) + 0.1
-    features = (MEAN + scale * rng.normal(size=(24, 40, 74))).astype("float32")
+    features = (MEAN + scale * rng.normal(size=(24, 60, 74))).astype("float32")
     batches = [
         {"features": part, "padding_mask": np.ones(part.shape[:2], bool)}
-        for part in np.split(features, 3)
+        for part in np.split(features, 6)
     ]
     model = EmotionModel(backbone)
     model.adapt(batches)
-    scaled = np.concatenate([numpy_tree(backbone(batch)["summary"]) for batch in batches])
+    scaled = np.concatenate([outputs_of(backbone, batch)["summary"] for batch in batches])
     np.testing.assert_allclose(scaled.mean(axis=0), 0.0, atol=0.05)
     np.testing.assert_allclose(scaled.std(axis=0), 1.0, atol=0.05)
 
@@ -157,14 +157,14 @@ def test_adapt_standardises_the_pooled_statistics_of_the_split(backbone):
 def test_a_frozen_encoder_has_no_dropout(transformer):
     backbone = transformer
     model = EmotionModel(backbone, HeadConfig(dropout=0.0), seed=1)
-    inputs = make_batch([20, 15])
+    inputs = make_batch([20, 15] * 2, steps=60)
     model.adapt([inputs])
     model.freeze_backbone()
     assert backbone.encoder.dropout > 0
-    in_use = keras.ops.convert_to_numpy(model(inputs))
+    in_use = outputs_of(model, inputs)
     for frozen in (True, False):
         backbone.trainable = not frozen
-        answers = keras.ops.convert_to_numpy(model(inputs, training=True))
+        answers = outputs_of(model, inputs, training=True)
         assert np.allclose(answers, in_use, atol=1e-5) == frozen
 
 

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, outputs_of
 
 from mosei_ssl.models import MaskedTimestepModel, build_backbone
 from mosei_ssl.models.masked_timestep_model import mean_absolute_error
@@ -22,7 +22,7 @@ def smooth_batch(seed=0):
 def test_loss_counts_hidden_valid_timesteps_only(transformer):
     model = MaskedTimestepModel(transformer, mask_ratio=0.4, mask_span=2, seed=3)
     batch = make_batch([23, 60, 1])
-    outputs = numpy_tree(model(batch, training=True))
+    outputs = outputs_of(model, batch, training=True)
     valid = np.arange(12) < np.array([[5], [12], [1]])
     assert not (outputs["weight"].astype(bool) & ~valid).any()
     assert (outputs["weight"].sum(axis=1) >= 1).all()
@@ -37,10 +37,10 @@ def test_loss_counts_hidden_valid_timesteps_only(transformer):
 def test_the_encoder_does_not_see_what_it_reconstructs(transformer):
     model = MaskedTimestepModel(transformer, mask_ratio=0.4, mask_span=2, seed=3)
     batch = make_batch([60])
-    before = numpy_tree(model(batch))
+    before = outputs_of(model, batch)
     hidden = np.repeat(before["weight"][0].astype(bool), 5)
     batch["features"][0, hidden] += STD.astype("float32")
-    after = numpy_tree(model(batch))
+    after = outputs_of(model, batch)
     np.testing.assert_array_equal(before["reconstruction"], after["reconstruction"])
     assert (before["target"] != after["target"]).any()
 

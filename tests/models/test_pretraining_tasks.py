@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree
+from model_testing import CONFIGS, MEAN, STD, make_batch, numpy_tree, outputs_of
 
 from mosei_ssl.config import TASKS, CodebookConfig, CodebookTaskConfig, MaskedTimestepConfig
 from mosei_ssl.models import MaskedTimestepModel, build_backbone, build_pretraining_model
@@ -32,7 +32,7 @@ def test_saved_and_loaded(task, backbone, tmp_path):
         np.testing.assert_array_equal(a, b)
     batch = make_batch([23, 60])
     for a, b in zip(
-        numpy_tree(model(batch)).values(), numpy_tree(loaded(batch)).values(), strict=True
+        outputs_of(model, batch).values(), outputs_of(loaded, batch).values(), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
