@@ -1,26 +1,30 @@
 """Options of runs small enough for a test."""
 
-import contextlib
 import shutil
 
 import pytest
+from quick_runs import PARTS, padded_to_one_length, quick_runs
 
 from mosei_ssl.config import CodebookConfig, FinetuneConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.training import RunDirectory, finetune, pretrain
-
-
-@contextlib.contextmanager
-def padded_to_one_length():
-    """All batches padded to one length: what a small run would take most time for is compiling."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mosei_ssl.data.buckets.LENGTH_MULTIPLE", 640)
-        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_length():
     with padded_to_one_length():
         yield
+
+
+@pytest.fixture
+def quick(request):
+    """For tests whose runs are quick ones, except for the parts that they ask for."""
+    with quick_runs(*set(PARTS).intersection(request.fixturenames)):
+        yield
+
+
+@pytest.fixture
+def graph():
+    """For tests that train in a graph."""
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +68,7 @@ def finetuning(finetuning_options, tmp_path):
 
 @pytest.fixture(scope="session")
 @padded_to_one_length()
+@quick_runs()
 def pretrained_once(options, tmp_path_factory):
     return pretrain(
         PretrainConfig(run=str(tmp_path_factory.mktemp("runs") / "pre"), epochs=1, **options)
@@ -79,6 +84,7 @@ def pretrained(pretrained_once, tmp_path) -> RunDirectory:
 
 @pytest.fixture(scope="session")
 @padded_to_one_length()
+@quick_runs()
 def finetuned_once(finetuning_options, tmp_path_factory) -> RunDirectory:
     """A finished run of the baseline, for reading only."""
     folder = tmp_path_factory.mktemp("runs") / "base"

@@ -18,6 +18,8 @@ from mosei_ssl.training import evaluate, finetune, load_model, pretrain
 from mosei_ssl.training.finetuning import _build, _take_over
 from mosei_ssl.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SPLITS = ("validation", "test")
 
 

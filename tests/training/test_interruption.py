@@ -14,26 +14,20 @@ import numpy as np
 import pytest
 import yaml
 from children import start_child
-from doomed import pretrain_until
+from doomed import MOMENTS, pretrain_until
+from quick_runs import quick_runs
 
 from mosei_ssl.config import PretrainConfig
 from mosei_ssl.training import Interrupted, finetune, load_model, make_optimizer, pretrain
 from mosei_ssl.training.callbacks import Validation
 from mosei_ssl.training.checkpoint import Checkpoint
-from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.resumable_fit import prepare
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.signals import StopRequest, stop_politely
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 EPOCHS = 2
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    """Pictures are tested elsewhere, and drawing them is much of a small run's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReconstructionImages, "on_epoch_end", lambda self, epoch, logs=None: None)
-        yield
 
 
 @pytest.fixture
@@ -45,6 +39,7 @@ def pretraining(options, tmp_path):
 
 
 @pytest.fixture(scope="module")
+@quick_runs()
 def undisturbed(options, tmp_path_factory):
     """A pretraining run that was left alone, the reference of all others."""
     folder = tmp_path_factory.mktemp("whole") / "run"
@@ -161,16 +156,14 @@ def command_options(config: PretrainConfig, file) -> list[str]:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_in_the_same_weights(pretraining, undisturbed, tmp_path):
+def test_killed_at_any_moment_it_ends_in_the_same_weights(graph, pretraining, tmp_path):
+    undisturbed = pretrain(pretraining("whole"))
     options = command_options(pretraining("run"), tmp_path / "options.yaml")
-    for moment in ("epoch end", "state file", "last save"):
+    for moment in MOMENTS:
         child = start_child(pretrain_until, moment, options, log=tmp_path / "log")
         child.join(120)
         assert child.exitcode == -signal.SIGKILL, (moment, (tmp_path / "log").read_text())
-    child = start_child(pretrain_until, "none", options, log=tmp_path / "log")
-    child.join(120)
-    assert child.exitcode == 0, (tmp_path / "log").read_text()
-    assert_same(tmp_path / "run", undisturbed.path)
+    assert_same(pretrain(pretraining("run")), undisturbed)
 
 
 def test_sigterm_while_tensorflow_is_imported_ends_the_command_politely(tmp_path):

@@ -13,11 +13,13 @@ from mosei_ssl.config import (
 )
 from mosei_ssl.training import pretrain
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
-def ravdess(shared_data, tmp_path_factory):
+def emodb(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    tfds_mosei.build("covarep", data_dir=folder, manual_dir=shared_data / "ravdess_covarep")
+    tfds_mosei.build("covarep", data_dir=folder, manual_dir=shared_data / "emodb_covarep")
     return folder
 
 
@@ -32,12 +34,12 @@ PARTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(PARTS))
-def test_the_loss_falls_on_speakers_that_were_not_pretrained_on(task, ravdess, tmp_path):
+def test_the_loss_falls_on_speakers_that_were_not_pretrained_on(task, emodb, tmp_path):
     backbone, options = PARTS[task]
     run = pretrain(
         PretrainConfig(
             run=str(tmp_path / task),
-            data_dir=str(ravdess),
+            data_dir=str(emodb),
             batch_size=128,
             backbone=backbone,
             task=options,
