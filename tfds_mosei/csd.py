@@ -246,7 +246,7 @@ class ComputationalSequence(contextlib.AbstractContextManager):
             features = self._open(video_id)[1]
             kind = features.dtype
             if kind == np.float32 and features.get_offset() is not None:
-                return intervals, _StoredRows(h5py.Dataset(features), self.path, what)
+                return intervals, _StoredRows(h5py.Dataset(features, readonly=True), self.path, what)
             if kind.kind in "fiu":
                 return intervals, _numbers(features, np.float32)
             if kind.kind not in "Sb":
