@@ -56,7 +56,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
         if all(getattr(self, name) == value for name, value in given.items()):
             return self
         if self.synthetic and (manual_dir is not None or folds is not None):
-            raise CorpusError("The synthetic corpus takes a size, no manual_dir and no folds.")
+            raise CorpusError("The synthetic corpus takes only a size, not manual_dir or folds.")
         if not self.synthetic and size is not None:
             raise CorpusError("Only the synthetic corpus takes a size.")
         if not self.synthetic and manual_dir is None:

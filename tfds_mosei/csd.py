@@ -46,7 +46,7 @@ HDF5_START = b"\x89HDF\r\n\x1a\n"
 """First bytes of an HDF5 file."""
 
 METADATA_SECONDS = 10
-"""Time after which reading the metadata is given up."""
+"""Seconds after which reading the metadata is abandoned."""
 
 
 class _StoredRows:
@@ -141,7 +141,7 @@ class ComputationalSequence(contextlib.AbstractContextManager):
         return [name.strip() for name in names]
 
     def read_metadata(self, *only: str) -> dict[str, Any]:
-        """All metadata, or some keys: each takes as long as the labels of a video."""
+        """All metadata, or only some keys: each takes as long to read as the labels of a video."""
         if not ends_in_time(lambda: self._decode_metadata(only), METADATA_SECONDS):
             raise CorpusError(
                 f"{self.path}: its metadata cannot be read. The file is damaged: fetch it again."
@@ -166,9 +166,6 @@ class ComputationalSequence(contextlib.AbstractContextManager):
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._known
-
-    def __len__(self) -> int:
-        return len(self.video_ids)
 
     def _open(self, video_id: str) -> tuple[h5py.h5d.DatasetID, h5py.h5d.DatasetID]:
         """Opens and checks the intervals and features of a video; reads nothing yet.
@@ -246,7 +243,8 @@ class ComputationalSequence(contextlib.AbstractContextManager):
             features = self._open(video_id)[1]
             kind = features.dtype
             if kind == np.float32 and features.get_offset() is not None:
-                return intervals, _StoredRows(h5py.Dataset(features, readonly=True), self.path, what)
+                stored = h5py.Dataset(features, readonly=True)
+                return intervals, _StoredRows(stored, self.path, what)
             if kind.kind in "fiu":
                 return intervals, _numbers(features, np.float32)
             if kind.kind not in "Sb":

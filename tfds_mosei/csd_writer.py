@@ -27,9 +27,7 @@ def write(
     metadata: Mapping[str, Any] | None = None,
     compression: int | None = 1,
 ) -> Path:
-    """Writes a ``.csd`` file that this package and the official SDK read.
-
-    The file appears under its name only when it is complete.
+    """Writes a ``.csd`` file that this package and the official SDK read, whole or not at all.
 
     Args:
         path: file to write; its folder must exist.

@@ -86,7 +86,7 @@ def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds")
         split = SPLIT_NAMES.get(str(name).lower())
         if split is None or split in clean:
             raise CorpusError(
-                f"{source}: {'unknown' if split is None else 'second'} split {name!r}; "
+                f"{source}: {'unknown' if split is None else 'repeated'} split {name!r}; "
                 "folds must have exactly train, validation and test."
             )
         if not isinstance(ids, list | tuple) or not all(isinstance(x, str) and x for x in ids):

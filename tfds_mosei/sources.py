@@ -234,7 +234,7 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
         if len(groups) > 1:
             names = ", ".join(str(group[0][0].relative_to(folder)) for group in groups)
             raise CorpusError(
-                f"{folder}: {what} (root '{root}') are there {len(groups)} times: {names}. "
+                f"{folder}: {len(groups)} sets of {what} (root '{root}') were found: {names}. "
                 "Keep the one you want and move the others away."
             )
     if not features or not labels:

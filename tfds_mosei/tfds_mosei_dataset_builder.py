@@ -135,8 +135,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         base = self.builder_configs.get(name or self.DEFAULT_BUILDER_CONFIG_NAME)
         if base is None and name and name.split("-")[0] in self.builder_configs:
             raise CorpusError(
-                f"{self.name}/{name}: it is not prepared in the data_dir, or options of a build "
-                "were given. A name with a fingerprint stands for a dataset that is there: read it "
+                f"{self.name}/{name}: it is not prepared in data_dir, or was combined with build "
+                "options. A name with a fingerprint refers to a dataset that exists: read it "
                 "with tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir, name)). Build "
                 "with manual_dir and folds, or with size."
             )

@@ -109,8 +109,8 @@ def measure_rows(corpus: Corpus) -> RowTiming:
         )
     elif abs(median - FRAME_PERIOD) > 0.05 * FRAME_PERIOD:
         _logger.warning(
-            "%s: there is a row every %g s, not every 10 ms as COVAREP's. The period is stored "
-            "with the dataset; whatever counts rows means other times.",
+            "%s: there is a row every %g s, not every 10 ms as in COVAREP. The period is stored "
+            "with the dataset; options counted in rows cover other durations.",
             folder,
             median,
         )

@@ -20,22 +20,6 @@ from mosei_ssl.covarep.signal import (
     zero_phase,
 )
 
-CREAK_INPUTS = (
-    "H2-H1",
-    "residual peak prominence",
-    "zero-crossing rate",
-    "intra-frame periodicity",
-    "inter-pulse similarity",
-    "power fall",
-    "power rise",
-    "F0",
-    "F0 median",
-    "energy",
-    "power deviation",
-    "resonance",
-)
-"""Names of the first twelve; the rest are their first and second differences over time."""
-
 _LONG = 800
 _SHORT = 512
 _BLOCK = 128
@@ -265,8 +249,10 @@ def _placed(values: np.ndarray, positions: np.ndarray, query: np.ndarray) -> np.
 def creak_inputs(x: np.ndarray, residual: np.ndarray, facts: Facts, offset: int = 0) -> np.ndarray:
     """Measures the acoustic correlates of creaky voice in a stretch of a recording.
 
-    Row j of [J, 36] is for array index ``160 (j + 1) - 1``: the measures of :data:`CREAK_INPUTS`,
-    their first and their second differences; missing ones are NaN. ``offset`` is a multiple of 320.
+    Row j of [J, 36] is for array index ``160 (j + 1) - 1``: H2-H1, residual peak prominence,
+    zero-crossing rate, intra-frame periodicity, inter-pulse similarity, power fall, power rise, F0,
+    its median, energy, power deviation, resonance; then their first and second differences. Missing
+    ones are NaN. ``offset`` is a multiple of 320.
     After Ishi et al. 2008; Kane, Drugman & Gobl 2013; Drugman et al. 2014.
     """
     rows = len(x) // HOP

@@ -138,7 +138,7 @@ def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | Non
 def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
     """Refuse videos that are in a dataset's validation or test split.
 
-    The message begins with `who` learns from them and ends with the `remedy`.
+    The error message starts with `who` and ends with `remedy`.
     """
     first = find_dataset(config.data_dir, config.dataset)
     known = _builder(first).info.splits

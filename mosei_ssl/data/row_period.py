@@ -34,8 +34,8 @@ def refuse_other_period(period: float | None, needed: float | None, whose: str, 
         same = math.isclose(period, needed, rel_tol=_TOLERANCE)
     if not same:
         raise UserError(
-            f"{whose} has {_described(period)}; {than} {_described(needed)}: they do not mix. Give "
-            "one with the same row period, in seconds."
+            f"{whose} has {_described(period)}; {than} {_described(needed)}: the two cannot "
+            "be mixed. Use data with the same row period."
         )
 
 

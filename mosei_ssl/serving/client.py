@@ -22,7 +22,7 @@ ATTEMPTS = 4
 
 
 class Client(Predictor, contextlib.AbstractContextManager):
-    """Retries and deadlines.
+    """A client of a TF Serving server: retries and a deadline around each request.
 
     Predicting changes nothing on a server, so a request is repeated when it may have been lost:
     the server was absent, overloaded, or dropped the connection. What the server refused is
@@ -106,7 +106,7 @@ class Client(Predictor, contextlib.AbstractContextManager):
         except (KeyError, TypeError, ValueError, OverflowError):
             problem = f"{name!r} is missing or not numbers"
         raise self._nonsense(
-            f"answered, but {problem}; expected are [{count}, {len(EMOTIONS)}] numbers. Is the "
+            f"answered, but {problem}; [{count}, {len(EMOTIONS)}] numbers were expected. Is the "
             "model on it an export of mosei_ssl?"
         )
 

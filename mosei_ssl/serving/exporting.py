@@ -167,8 +167,8 @@ def _new_version(to: Path, write: Callable[[Path, str], object]) -> Path:
         version = place
     if version is not None:
         raise UserError(
-            f"{to} is a version or within one, and --to is the model's folder, whose next version "
-            f"is chosen by itself: give the folder of versions, {version.parent}."
+            f"{to} is a version directory, or inside one. --to must be the model's folder, where "
+            f"the next version number is chosen automatically: give {version.parent}."
         )
     try:
         to.mkdir(parents=True, exist_ok=True)

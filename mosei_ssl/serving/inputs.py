@@ -78,7 +78,7 @@ def read_segments(
 
     Raises:
         UserError: nothing to judge is found, a file is missing, damaged, of another kind or
-            width, or a segment is longer than models answer.
+            width, or a segment is longer than models accept.
 
     Example:
         >>> file = tmp_path / "talk.npy"
@@ -111,7 +111,7 @@ def read_segments(
         if len(segment.features) > MAX_FRAMES:
             raise UserError(
                 f"{source}: {segment.name} from {segment.start:.2f} to {segment.end:.2f} s has "
-                f"{len(segment.features)} frames, and models answer at most {MAX_FRAMES}. Give "
+                f"{len(segment.features)} frames, and models accept at most {MAX_FRAMES}. Give "
                 "shorter --segments, or leave them out and give a --window."
             )
         yield segment

@@ -103,8 +103,8 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
     digest = sha256(file)
     if manifest_sha256 is not None and digest != manifest_sha256.lower():
         raise UserError(
-            f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is another manifest. Do not "
-            "serve this; fetch or export it again."
+            f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is not the manifest "
+            "expected. Do not serve this; fetch or export it again."
         )
     listed, present = manifest["files"], set(_files(directory))
     problems = [f"{name} is missing" for name in sorted(set(listed) - present)]

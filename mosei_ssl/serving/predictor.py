@@ -80,7 +80,7 @@ def check_segment(number: int, rows: np.ndarray) -> np.ndarray:
         )
     if not 1 <= len(rows) <= MAX_FRAMES:
         raise UserError(
-            f"segment {number} has {len(rows)} frames; a model answers 1 to {MAX_FRAMES}. "
+            f"segment {number} has {len(rows)} frames; a model accepts 1 to {MAX_FRAMES}. "
             "Cut it into windows."
         )
     return np.ascontiguousarray(rows, dtype=np.float32)

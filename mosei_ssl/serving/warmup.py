@@ -40,8 +40,8 @@ def write_warmup(directory: Path) -> None:
     except ImportError:
         # A hint: nothing is wrong with the export, and most are never put on a server.
         _log.info(
-            "without warm-up requests, so a server's first answers will be slow; "
-            "mosei_ssl[serving] brings what writes them (tensorflow-serving-api)"
+            "no warm-up requests were written, so a server's first answers will be slow; install "
+            "mosei_ssl[serving] to get them"
         )
         return
     import tensorflow as tf

@@ -20,7 +20,7 @@ Scope = Callable[[], contextlib.AbstractContextManager]
 def share_gpus() -> None:
     """Have TensorFlow take GPU memory as it is needed, so that others can use the device too.
 
-    To be called before TensorFlow is used for anything, after which it has all the memory.
+    Call this before anything uses TensorFlow: once it has initialised a GPU, it holds all memory.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
@@ -81,6 +81,6 @@ def one_device() -> Iterator[None]:
 def _check_divides(replicas: int, batch_size: int) -> None:
     if batch_size % replicas:
         raise UserError(
-            f"batch_size {batch_size} does not divide by the {replicas} devices that share a "
-            "batch: choose a multiple."
+            f"batch_size {batch_size} is not divisible by {replicas}, the number of devices that "
+            f"share a batch: choose a multiple of {replicas}."
         )

@@ -44,7 +44,7 @@ _ADAPT_SEGMENTS = 2000
 def pretrain(
     config: PretrainConfig, *, strategy: Strategy = "none", profile_steps: str | None = None
 ) -> RunDirectory:
-    """Pretrain a backbone without labels; validation speakers are only looked at, test not.
+    """Pretrain a backbone without labels; validation speakers are only scored.
 
     A finished run is returned as it is; an interrupted one resumes after its last whole epoch, on
     the same devices or on others.

@@ -23,11 +23,9 @@ def example_batch(config: DataConfig) -> dict[str, Any]:
 
 
 def reconstruct(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """What a pretraining model fills in of a batch of one, see `example_batch`.
+    """What a model fills in of a batch of one; None if its task reconstructs nothing to be seen.
 
-    Returns:
-        Dict of `target` and `reconstruction` float32 [T', F'] and `hidden` bool [T'], or None if
-        the task reconstructs nothing that can be seen.
+    That is `target` and `reconstruction` float32 [T', F'] and `hidden` bool [T'].
     """
     outputs = model(batch, training=False)
     if not {"reconstruction", "target", "weight"} <= set(outputs):

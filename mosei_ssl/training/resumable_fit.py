@@ -26,12 +26,8 @@ from mosei_ssl.utils.signals import stop_politely
 def prepare(precision: Precision, seed: int, deterministic: bool = True) -> None:
     """Set the dtype policy and every seed; a run starts from here, whatever ran before it.
 
-    Args:
-        precision: the dtype policy.
-        seed: of everything.
-        deterministic: whether TensorFlow may use only operations that give the same numbers
-            twice, and so no XLA for the whole step. A process that has once settled on it keeps
-            to it.
+    `deterministic` restricts TensorFlow, for the rest of the process, to operations that give the
+    same numbers twice, and so rules out XLA for the whole step.
     """
     keras.utils.clear_session()
     keras.config.set_dtype_policy(precision)

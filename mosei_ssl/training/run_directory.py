@@ -196,7 +196,7 @@ class RunDirectory:
     # === Reading ===
 
     def open(self, kind: str | None = None) -> "RunDirectory":
-        """Read an existing run, of the given kind if there is one.
+        """Open an existing run; if `kind` is given, the run must be of that kind.
 
         Raises:
             UserError: no run, another kind, or written by another version of the layout.
@@ -230,7 +230,7 @@ class RunDirectory:
         return read(self / "config.yaml", yaml.safe_load, dict)
 
     def options(self, kind: type[T]) -> T:
-        """The run's options as `PretrainConfig` or `FinetuneConfig`, as which they were given."""
+        """The run's options as the class they were given in, such as `PretrainConfig`."""
         values = {**self.config(), "run": str(self.path)}
         return from_mapping(kind, values, str(self / "config.yaml"))
 

@@ -103,15 +103,9 @@ def _to_disk(path: Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, message: str, *, wait: bool = False) -> Iterator[None]:
-    """Keep a folder or a file for one process at a time; the lock ends with the process.
+    """Keep a folder that exists, or a file, which is made, for one process at a time.
 
-    Args:
-        path: a folder that exists, or a file, which is made.
-        message: for the user, if another process holds it.
-        wait: log the message and wait, instead of raising it.
-
-    Raises:
-        UserError: another process holds it.
+    If another process holds it, `message` is raised as a `UserError`, or logged in order to `wait`.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags, 0o666)
@@ -134,14 +128,9 @@ def lock(path: Path, message: str, *, wait: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def storage_errors_told(place: Path, saved: Callable[[], str]) -> Iterator[None]:
-    """Turn what a full, unwritable or vanished disk raises into a message for the user.
+    """Turn what a full, unwritable or vanished disk raises into a `UserError` about `place`.
 
-    Args:
-        place: what is written to.
-        saved: gives what is safe, as a sentence without its full stop.
-
-    Raises:
-        UserError: writing failed.
+    `saved` gives what is safe, as a sentence without its full stop.
     """
     try:
         yield

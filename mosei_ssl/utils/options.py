@@ -31,15 +31,7 @@ def ranged(
     above: bool = False,
     below: bool = False,
 ) -> Any:
-    """A dataclass field with bounds, which `Options` checks.
-
-    Args:
-        default: the default value.
-        least: smallest value.
-        most: largest value.
-        above: `least` itself is refused.
-        below: `most` itself is refused.
-    """
+    """A dataclass field with bounds, which `Options` checks; `above` and `below` exclude them."""
     bounds = {"least": least, "most": most, "above": above, "below": below}
     return field(default=default, metadata={"bounds": bounds})
 

@@ -31,18 +31,8 @@ def from_mapping(cls: type[T], values: Any, where: str = "") -> T:
     Nested dataclasses are made from nested mappings. Where a field's type has a registry, such as
     `mosei_ssl.config.BackboneConfig`, the value of its `discriminator` picks the class.
 
-    Args:
-        cls: the dataclass.
-        values: values by field name; None counts as empty, and text is read as YAML where a
-            field's type asks for it.
-        where: dotted name of the place that `values` come from, for messages.
-
-    Returns:
-        An instance of `cls`, or of the class picked from its registry.
-
-    Raises:
-        UserError: a name is unknown, a required value is missing, or a value has the wrong type
-            or is out of range; the message has the dotted name and what is allowed.
+    None counts as empty, and text is read as YAML where a field's type asks for it. A `UserError`
+    about a name or value has its dotted name, beginning with `where`, and what is allowed.
 
     Example:
         >>> from mosei_ssl.config import PretrainConfig

@@ -21,11 +21,6 @@ def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Ca
     Yields `advance(count=1, total=None, note=None)`, to be called after each item, or with how many
     have been done since the last call, with how many there are once that is known, and with what
     else to show from now on.
-
-    Example:
-        >>> with progress("extracting", 3) as advance:
-        ...     for _ in range(3):
-        ...         advance()
     """
     columns = (
         TextColumn(title),

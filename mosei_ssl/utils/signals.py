@@ -71,17 +71,6 @@ def stop_politely() -> Iterator[StopRequest]:
 
     Within another such block it gives that one's request. Python handles signals in the main
     thread only; in another one they keep doing what they did.
-
-    Yields:
-        The request.
-
-    Raises:
-        Interrupted: a signal came.
-
-    Example:
-        >>> with stop_politely() as stop:
-        ...     stop.number
-        0
     """
     global _outermost
     if threading.current_thread() is not threading.main_thread():

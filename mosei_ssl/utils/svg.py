@@ -5,13 +5,7 @@ from typing import Any
 
 
 def svg(figure: Any) -> str:
-    """Draw a `matplotlib.figure.Figure` as an ``<svg>`` element whose text stays text.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> svg(Figure()).startswith("<svg")
-        True
-    """
+    """Draw a `matplotlib.figure.Figure` as an ``<svg>`` element whose text stays text."""
     import matplotlib as mpl
 
     out = io.StringIO()

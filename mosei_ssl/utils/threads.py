@@ -2,12 +2,7 @@
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Environment variables that limit every library; read when a process imports them.
-
-    Example:
-        >>> worker_environment(2)["TF_NUM_INTRAOP_THREADS"]
-        '2'
-    """
+    """Environment variables that limit every library; read when a process imports them."""
     names = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")]
     limits = dict.fromkeys([*names, "TF_NUM_INTRAOP_THREADS"], str(threads))
     return {**limits, "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -20,22 +20,12 @@ def keras_backend() -> str:
 
 
 def decisive_packages(backend: str) -> tuple[str, ...]:
-    """Distributions that numbers depend on with this backend.
-
-    Example:
-        >>> decisive_packages("jax")[-2:]
-        ('jax', 'jaxlib')
-    """
+    """Distributions that numbers depend on with this backend."""
     return (*DECISIVE, *_OF_BACKEND.get(backend, ()))
 
 
 def package_versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:
-    """Installed version of each distribution; "-" where it is not installed.
-
-    Example:
-        >>> package_versions(["no-such-package"])
-        {'no-such-package': '-'}
-    """
+    """Installed version of each distribution; "-" where it is not installed."""
     return {package: _version(package) for package in packages}
 
 

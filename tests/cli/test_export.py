@@ -34,7 +34,7 @@ def test_a_version_is_not_taken_for_a_model(finished_run, tmp_path, capsys):
         capsys.readouterr()
         assert main(["export", "--run", str(finished_run), "--to", f"{model}/{place}"]) == 2
         error = capsys.readouterr().err
-        assert f"next version is chosen by itself: give the folder of versions, {model}." in error
+        assert f"next version number is chosen automatically: give {model}." in error
     assert sorted(model.rglob("*")) == before
 
 

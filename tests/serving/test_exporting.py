@@ -235,7 +235,7 @@ def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
 
 def test_an_export_into_an_exported_version_is_refused(emotion_model, saved_model):
     before = sorted(saved_model.rglob("*"))
-    with pytest.raises(UserError, match=rf"give the folder of versions, {saved_model.parent}\."):
+    with pytest.raises(UserError, match=rf"give {saved_model.parent}\."):
         export_model(emotion_model, saved_model)
     assert sorted(saved_model.rglob("*")) == before
 

@@ -276,7 +276,7 @@ def test_unusable_files_are_refused(speech, labels, tmp_path):
     with pytest.raises(UserError, match="columns id, start, end"):
         list(read_segments(speech, cuts))
     cuts.write_text("id,start,end\na,0,one\n")
-    with pytest.raises(UserError, match="line 2: end is .one., not a number"):
+    with pytest.raises(UserError, match=r"line 2: end is .one., not a number"):
         list(read_segments(speech, cuts))
     for odd in ("nan", "inf"):
         cuts.write_text(f"id,start,end\na,1.0,{odd}\n")
@@ -310,7 +310,7 @@ def test_impossible_options_are_refused(speech, options, message):
 
 def test_a_segment_that_is_too_long_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((12_001, 74), np.float32))
-    with pytest.raises(UserError, match="12001 frames, and models answer at most 12000"):
+    with pytest.raises(UserError, match="12001 frames, and models accept at most 12000"):
         next(read_segments(tmp_path / "x.npy", window=0))
 
 

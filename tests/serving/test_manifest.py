@@ -52,7 +52,7 @@ def test_a_manifest_made_to_fit_is_noticed_by_its_own_digest(exported):
     manifest["files"]["fingerprint.pb"] = {"sha256": sha256(exported / "fingerprint.pb"), "size": 5}
     (exported / MANIFEST).write_text(json.dumps(manifest))
     verify(exported)
-    with pytest.raises(UserError, match="it is another manifest"):
+    with pytest.raises(UserError, match="it is not the manifest expected"):
         verify(exported, noted)
 
 

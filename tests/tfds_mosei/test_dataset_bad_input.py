@@ -48,7 +48,7 @@ def test_no_file_with_the_root(tmp_path):
 def test_two_files_with_the_same_root(tmp_path):
     folder = write_corpus(tmp_path / "corpus")
     (folder / "copy.csd").write_bytes((folder / "features.csd").read_bytes())
-    refuse(tmp_path, r"\(root 'COVAREP'\) are there 2 times: copy.csd, features.csd")
+    refuse(tmp_path, r"\(root 'COVAREP'\) were found: copy.csd, features.csd")
 
 
 def test_features_and_intervals_of_different_length(tmp_path):

@@ -49,7 +49,7 @@ def test_official_files_open_but_are_not_a_corpus(shared_data, tmp_path):
     folder = shared_data / "official_files"
     with csd.ComputationalSequence(folder / "CMU_MOSI_Labels.csd") as sequence:
         assert sequence.root == "Opinion Segment Labels"
-        assert len(sequence) == 93
+        assert len(sequence.video_ids) == 93
         assert sum(len(sequence.read(v)[1]) for v in sequence.video_ids) == 2199
         assert sequence.metadata["creator"] == "Amir Zadeh"
     with csd.ComputationalSequence(folder / "CMU_MOSI_ModifiedTimestampedWords.csd") as sequence:

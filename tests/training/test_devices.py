@@ -68,7 +68,7 @@ def test_what_cannot_be_combined_is_told(pretraining):
 def test_devices_that_do_not_divide_the_batch_are_told(pretraining, monkeypatch):
     cpu = tf.config.list_logical_devices("CPU")[0]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [cpu] * 3)
-    with pytest.raises(UserError, match="batch_size 16 does not divide by the 3 devices"):
+    with pytest.raises(UserError, match="batch_size 16 is not divisible by 3"):
         pretrain(pretraining("run"), strategy="mirrored")
 
 
