@@ -231,18 +231,18 @@ class ComputationalSequence(contextlib.AbstractContextManager):
         with reading(self.path, f"intervals of video {video_id!r}"):
             return _numbers(self._open(video_id)[0], np.float64)
 
-    def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
+    def open(self, video_id: str, whole: bool = False) -> tuple[np.ndarray, Rows]:
         """Intervals of one video, and its rows to take slices from (``rows[250:900]``).
 
         Float32 rows that lie in the file in one piece are read when they are taken, as long as the
-        file is open; others are as `read` gives them.
+        file is open, unless `whole` asks for all at once; others are as `read` gives them.
         """
         intervals = self.intervals(video_id)
         what = f"features of video {video_id!r}"
         with reading(self.path, what):
             features = self._open(video_id)[1]
             kind = features.dtype
-            if kind == np.float32 and features.get_offset() is not None:
+            if kind == np.float32 and not whole and features.get_offset() is not None:
                 stored = h5py.Dataset(features, readonly=True)
                 return intervals, _StoredRows(stored, self.path, what)
             if kind.kind in "fiu":
@@ -267,7 +267,7 @@ class ComputationalSequence(contextlib.AbstractContextManager):
         Raises:
             CorpusError: the video is missing or cannot be read.
         """
-        intervals, rows = self.open(video_id)
+        intervals, rows = self.open(video_id, whole=True)
         return intervals, rows[:]
 
     def close(self) -> None:

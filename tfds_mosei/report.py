@@ -43,7 +43,7 @@ def make_report(summaries: Iterable[VideoSummary], corpus: Corpus, folds: Folds)
         "dropped": {reason: reasons.get(reason, 0) for reason in DROP_REASONS},
         "dropped_segments": dropped[:MAX_LISTED],
         "clipped": _total(summary.clipped for summary in everything),
-        "oddities": _total(_irregularities_by_video(everything).values()),
+        "irregularities": _total(_irregularities_by_video(everything).values()),
         "folds": _fold_report(corpus, folds),
         "videos": {
             "with_features": len(corpus.features.video_ids),

@@ -21,7 +21,7 @@ def dataset_report(metadata: Mapping[str, Any]) -> Group:
     lines = [
         *_counts("segments dropped", report.get("dropped")),
         *_counts("values clipped", report.get("clipped")),
-        *_counts("irregularities", report.get("oddities")),
+        *_counts("irregularities", report.get("irregularities")),
         *_counts("videos", report.get("videos")),
     ]
     for split, counts in (report.get("folds") or {}).items():

@@ -19,7 +19,7 @@ from mosei_ssl.serving.warmup import write_warmup
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import folder_to_disk, lock, storage_errors_told
+from mosei_ssl.utils.files import folder_to_disk, lock, storage_errors_reported
 from tfds_mosei.prepared import train_seconds
 
 
@@ -176,7 +176,7 @@ def _new_version(to: Path, write: Callable[[Path, str], object]) -> Path:
             tempfile.TemporaryDirectory(
                 prefix=".export-", dir=to, ignore_cleanup_errors=True
             ) as folder,
-            storage_errors_told(to, lambda: "Nothing was exported"),
+            storage_errors_reported(to, lambda: "Nothing was exported"),
         ):
             building = Path(folder, "version")
             write(building, place.name)

@@ -183,12 +183,11 @@ def data_blocks(config: StudyConfig, folds: Sequence[Fold]) -> list[Block]:
             row = [fold.name, split, counts["videos"], counts["segments"], f"{counts['hours']:.2f}"]
             row += [sum(levels[e][1:]) if e in levels else "-" for e in EMOTIONS]
             rows.append([str(value) for value in (*row, counts.get("no_emotion", "-"))])
-        titles = {"dropped": "dropped", "clipped": "clipped", "oddities": "irregularities"}
-        for key, title in titles.items():
+        for key in ("dropped", "clipped", "irregularities"):
             found = {k: v for k, v in (report.get(key) or {}).items() if v}
             if found:
                 listed = ", ".join(f"{v} {k.replace('_', ' ')}" for k, v in found.items())
-                notes.append(f"Fold {fold.name}, {title}: {listed}.")
+                notes.append(f"Fold {fold.name}, {key}: {listed}.")
         for split, counts in (report.get("folds") or {}).items():
             notes += [
                 f"Fold {fold.name}, {split}: {counts[key]} of {counts['videos']} videos "

@@ -31,7 +31,7 @@ from mosei_ssl.training.pretraining import videos_seen
 from mosei_ssl.training.run_directory import RunDirectory, read
 from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import storage_errors_told, write_bytes
+from mosei_ssl.utils.files import storage_errors_reported, write_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def evaluate(
         result |= {"dataset": other, "trained_on": name, "synthetic": synthetic}
         stem, scores = f"{other}-{split}", metrics.setdefault("datasets", {}).setdefault(other, {})
     scores.setdefault("splits", {})[split] = result
-    with storage_errors_told(directory.path, lambda: "Its earlier scores are kept"):
+    with storage_errors_reported(directory.path, lambda: "Its earlier scores are kept"):
         write_bytes(directory / f"predictions-{stem}.npz", packed.getvalue())
         write_json(file, metrics)
     if split != "validation" and not foreign:  # of validation, training has written its own

@@ -33,7 +33,7 @@ from mosei_ssl.training.resumable_fit import fit, prepare
 from mosei_ssl.training.run_directory import RunDirectory, is_finished
 from mosei_ssl.training.saved_models import load_model, save_model
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import storage_errors_told, write_text
+from mosei_ssl.utils.files import storage_errors_reported, write_text
 from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def _train(
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments, len(labelled))
     final.set_weights(model.get_weights())
-    with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
+    with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
         write_trial(run.path, shown, run.history()[kept - 1], kept)
         save_model(final, run / "model.keras")
         run.finish()

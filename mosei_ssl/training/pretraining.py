@@ -33,7 +33,7 @@ from mosei_ssl.training.resumable_fit import fit, parse_profile_steps, prepare
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.training.saved_models import save_model
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import storage_errors_told
+from mosei_ssl.utils.files import storage_errors_reported
 from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def _pretrain(
             with_labels=False,
             profile_steps=profile_steps,
         )
-        with storage_errors_told(run.path, lambda: f"Its state is in {run.checkpoints}"):
+        with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
             _save(config, segments, model, run)
     return run
 

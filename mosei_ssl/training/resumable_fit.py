@@ -18,7 +18,7 @@ from mosei_ssl.training.callbacks import (
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import storage_errors_told
+from mosei_ssl.utils.files import storage_errors_reported
 from mosei_ssl.utils.progress import progress
 from mosei_ssl.utils.signals import stop_politely
 
@@ -85,7 +85,7 @@ def fit(
         )
         steps = plan.steps_per_epoch
         with (
-            storage_errors_told(run.path, lambda: checkpoint.last_saved),
+            storage_errors_reported(run.path, lambda: checkpoint.last_saved),
             progress(title, config.epochs * steps, checkpoint.epoch * steps) as advance,
         ):
             model.fit(

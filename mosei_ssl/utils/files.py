@@ -127,7 +127,7 @@ def lock(path: Path, message: str, *, wait: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def storage_errors_told(place: Path, saved: Callable[[], str]) -> Iterator[None]:
+def storage_errors_reported(place: Path, saved: Callable[[], str]) -> Iterator[None]:
     """Turn what a full, unwritable or vanished disk raises into a `UserError` about `place`.
 
     `saved` gives what is safe, as a sentence without its full stop.

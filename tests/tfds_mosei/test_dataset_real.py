@@ -102,9 +102,9 @@ def test_build_of_real_mosei_labels(shared_data, tmp_path):
     report = built.info.metadata["report"]
     assert sum(report["dropped"].values()) == 0
     assert report["clipped"] == {}
-    assert report["oddities"]["unsorted_videos"] == 1318
-    assert report["oddities"]["overlapping_neighbours"] == 13608
-    assert report["oddities"]["negative_starts"] == 239
+    assert report["irregularities"]["unsorted_videos"] == 1318
+    assert report["irregularities"]["overlapping_neighbours"] == 13608
+    assert report["irregularities"]["negative_starts"] == 239
     none = sum(report["splits"][split]["no_emotion"] for split in COUNTS)
     assert none == 3486
     assert report["folds"]["test"]["without_labels"] == 2

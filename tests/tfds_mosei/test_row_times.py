@@ -41,7 +41,7 @@ def test_rows_of_words_have_no_period_and_gaps_are_counted(tmp_path, caplog):
     built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
     assert built.info.metadata["row_period"] is None
     assert "aligned to words" in caplog.text
-    odd = built.info.metadata["report"]["oddities"]
+    odd = built.info.metadata["report"]["irregularities"]
     assert odd["gaps_in_rows"] == 4
     assert odd["unsorted_rows"] == 4 * 29
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import one_of_several
 import pytest
 import replica_process
 import tensorflow as tf
@@ -60,6 +62,28 @@ def test_data_parallel_on_jax_gives_the_curve_of_one_device(synthetic_data, tmp_
     np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_two_processes_on_jax_give_the_weights_of_one(synthetic_data, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, one_of_several.__file__, synthetic_data, tmp_path / "w", address]
+    flags = "--xla_backend_optimization_level=0"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    pairs = [(1, 0), (2, 0), (2, 1)]
+    children = [
+        subprocess.Popen([*command, *map(str, pair)], env=environment, stderr=subprocess.PIPE)
+        for pair in pairs
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=300)
+        assert child.returncode == 0, errors.decode()[-3000:]
+    one, first, second = (np.load(tmp_path / f"w-{n}-{rank}.npz") for n, rank in pairs)
+    for name in one:
+        np.testing.assert_allclose(first[name], one[name], atol=1e-5)
+        np.testing.assert_array_equal(first[name], second[name])
+
+
 def test_what_cannot_be_combined_is_told(pretraining):
     with pytest.raises(UserError, match="loss scale of mixed_float16"):
         pretrain(pretraining("run", precision="mixed_float16"), strategy="mirrored")
@@ -73,14 +97,14 @@ def test_devices_that_do_not_divide_the_batch_are_told(pretraining, monkeypatch)
 
 
 def test_a_full_disk_is_told_apart_from_other_errors_of_tensorflow():
-    from mosei_ssl.utils.files import storage_errors_told
+    from mosei_ssl.utils.files import storage_errors_reported
 
     def write():
-        with storage_errors_told(Path("runs/pre"), lambda: "Nothing is lost"):
+        with storage_errors_reported(Path("runs/pre"), lambda: "Nothing is lost"):
             raise tf.errors.InternalError(None, None, "events.v2; No space left on device")
 
     def compute():
-        with storage_errors_told(Path("runs/pre"), lambda: "Nothing is lost"):
+        with storage_errors_reported(Path("runs/pre"), lambda: "Nothing is lost"):
             raise tf.errors.InternalError(None, None, "Collective ops is aborted")
 
     with pytest.raises(UserError, match=r"cannot write to runs/pre: No space left on device\. No"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.utils.files import folder_to_disk, storage_errors_told, write_text
+from mosei_ssl.utils.files import folder_to_disk, storage_errors_reported, write_text
 from mosei_ssl.utils.progress import progress
 from tfds_mosei import csd
 from tfds_mosei.convert.joining import join
@@ -80,7 +80,7 @@ def convert_package(
         folds = _folds(package.segments, path)
         report = [f"{path.name}: taken for {package.form}", *_counts(package, timeline)]
         out.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(storage_errors_told(out, lambda: "Nothing was written"))
+        stack.enter_context(storage_errors_reported(out, lambda: "Nothing was written"))
         work = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
         corpus = Path(stack.enter_context(work)) / "corpus"
         corpus.mkdir()
