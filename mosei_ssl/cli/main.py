@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -123,4 +124,10 @@ def console_script(argv: Sequence[str] | None = None) -> int:
     """`main` as a process, whose stderr is this program's alone."""
     if "--debug" not in sys.argv:
         quiet_native_notes()
-    return main(argv)
+    code = main(argv)
+    if code > 128:
+        # Python would end with SIGINT if the interrupt came while a C extension ran Python code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

@@ -97,7 +97,7 @@ def test_numbers_are_never_cut_on_a_narrow_terminal():
 
     answer = {"intensity": 3.0, "class": 3, "present": 1.0, "expected": 2.9}
     record = {"name": "a-very-long-name-of-a-recording", "start": 100.0, "end": 115.25}
-    record["emotions"] = dict.fromkeys(EMOTIONS, answer)
+    record |= {"emotions": dict.fromkeys(EMOTIONS, answer), "most_likely": "surprise"}
     console = Console(width=80, file=io.StringIO())
     record["truth"] = dict.fromkeys(EMOTIONS, 0.0) | {"anger": 2.0}
     console.print(to_table([record]))
@@ -212,10 +212,19 @@ def test_many_segments_are_read_and_judged_block_by_block(corpus, saved_model, m
         assert found == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("form", ["csv", "table"])
-def test_a_reader_that_has_read_enough_is_no_traceback(corpus, saved_model, form):
+def test_a_program_that_has_read_enough_ends_the_command(corpus, saved_model, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(SystemExit) as ended:
+            predict(corpus / "rows.npy", "--model", saved_model, "--format", "csv")
+    assert ended.value.code == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_traceback(corpus, saved_model):
     line = f"{sys.executable} -m mosei_ssl predict {corpus / 'rows.npy'}"
-    shell = f"{line} --model {saved_model} --format {form} | true"
+    shell = f"{line} --model {saved_model} | true"
     done = subprocess.run(
         ["bash", "-c", f"{shell}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True
     )
@@ -245,7 +254,7 @@ def test_brackets_in_names_are_shown():
 
     answer = {"intensity": 0.0, "class": 0, "present": 0.1, "expected": 0.1}
     record = {"name": "My talk [dQw4w9]", "start": 0.0, "end": 1.0}
-    record["emotions"] = dict.fromkeys(EMOTIONS, answer)
+    record |= {"emotions": dict.fromkeys(EMOTIONS, answer), "most_likely": "none"}
     console = Console(width=120, file=io.StringIO())
     console.print(to_table([record]))
     assert "My talk [dQw4w9]" in console.file.getvalue()

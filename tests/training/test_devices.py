@@ -18,6 +18,8 @@ from mosei_ssl.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick")
 
+# Programs that run once are hardly worth optimising.
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 BACKBONE = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16, "dropout": 0}
 
 
@@ -57,7 +59,7 @@ def test_mirrored_on_tensorflow_gives_nearly_the_curve_of_one_device(synthetic_d
 @pytest.mark.slow
 def test_data_parallel_on_jax_gives_the_curve_of_one_device(synthetic_data, tmp_path):
     runs = {tmp_path / "one": "none", tmp_path / "two": "mirrored"}
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    flags = f"--xla_force_host_platform_device_count=2 {QUICK}"
     train(synthetic_data, runs, KERAS_BACKEND="jax", XLA_FLAGS=flags)
     np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=1e-4)
 
@@ -68,8 +70,7 @@ def test_two_processes_on_jax_give_the_weights_of_one(synthetic_data, tmp_path):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, one_of_several.__file__, synthetic_data, tmp_path / "w", address]
-    flags = "--xla_backend_optimization_level=0"
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
     pairs = [(1, 0), (2, 0), (2, 1)]
     children = [
         subprocess.Popen([*command, *map(str, pair)], env=environment, stderr=subprocess.PIPE)

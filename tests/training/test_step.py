@@ -49,7 +49,7 @@ BATCHES = DataConfig(batch_size=8)
 def short_batches():
     """Segments here are short: no padding to one length as in the other tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mosei_ssl.data.buckets.LENGTH_MULTIPLE", 20)
+        patch.setattr("mosei_ssl.data.buckets.LENGTH_MULTIPLE", 40)
         yield
 
 
