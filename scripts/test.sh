@@ -23,4 +23,4 @@ export JAX_COMPILATION_CACHE_DIR JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 quick="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 quick="$quick --xla_cpu_parallel_codegen_split_count=1"
 KERAS_BACKEND=jax XLA_FLAGS="$quick ${XLA_FLAGS:-}" \
-  python -m pytest "${parallel[@]}" tests/layers tests/models "$@"
+  python -m pytest "${parallel[@]}" tests/layers tests/models tests/examples "$@"
