@@ -295,7 +295,7 @@ def test_tables_of_something_else_may_lie_beside_the_corpus(tmp_path):
 def test_features_or_labels_twice(tmp_path):
     folder = write_corpus(tmp_path)
     (folder / "labels.csv").write_text(HEADER)
-    with pytest.raises(CorpusError, match=r"labels .* 2 times: labels.csd, labels.csv"):
+    with pytest.raises(CorpusError, match=r"2 sets of labels .* labels.csd, labels.csv"):
         find_sources(folder)
     (folder / "labels.csv").unlink()
     write_mat(folder / "a.mat", ramp(3))
