@@ -299,5 +299,5 @@ def test_features_or_labels_twice(tmp_path):
         find_sources(folder)
     (folder / "labels.csv").unlink()
     write_mat(folder / "a.mat", ramp(3))
-    with pytest.raises(CorpusError, match=r"features .* 2 times: features.csd, a.mat"):
+    with pytest.raises(CorpusError, match=r"2 sets of features .* features.csd, a.mat"):
         find_sources(folder)
