@@ -32,7 +32,7 @@ def options(synthetic_data):
     """The parts that every run of these tests shares."""
     return {
         "data_dir": str(synthetic_data),
-        "batch_size": 16,
+        "batch_size": 40,
         "backbone": TransformerConfig(
             hidden_dim=16, num_layers=1, num_heads=2, feedforward_dim=16, dropout=0.2
         ),

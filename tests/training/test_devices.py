@@ -25,7 +25,7 @@ BACKBONE = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim"
 
 def train(data: Path, runs: dict, logical_devices: int = 0, **environment) -> None:
     """Runs of these places and strategies, in a process of several devices."""
-    config = {"data_dir": str(data), "batch_size": 16, "backbone": BACKBONE, "epochs": 2}
+    config = {"data_dir": str(data), "batch_size": 32, "backbone": BACKBONE, "epochs": 2}
     options = {
         "runs": {str(run): strategy for run, strategy in runs.items()},
         "config": config,
@@ -93,7 +93,7 @@ def test_what_cannot_be_combined_is_told(pretraining):
 def test_devices_that_do_not_divide_the_batch_are_told(pretraining, monkeypatch):
     cpu = tf.config.list_logical_devices("CPU")[0]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [cpu] * 3)
-    with pytest.raises(UserError, match="batch_size 16 is not divisible by 3"):
+    with pytest.raises(UserError, match="batch_size 40 is not divisible by 3"):
         pretrain(pretraining("run"), strategy="mirrored")
 
 
