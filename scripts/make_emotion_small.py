@@ -70,7 +70,7 @@ speakers, so its intervals say little.
 ## Calibration
 
 `most_likely` is "none" unless an emotion is present with a probability of {threshold:.3f} or more:
-there, emotional and neutral clips of the validation speakers are told apart best.
+that threshold separates emotional from neutral clips of the validation speakers best.
 
 ## What it must not be used for
 

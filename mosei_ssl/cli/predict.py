@@ -83,7 +83,7 @@ def run(options: PredictOptions) -> int:
         plotting.check_plot(options.input[0], options.plot)
     if options.out is not None:
         check_writable(Path(options.out))
-    segments = itertools.chain.from_iterable(
+    found = itertools.chain.from_iterable(
         read_segments(
             source,
             options.segments,
@@ -95,8 +95,9 @@ def run(options: PredictOptions) -> int:
         )
         for source in options.input
     )
+    limited = itertools.islice(found, options.limit)  # of all inputs together
     # An input that is missing, or of another kind, is reported before a model is loaded.
-    segments = itertools.chain([next(segments)], segments)
+    segments = itertools.chain([next(limited)], limited)
     kept = list(segments) if options.plot is not None else []
     predictor: Predictor
     if options.server is None:

@@ -139,14 +139,7 @@ def export_model(
 
 
 def export_preset(name: str, to: str | Path) -> Path:
-    """Export a model that comes with the package.
-
-    Args:
-        name: the preset.
-        to: `saved_models/NAME`; the next free version is made in it.
-
-    Returns:
-        The new version directory, `to`/VERSION.
+    """Export a model that comes with the package as the next version in `to`, which it returns.
 
     Raises:
         UserError: no such preset, one that has changed, or a place that cannot be written.

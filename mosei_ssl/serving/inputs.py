@@ -120,12 +120,13 @@ def read_segments(
 
 
 def holds_datasets(source: Path) -> bool:
-    """Whether it is a folder of anything but recordings."""
+    """Whether it is a folder of prepared datasets, or of nothing that could be a recording."""
     from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
 
-    return source.is_dir() and not any(
-        file.suffix.lower() in AUDIO_SUFFIXES for file in source.rglob("*")
-    )
+    if any((source / name).exists() for name in ("dataset_info.json", "tfds_mosei")):
+        return True  # the recordings of its corpus may lie in it, too
+    files = source.rglob("*")
+    return source.is_dir() and not any(file.suffix.lower() in AUDIO_SUFFIXES for file in files)
 
 
 def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator[Segment]:

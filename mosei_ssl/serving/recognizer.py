@@ -25,11 +25,8 @@ class Recognizer:
     Args:
         model: the name of a preset, or an export: `NAME` or `NAME/VERSION`.
 
-    Attributes:
-        model: the `LocalModel` that answers.
-
     Raises:
-        UserError: there is no such model, or it has changed since it was exported.
+        UserError: the model is missing, or has changed since it was exported.
 
     Example:
         >>> table = Recognizer(saved_model).predict(speech_wav)

@@ -17,8 +17,7 @@ _SHOWN = ("loss", *METRICS)
 def trial_name(run: Path) -> str:
     """Name of a run's trial; TensorBoard takes trials of one name for one trial.
 
-    A study's runs are told apart by the study's folder, arm, labels, fold and seed, others by
-    their folder and the one above.
+    It is the study's folder, arm, labels, fold and seed, or the run's folder and the one above.
 
     Example:
         >>> trial_name(Path("/home/me/runs/ssl200"))

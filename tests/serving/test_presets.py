@@ -13,6 +13,7 @@ from mosei_ssl.config import CodebookConfig, FinetuneConfig, HeadConfig
 from mosei_ssl.metrics import emotion_threshold
 from mosei_ssl.models import Backbone, load_keras_file
 from mosei_ssl.serving import verify
+from mosei_ssl.serving.inputs import holds_datasets
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS
 
@@ -21,7 +22,7 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    """A folder of two recordings, one of them too short to be cut, and a file that is no audio."""
+    """A folder of two recordings, one of them too short to be cut, and a file that is not audio."""
     soundfile = pytest.importorskip("soundfile")
     folder = tmp_path_factory.mktemp("recordings")
     samples = np.sign(np.sin(2 * np.pi * 120 * np.arange(RATE) / RATE)) / 10
@@ -82,10 +83,19 @@ def test_no_emotion_is_likely_below_the_threshold(tmp_path, capsys):
         ("a", "none"),
         ("b", "none"),
     ]
+    assert main([*line, "--limit", "1"]) == 0  # of both files together
+    assert len(json.loads(capsys.readouterr().out)) == 1
     assert main([*line, "--threshold", "0"]) == 0
     for record in json.loads(capsys.readouterr().out):
         present = {emotion: record["emotions"][emotion]["present"] for emotion in EMOTIONS}
         assert record["most_likely"] == max(present, key=present.get)
+
+
+def test_a_folder_of_datasets_may_hold_the_recordings_too(tmp_path):
+    (tmp_path / "talk.wav").touch()
+    assert not holds_datasets(tmp_path)
+    (tmp_path / "tfds_mosei").mkdir()
+    assert holds_datasets(tmp_path)
 
 
 def test_it_is_exported_as_it_is(tmp_path, capsys):
