@@ -6,6 +6,9 @@ the arithmetic.
 
 import json
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 def hide_every_third(self, padding_mask, training=False):
