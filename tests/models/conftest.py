@@ -36,10 +36,16 @@ def traced():
     """
 
 
+@pytest.fixture
+def graph_only():
+    """For tests of so many steps that a graph pays off, though not the kernels."""
+
+
 @pytest.fixture(autouse=True)
 def quick_fits(request, monkeypatch):
-    eager = keras.backend.backend() == "tensorflow" and "traced" not in request.fixturenames
-    if eager:
+    names = {*request.fixturenames}
+    eager = keras.backend.backend() == "tensorflow" and not names & {"traced", "graph_only"}
+    if "traced" not in names:
         for module in (cpu_kernels, masked_self_attention):
             monkeypatch.setattr(module, "on_tensorflow_cpu", lambda: False)
     fit = keras.Model.fit

@@ -54,15 +54,15 @@ def test_errors_by_hand():
     assert float(mean_absolute_error(target, reconstruction, nothing)) == 0.0
 
 
-def test_loss_falls_and_beats_the_corpus_mean(transformer, traced):
+def test_loss_falls_and_beats_the_corpus_mean(transformer, graph_only):
     model = MaskedTimestepModel(transformer, mask_ratio=0.3, mask_span=1, seed=3)
     model.compile(keras.optimizers.Adam(3e-3))
     unseen = smooth_batch(1)
-    before = model.evaluate(unseen, verbose=0, return_dict=True)
+    before, _ = model.objective(outputs_of(model, unseen))
     model.fit(smooth_batch(), epochs=60, batch_size=16, verbose=0)
-    after = model.evaluate(unseen, verbose=0, return_dict=True)
-    assert after["loss"] < 0.7 * before["loss"]
-    assert after["relative_error"] < 0.75
+    after, metrics = model.objective(outputs_of(model, unseen))
+    assert float(after) < 0.7 * float(before)
+    assert float(metrics["relative_error"]) < 0.75
 
 
 def test_pretraining_is_repeatable_moves_the_shared_backbone_and_ignores_labels():
@@ -72,7 +72,7 @@ def test_pretraining_is_repeatable_moves_the_shared_backbone_and_ignores_labels(
         start = backbone.get_weights()
         model = MaskedTimestepModel(backbone, seed=3)
         model.compile(keras.optimizers.Adam(1e-3))
-        model.fit(smooth_batch(), labels, epochs=2, batch_size=16, verbose=0, shuffle=False)
+        model.fit(smooth_batch(), labels, batch_size=16, verbose=0, shuffle=False)
         weights.append(backbone.get_weights())
         assert any((a != b).any() for a, b in zip(start, weights[-1], strict=True))
     for a, b in zip(*weights, strict=True):

@@ -1,12 +1,13 @@
 """A build takes as much memory for a large corpus as for a small one."""
 
-import subprocess
-import sys
-import textwrap
+import json
+import resource
 
+from children import start_child
 from mosei_corpus import IDS, frames, ramp, write_corpus
 
-from tfds_mosei import csd
+import tfds_mosei
+from tfds_mosei import csd, report_page, workspace
 
 ROWS = 5000
 MEGABYTES = ROWS * 74 * 4 / 1e6
@@ -28,30 +29,27 @@ def write(folder, count):
     return folder
 
 
+def build_all(data_dir, folders, peaks):
+    """Builds one corpus after another; writes the peak so far and the size of each."""
+    report_page.render_page = lambda *_: ""  # takes longer to draw than the builds
+    workspace.SHUFFLE_BYTES = 4 * 2**20  # what a build may hold of a split, by choice
+    found = []
+    for folder in folders:
+        built = tfds_mosei.build(data_dir=data_dir, manual_dir=folder)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found.append([peak, int(built.info.splits["train"].num_bytes)])
+    peaks.write_text(json.dumps(found))
+    return 0
+
+
 def test_peak_memory_does_not_grow_with_the_corpus(tmp_path):
     """One process builds both, the small one first; only what the large one adds counts."""
     folders = [write(tmp_path / str(count), count) for count in (SMALL, LARGE)]
-    script = textwrap.dedent(
-        """
-        import resource, sys, tfds_mosei
-        from tfds_mosei import report_page, workspace
-        report_page.render_page = lambda *_: ""  # takes longer to draw than the builds
-        workspace.SHUFFLE_BYTES = 4 * 2**20  # what a build may hold of a split, by choice
-        data_dir, *folders = sys.argv[1:]
-        for folder in folders:
-            built = tfds_mosei.build(data_dir=data_dir, manual_dir=folder)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print("peak", peak, int(built.info.splits["train"].num_bytes))
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "data", *folders],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("peak ")]
-    (small, _), (large, written) = ([int(number) for number in line[1:]] for line in lines)
+    peaks, log = tmp_path / "peaks.json", tmp_path / "log"
+    child = start_child(build_all, tmp_path / "data", folders, peaks, log=log)
+    child.join()
+    assert child.exitcode == 0, log.read_text()
+    (small, _), (large, written) = json.loads(peaks.read_text())
     assert written > LARGE * MEGABYTES * 1e6
     grown = (large - small) * 1024 / 1e6
     assert grown < (LARGE - SMALL) * MEGABYTES / 2, f"{grown:.0f} MB more"
