@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["mosei_ssl.training.pretraining", "tfds_mosei"])
+_MODULES = ["mosei_ssl.training.pretraining", "mosei_ssl.study", "tfds_mosei"]
+_CONTEXT.set_forkserver_preload(_MODULES)
 
 
-def start_child(function: Callable[..., int], *arguments, log: Path, environment=None):
+def start_child(
+    function: Callable[..., int], *arguments, log: Path, environment=None, context=_CONTEXT
+):
     """Run a function of a module in a process of its own.
 
     Args:
@@ -19,12 +22,13 @@ def start_child(function: Callable[..., int], *arguments, log: Path, environment
         *arguments: its arguments.
         log: file that gets what the process says on stderr.
         environment: variables to set before the function is called.
+        context: how the process is started.
 
     Returns:
         The process; `exitcode` is as for `subprocess`.
     """
     arguments = (function, arguments, str(log), environment or {})
-    process = _CONTEXT.Process(target=_run, args=arguments)
+    process = context.Process(target=_run, args=arguments)
     process.start()
     return process
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +73,7 @@ def planted():
 
 
 @pytest.fixture(scope="session")
-def corpora(tmp_path_factory):
+def corpora(tmp_path_factory, synthetic_data):
     """A folder of "speech", its twin "synthetic-a" that is marked as synthetic, and another.
 
     The twin has the same folds; "synthetic-b" has the same videos in other folds.
@@ -82,48 +81,22 @@ def corpora(tmp_path_factory):
     import tfds_mosei
 
     data = tmp_path_factory.mktemp("corpora")
-    for name, size in (("synthetic-a", 6), ("synthetic-b", 8)):
-        made = Path(tfds_mosei.build("synthetic", data_dir=data, size=size).data_dir)
-        made.parent.rename(made.parent.with_name(name))
+    made = Path(tfds_mosei.build("synthetic", data_dir=data, size=6).data_dir)
     folder = data / "tfds_mosei"
+    made.parent.rename(folder / "synthetic-a")
+    (other,) = tfds_mosei.list_prepared(synthetic_data).values()
+    shutil.copytree(Path(other).parent, folder / "synthetic-b")
     shutil.copytree(folder / "synthetic-a", folder / "speech")
     (metadata,) = (folder / "speech").rglob("metadata.json")
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "synthetic": False}))
     return data
 
 
-class HereEngine:
-    """Runs cells in this process and notes which, executor by executor."""
-
-    workers = 2
-    died = OSError
-
-    def __init__(self):
-        self.pools = []
-
-    @property
-    def ran(self):
-        return [path for _, paths in self.pools for path in paths]
-
-    def submitter(self, workers, *, compiles):
-        paths = []
-        self.pools.append((compiles, paths))
-
-        def submit(run, cell, *rest):
-            paths.append(cell.path)
-            future = Future()
-            future.set_result(run(cell, *rest))
-            return future
-
-        return submit
-
-    def close(self):
-        pass
-
-
 @pytest.fixture
 def here():
     """An engine without worker processes, which take long to start."""
+    from small_study import HereEngine
+
     return HereEngine()
 
 

@@ -15,12 +15,7 @@ from mosei_ssl.study.bootstrap import (
     interval,
     resampled_scores,
 )
-from mosei_ssl.study.curves import (
-    converged_budget,
-    converged_interval,
-    equal_labels,
-    fit_curves,
-)
+from mosei_ssl.study.curves import converged_budget, converged_interval
 from mosei_ssl.study.figures import savings_figure
 from mosei_ssl.study.tables import convergence_tables
 
@@ -143,52 +138,6 @@ def test_holm_by_hand():
     got = holm([0.6, float("nan"), 0.7])
     assert got[0] == 1.0
     assert np.isnan(got[1])
-
-
-def test_a_power_law_is_found_again():
-    n = np.array([25.0, 50, 100, 200, 400, 800])
-    curves = fit_curves(n, np.stack([0.3 + 2 * n**-0.5, 0.1 + n**-1.0]), lower_is_better=True)
-    assert curves.limit == pytest.approx([0.3, 0.1], abs=1e-3)
-    assert curves.exponent == pytest.approx([0.5, 1.0])
-    rising = fit_curves(n, (0.8 - n**-0.5)[None], lower_is_better=False)
-    assert rising.limit[0] == pytest.approx(0.8, abs=1e-3)
-
-
-def test_a_curve_that_gets_worse_is_flat():
-    n = np.array([25.0, 100.0, 400.0])
-    curves = fit_curves(n, np.array([[0.1, 0.2, 0.3]]), lower_is_better=True)
-    assert curves.gain[0] == 0
-    assert curves.limit[0] == pytest.approx(0.2)
-    assert curves.labels_for(np.array([0.25]))[0] == 0
-    assert np.isinf(curves.labels_for(np.array([0.15]))[0])
-
-
-def test_labels_saved_by_hand():
-    n = np.array([25.0, 100.0, 400.0, 1600.0])
-    base = fit_curves(n, (1 + n**-0.5)[None], lower_is_better=True)
-    found = equal_labels((-0.5 * n**-0.5)[None], base, n)
-    # Half the error at the same number needs four times the labels.
-    assert found[0] == pytest.approx([100, 400, 1600, 6400], rel=1e-3)
-    arm = fit_curves(n, (1 + 0.5 * n**-0.5)[None], lower_is_better=True)
-    worse = equal_labels((0.5 * n**-0.5)[None], arm, n)
-    assert worse[0] == pytest.approx([6.25, 25, 100, 400], rel=1e-3)
-
-
-def test_no_difference_saves_no_labels_however_badly_the_curve_fits():
-    n = np.array([25.0, 100.0, 400.0])
-    base = fit_curves(n, np.array([[0.333, 0.348, 0.306]]), lower_is_better=True)
-    found = equal_labels(np.zeros((1, 3)), base, n)
-    assert found[0] == pytest.approx(n)
-
-
-def test_curves_do_not_promise_the_impossible():
-    n = np.array([25.0, 100.0, 400.0])
-    straight = np.log(n) / np.log(400) * 0.4
-    rising = fit_curves(n, straight[None], lower_is_better=False)
-    falling = fit_curves(n, (0.4 - straight + 0.02)[None], lower_is_better=True)
-    assert rising.limit[0] <= 1
-    assert falling.limit[0] >= 0
-    assert rising.gain[0] < 0 < falling.gain[0]
 
 
 def test_convergence_by_hand():
@@ -380,28 +329,24 @@ def test_where_nothing_helps_the_interval_covers_zero(planted):
 
 
 @pytest.mark.parametrize(
-    ("videos", "folds", "seeds", "noise"),
-    [(18, 6, 2, 0.25), pytest.param(60, 1, 3, 0.05, marks=pytest.mark.slow)],
+    ("videos", "folds", "seeds", "noise"), [(18, 6, 2, 0.25), (60, 1, 3, 0.05)]
 )
-def test_200_null_studies_are_covered(planted, videos, folds, seeds, noise):
+def test_null_studies_are_covered(planted, videos, folds, seeds, noise):
     make, as_sums = planted
     budget = {"100": 100.0}
-    covered = dict.fromkeys(METRICS, 0)
-    for number in range(200):
-        cells = as_sums(
-            make(
-                number, {"100": 0.0}, videos=videos, folds=folds, seeds=seeds, budgets=budget,
-                segments=4, training_noise=noise,
-            )
-        )  # fmt: skip
-        result = analyse(
-            cells, budget, ["ssl"], statistics=StatisticsConfig(samples=100, seed=number)
-        )
-        for metric in METRICS:
-            found = result["differences"]["ssl"]["100"][metric]["overall"]
-            covered[metric] += found["low"] <= 0 <= found["high"]
-    assert covered["mae"] >= 180, covered
-    assert min(covered.values()) >= 176, covered
+    size = {"videos": videos, "folds": folds, "seeds": seeds, "segments": 4}
+    covered = {metric: [] for metric in METRICS}
+    for number in range(30):
+        cells = as_sums(make(number, {"100": 0.0}, budgets=budget, training_noise=noise, **size))
+        statistics = StatisticsConfig(samples=100, seed=number)
+        result = analyse(cells, budget, ["ssl"], statistics=statistics)
+        for metric, found in result["differences"]["ssl"]["100"].items():
+            # The errors of the emotions do not depend on each other.
+            covered[metric] += [row["low"] <= 0 <= row["high"] for row in found.values()]
+    rates = {metric: np.mean(found) for metric, found in covered.items()}
+    assert len(covered["mae"]) == 210
+    assert rates["mae"] >= 0.9, rates
+    assert min(rates.values()) >= 0.88, rates
 
 
 def test_same_seed_same_numbers(planted):

@@ -3,18 +3,21 @@
 import contextlib
 import logging
 import os
+import select
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import Future
+from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from children import start_child
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mosei_ssl.metrics import write_json
-from mosei_ssl.study import StudyConfig
+from mosei_ssl.study import StudyConfig, engines
 from mosei_ssl.study.cells import CELL_FILE, Cell, preparation_cells
 from mosei_ssl.study.engines import LocalEngine, RayEngine
 from mosei_ssl.study.results import write_results
@@ -59,10 +62,10 @@ def test_what_is_known_to_fail_is_not_tried(tmp_path, here):
 
 
 def test_the_log_gets_the_time_left(tmp_path, here, monkeypatch, caplog):
-    monkeypatch.setattr("mosei_ssl.utils.progress.LOG_SECONDS", 0.05)
+    monkeypatch.setattr("mosei_ssl.utils.progress.LOG_SECONDS", 0.01)
 
     def run(cell, out):
-        time.sleep(0.1)
+        time.sleep(0.02)
         return finish(cell, out)
 
     with caplog.at_level(logging.INFO):
@@ -87,73 +90,96 @@ def test_trainings_with_and_without_xla_share_no_process(tmp_path, here):
 
 
 def dies(cell, out):
-    """Finish, but for the cells whose worker is killed: `always`, and `once` the first time."""
-    mark = out / f"{cell.path}.started"
-    first = not mark.exists()
-    mark.touch()
+    """Finish, but for the cell whose worker is killed the first time."""
     with open(out / f"{cell.path}.runs", "a") as file:
         file.write("x")
-    if cell.path == "always" or (cell.path == "once" and first):
+    if cell.path == "once" and (out / "once.runs").stat().st_size == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return finish(cell, out)
-
-
-def test_a_study_survives_its_workers(tmp_path, caplog):
-    failed = {}
-    wave = cells("once", "always", "a", "b", "c")
-    with contextlib.closing(LocalEngine(2, 1, tmp_path / "logs")) as engine:
-        run_wave(wave, tmp_path, engine, "x", failed, dies)
-    assert list(failed) == ["always"]
-    assert "its worker process died 3 times" in failed["always"]
-    assert "out of memory" in failed["always"]
-    assert [cell.path for cell in wave if not cell.finished(tmp_path)] == ["always"]
-    assert (tmp_path / "once.runs").read_text() == "xx"
-    # The first time it may have been lost before it had begun.
-    assert (tmp_path / "always.runs").read_text() in ("xx", "xxx")
-    assert "a worker process died" in caplog.text
+    return report(cell, out)
 
 
 def report(cell, out):
     """What a worker is like."""
     print("said by a worker")
-    content = {"key": cell.key, "environment": dict(os.environ), "parent": os.getppid()}
-    write_json(out / cell.path / CELL_FILE, content)
+    write_json(out / cell.path / CELL_FILE, {"key": cell.key, "environment": dict(os.environ)})
     return ""
 
 
-def test_workers_have_fixed_threads_the_backend_of_the_study_and_a_log(tmp_path, monkeypatch):
+def test_a_study_survives_its_workers_which_have_fixed_threads_its_backend_and_a_log(
+    tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr("mosei_ssl.study.engines.keras_backend", lambda: "jax")
-    wave = cells("a")
+    failed = {}
+    wave = cells("once", "a")
     with contextlib.closing(LocalEngine(1, 3, tmp_path / "logs")) as engine:
-        run_wave(wave, tmp_path, engine, "x", {}, report)
-    found = wave[0].finished(tmp_path)["environment"]
-    assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
-    assert found["KERAS_BACKEND"] == "jax"
-    (log,) = (tmp_path / "logs").glob("worker-*.log")
-    assert "said by a worker" in log.read_text()
+        run_wave(wave, tmp_path, engine, "x", failed, dies)
+    assert failed == {}
+    assert "a worker process died" in caplog.text
+    assert (tmp_path / "once.runs").read_text() == "xx"
+    for cell in wave:
+        found = cell.finished(tmp_path)["environment"]
+        assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
+        assert found["KERAS_BACKEND"] == "jax"
+    logs = [log.read_text() for log in (tmp_path / "logs").glob("worker-*.log")]
+    assert "said by a worker\n" * 2 in logs
+
+
+def test_only_the_cell_that_kills_its_workers_is_given_up(tmp_path, caplog):
+    """With two workers; the cells that ran beside it are run again."""
+    failed, running, ran = {}, [], []
+
+    def submitter(workers, *, compiles):
+        running.clear()
+
+        def submit(run, cell, *rest):
+            future = Future()
+            running.append((cell, future))
+            ran.append((workers, cell.path))
+            if cell.path == "always":
+                for _, other in running:
+                    if not other.done():
+                        other.set_exception(BrokenProcessPool())
+            elif workers == 1 or cell.path != "beside":
+                future.set_result(run(cell, *rest))
+            return future
+
+        return submit
+
+    engine = SimpleNamespace(workers=2, died=BrokenProcessPool, submitter=submitter)
+    run_wave(cells("beside", "always", "a", "b"), tmp_path, engine, "x", failed, finish)
+    assert list(failed) == ["always"]
+    assert "its worker process died 3 times" in failed["always"]
+    assert "out of memory" in failed["always"]
+    # Those that ran when a worker died are tried one at a time.
+    assert ran == [
+        (2, "beside"),
+        (2, "always"),
+        (1, "beside"),
+        (1, "always"),
+        (1, "always"),
+        (2, "a"),
+        (2, "b"),
+    ]
+    assert "a worker process died" in caplog.text
+
+
+def hold_a_worker(folder, pipe) -> int:
+    """A study with one worker that has much to do; the worker's number goes into the pipe."""
+    engines.keras_backend = lambda: "tensorflow"  # to ask Keras takes seconds
+    submit = engines.LocalEngine(1, 1, folder).submitter(1, compiles=False)
+    pipe.send(submit(os.getpid).result())
+    submit(time.sleep, 60).result()
+    return 0
 
 
 def test_workers_end_with_their_study(tmp_path):
-    program = (
-        "import os, time; from pathlib import Path; from mosei_ssl.study import engines\n"
-        # To ask Keras takes seconds, in which TensorFlow is loaded.
-        "engines.keras_backend = lambda: 'tensorflow'\n"
-        f"engine = engines.LocalEngine(1, 1, Path({str(tmp_path)!r}))\n"
-        "do = engine.submitter(1, compiles=False)\n"
-        "print(do(os.getpid).result(), flush=True); do(time.sleep, 60).result()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as study:
-        worker = int(study.stdout.readline())
-        study.kill()
-    for _ in range(100):
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail("the worker outlived its study")
+    receiver, sender = Pipe()
+    study = start_child(hold_a_worker, tmp_path, sender, log=tmp_path / "log")
+    worker = os.pidfd_open(receiver.recv())
+    study.kill()
+    # Readable once the process has ended.
+    assert select.select([worker], [], [], 10)[0], "the worker outlived its study"
+    os.close(worker)
 
 
 class FakeRay:
@@ -224,16 +250,16 @@ def test_an_address_without_a_cluster_is_reported(ray):
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_gives_the_same_results(classical_study):
+def test_a_ray_cluster_gives_the_same_results(classical_study, here):
     pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
     out, wave = classical_study
+    wave = wave[:2]
+    bad = Cell("classical", "bad", {**wave[0].options, "budget": 999})
     tables = []
-    for kind in ("local", "ray"):
+    for engine in (here, RayEngine(1, 1)):
         for cell in wave:
             (out / cell.path / CELL_FILE).unlink(missing_ok=True)
-        bad = Cell("classical", "bad", {**wave[0].options, "budget": 999})
         failed = {}
-        engine = RayEngine(2, 1) if kind == "ray" else LocalEngine(2, 1, out / "logs")
         with contextlib.closing(engine):
             run_wave([*wave, bad], out, engine, "x", failed)
         assert list(failed) == ["bad"]
