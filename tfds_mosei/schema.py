@@ -78,11 +78,14 @@ def four_class(intensity: "np.ndarray") -> "np.ndarray":
 _SYNONYMS = {
     "creakprob": "creak",
     "happiness": "happy",
+    "joy": "happy",
+    "joyful": "happy",
     "sadness": "sad",
     "angry": "anger",
     "surprised": "surprise",
     "disgusted": "disgust",
     "fearful": "fear",
+    "afraid": "fear",
 }
 
 

@@ -1,7 +1,9 @@
-"""Tables of labelled segments: CSV files whose header names the columns, in many spellings."""
+"""Tables of labelled segments, CSV or Excel, whose header names the columns in many spellings."""
 
+import contextlib
 import csv
 import dataclasses
+import itertools
 import logging
 import math
 import os
@@ -16,7 +18,7 @@ from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
 
 _logger = logging.getLogger(__name__)
 
-TABLE_SUFFIXES = (".csv", ".tsv")
+TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx")
 NUMBERS = ("start", "end", *LABEL_NAMES)
 TIMES = ("id", "start", "end")
 LABELLED = (*TIMES, *EMOTIONS)
@@ -26,6 +28,8 @@ _SYNONYMS = {
     "id": ("id", "videoid", "video", "file", "filename", "name", "recording"),
     "start": ("start", "starttime", "begin", "starts"),
     "end": ("end", "endtime", "stop", "ends"),
+    "emotion": ("emotion", "emotions", "label", "labels", "class", "category"),
+    "intensity": ("intensity", "level", "strength"),
 }
 _NEEDED = (
     f"a label table has the columns id, {', '.join(NUMBERS)}, separated by commas, in UTF-8; "
@@ -77,32 +81,14 @@ class Table:
         self.columns = find_columns(self._header, path, needed, about)
         known = self.columns.values()
         self.unused = [name for i, name in enumerate(self._header) if name and i not in known]
+        self.mapping = {name: self._header[i] for name, i in self.columns.items()}
 
     def __iter__(self) -> Iterator[Row]:
-        line = 1
         # Spreadsheets leave nameless columns at the end.
         width = max(i + 1 for i, name in enumerate(self._header) if name)
-        try:
-            with self._path.open(newline="", encoding="utf-8-sig") as file:
-                delimiter = _delimiter(file.readline())
-                file.seek(0)
-                reader = csv.reader(file, delimiter=delimiter, strict=True)
-                next(reader)
-                while True:
-                    # A cell with line breaks ends further down than a mistake in it.
-                    line = reader.line_num + 1
-                    cells = next(reader, None)
-                    if cells is None:
-                        return
-                    if any(map(str.strip, cells)):
-                        yield self._row(line, cells, width)
-        except csv.Error as error:
-            raise CorpusError(
-                f"{self._path}, line {line}: not CSV ({error}): is a quote not closed, or text "
-                "after one?"
-            ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise CorpusError(f"{self._path}: cannot be read ({error}).") from error
+        for line, cells in itertools.islice(_lines(self._path), 1, None):
+            if any(map(str.strip, cells)):
+                yield self._row(line, cells, width)
 
     def _row(self, line: int, cells: list[str], width: int) -> Row:
         found = {name: cells[i] for name, i in self.columns.items() if i < len(cells)}
@@ -122,15 +108,45 @@ class Table:
 def table_header(path: str | os.PathLike[str], about: str = _NEEDED) -> list[str]:
     """Cells of the first line of a table; empty where it has none."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            line = file.readline(65536)
-            cells = next(csv.reader([line], delimiter=_delimiter(line)), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        _, cells = next(_lines(Path(path)), (1, []))
+    except CorpusError as error:
         raise CorpusError(
-            f"{path}: cannot be read ({error}): {about} Save a table in another encoding, such "
-            "as Latin-1, as UTF-8."
+            f"{error} {about} Save a table in another encoding, such as Latin-1, as UTF-8."
         ) from error
     return [cell.strip() for cell in cells]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line, the header's first; of a workbook, of its first sheet."""
+    line = 1
+    try:
+        if path.suffix.lower() == ".xlsx":
+            import openpyxl
+
+            with contextlib.closing(openpyxl.load_workbook(path, True, data_only=True)) as book:
+                for line, row in enumerate(book.worksheets[0].values, start=1):
+                    yield line, ["" if cell is None else str(cell) for cell in row]
+            return
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            delimiter = _delimiter(file.readline(65536))
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            while True:
+                # A cell with line breaks ends further down than a mistake in it.
+                line = reader.line_num + 1
+                cells = next(reader, None)
+                if cells is None:
+                    return
+                yield line, cells
+    except csv.Error as error:
+        raise CorpusError(
+            f"{path}, line {line}: not CSV ({error}): is a quote not closed, or text after one?"
+        ) from error
+    except CorpusError:
+        raise
+    except Exception as error:
+        # A damaged workbook shows up as zip, XML and key errors.
+        raise CorpusError(f"{path}: cannot be read ({error}).") from error
 
 
 def find_columns(
@@ -139,7 +155,7 @@ def find_columns(
     """Positions of the known columns in a header, which must have those `needed`."""
     names = [plain_name(cell) for cell in header]
     found: dict[str, int] = {}
-    for wanted in ("id", *NUMBERS, "speaker"):
+    for wanted in ("id", *NUMBERS, "emotion", "intensity", "speaker"):
         name = next((name for name in _SYNONYMS.get(wanted, (wanted,)) if name in names), None)
         if name is not None:
             found[wanted] = names.index(name)

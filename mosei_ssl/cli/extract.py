@@ -1,8 +1,10 @@
 """Compute the 74 COVAREP features of recordings and write them as a .csd file.
 
-With --labels (columns file, start, end, any of the six emotions, speaker) a label file and
-speaker-disjoint folds.json are written too: that folder is what `build` takes. An interrupted
-extraction resumes where it was: give the same command again.
+With --labels a label file and speaker-disjoint folds.json are written too: that folder is what
+`build` takes. Labels are a table (.csv, .xlsx) with the columns file, any of the six emotions (0 to
+3, or 0 and 1) or emotion (names) and perhaps intensity, start, end and speaker; or a folder with
+one folder of recordings per emotion. An interrupted extraction resumes where it was: give the same
+command again.
 
 Example:
   mosei-ssl extract recordings/ --out corpus/speech.csd --labels labels.csv --workers 4
@@ -23,7 +25,9 @@ class ExtractOptions(Options):
     Args:
         audio: recordings (wav, flac, mp3, ogg), or folders of them.
         out: feature file to write, .csd.
-        labels: spreadsheet (.csv) with the labels.
+        labels: table of labels, or folder of class folders.
+        present_level: intensity of an emotion of which it is only known that it is present.
+        speaker_from: regular expression that finds the speaker, its first group, in file names.
         workers: processes, one core each.
         channel: channel to use; by default the mean of all.
         dither: noise added against digital silence, such as 1e-5.
@@ -34,6 +38,8 @@ class ExtractOptions(Options):
     audio: list[str] = positional()
     out: str
     labels: str | None = None
+    present_level: float = 2.0
+    speaker_from: str | None = None
     workers: int = 1
     channel: int | None = None
     dither: float = 0.0

@@ -1,6 +1,7 @@
 """The files of a corpus in MOSEI's layout: features, labels and folds."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from tfds_mosei import csd
 from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_ROOT
+
+logger = logging.getLogger(__name__)
 
 
 def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -> None:
@@ -78,10 +81,29 @@ def write_folds(
     names: Mapping[Path, str],
     seed: int,
 ) -> None:
-    """Writes the ids of each split's labelled recordings."""
+    """Writes the ids of each split's recordings; those without labels are for training.
+
+    Unless their speaker is in validation or test: they are left out then.
+    """
     folds = {split: [p for p in paths if p in labelled] for split, paths in folds.items()}
     if not all(folds.values()):
         # So many recordings failed that a split has none left: divide the others anew.
         folds = speaker_disjoint_folds(table, labelled, seed)
     content = {split: [names[recording] for recording in paths] for split, paths in folds.items()}
+    held_out = {
+        speaker
+        for split in ("validation", "test")
+        for recording in folds[split]
+        for speaker in table.speakers[recording]
+    }
+    others = [r for r in names if r not in table.segments]
+    free = [r for r in others if not held_out & table.speakers[r]]
+    content["train"] += [names[recording] for recording in free]
+    if others:
+        logger.info(
+            "%d recordings without labels: %d for pretraining, %d left out as their speaker is in "
+            "validation or test, %d of unknown speakers",
+            *(len(others), len(free), len(others) - len(free)),
+            sum(not table.speakers[recording] for recording in others),
+        )
     write_text(path, json.dumps(content, indent=1) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 from mosei_ssl.corpus.corpus_files import write_features, write_folds, write_labels
 from mosei_ssl.corpus.extraction_pool import extract_all
 from mosei_ssl.corpus.feature_store import FeatureStore
-from mosei_ssl.corpus.label_table import read_labels
+from mosei_ssl.corpus.label_table import PRESENT, read_labels
 from mosei_ssl.corpus.output_guard import OutputGuard
 from mosei_ssl.corpus.recordings import find_audio, video_ids
 from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds
@@ -57,6 +57,8 @@ def extract_corpus(
     out: str | Path,
     labels: str | Path | None = None,
     *,
+    present_level: float = PRESENT,
+    speaker_from: str | None = None,
     workers: int = 1,
     overwrite: bool = False,
     **options: Any,
@@ -71,9 +73,12 @@ def extract_corpus(
     Args:
         audio: Files and folders (searched for audio).
         out: Feature file to write, ``.csd``.
-        labels: Spreadsheet as :func:`~mosei_ssl.corpus.label_table.read_labels` describes it.
-            With one, a label file ``OUT_labels.csd`` and speaker-disjoint ``folds.json`` are
-            written next to the features: the folder is what ``mosei-ssl build`` takes.
+        labels: Table or class folders as :func:`~mosei_ssl.corpus.label_table.read_labels`
+            describes them. With labels, a label file ``OUT_labels.csd`` and speaker-disjoint
+            ``folds.json`` are written next to the features: the folder is what ``mosei-ssl
+            build`` takes.
+        present_level: As for ``read_labels``.
+        speaker_from: As for ``read_labels``.
         workers: Processes, one core each.
         overwrite: Whether existing output may be replaced.
         options: ``channel``, ``dither``, ``chunk_seconds`` and ``seed`` (of the folds too), as in
@@ -99,7 +104,9 @@ def extract_corpus(
     report = CorpusReport(Path(out))
     out, table, folds = report.features, None, {}
     if labels is not None:
-        table = read_labels(labels, recordings)
+        table = read_labels(
+            labels, recordings, present_level=present_level, speaker_from=speaker_from
+        )
         folds = speaker_disjoint_folds(table, recordings, chosen.seed)
         report.labels = out.with_name(f"{out.stem}_labels.csd")
         report.folds = out.with_name("folds.json")
@@ -125,7 +132,7 @@ def extract_corpus(
                 labelled, report.segments, report.dropped = write_labels(
                     report.labels, table, usable, counts
                 )
-                write_folds(report.folds, folds, table, labelled, names, chosen.seed)
+                write_folds(report.folds, folds, table, labelled, usable, chosen.seed)
             for message in report.dropped:
                 logger.info("left out: %s", message)
         if not report.failed:

@@ -1,25 +1,37 @@
-"""A spreadsheet of labels for a user's own recordings."""
+"""Labels of a user's own recordings: a table in one of several layouts, or class folders."""
 
 import logging
 import math
+import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 
-from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, printable
+from mosei_ssl.corpus.recordings import find_audio
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import EMOTIONS
+from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
 from tfds_mosei.tables import Row, Table, rows_once
 
 logger = logging.getLogger(__name__)
 
 _ABOUT = (
-    f"a table of recordings has the columns file and any of {', '.join(EMOTIONS)}, and, if you "
-    "like, start, end, sentiment and speaker."
+    f"a table of recordings has the columns file and any of {', '.join(EMOTIONS)}, or file and "
+    "emotion (one of these words) and perhaps intensity; and, if you like, start, end, sentiment "
+    "and speaker."
 )
+PRESENT = 2.0
+"""Intensity of an emotion of which no more is known than that it is present."""
+_NO_EMOTION = ("neutral", "calm", "none")
+_OTHER_EMOTIONS = (
+    *("contempt", "excited", "excitement", "frustrated", "frustration", "bored", "boredom"),
+    *("anxious", "anxiety", "amused", "amusement", "love", "pride", "shame", "guilt", "envy"),
+    *("confused", "confusion", "disappointed", "disappointment"),
+)
+_MISTAKES_SHOWN = 20
 # Labels often name the video that a recording was taken from.
 _VIDEO = ".mp4 .m4v .m4a .mpg .mpeg .mkv .avi .mov .webm .wmv .flv .3gp .aac .wma"
 _ENDINGS = (*AUDIO_SUFFIXES, *_VIDEO.split())
@@ -35,57 +47,235 @@ class Segment:
     line: int
 
 
+_Labelled = list[tuple[Row, tuple[Path, float, float], Sequence[float]]]
+"""Row, recording with start and end, and the seven labels, of each segment."""
+
+
 @dataclass
 class LabelTable:
-    """Segments of a spreadsheet by recording, and each recording's speakers in lower case."""
+    """Segments by labelled recording, and each recording's known speakers in lower case."""
 
     path: Path
     segments: dict[Path, list[Segment]] = field(default_factory=dict)
     speakers: dict[Path, set[str]] = field(default_factory=dict)
 
 
-def read_labels(path: str | Path, recordings: Iterable[Path]) -> LabelTable:
-    """Reads a CSV file in UTF-8 whose rows label the recordings; errors name the line.
+def read_labels(
+    path: str | Path,
+    recordings: Iterable[Path],
+    *,
+    present_level: float = PRESENT,
+    speaker_from: str | None = None,
+) -> LabelTable:
+    """Reads the labels of recordings; the log says how they were understood.
 
-    Its header names these columns, in the spellings that `tfds_mosei.tables` knows: ``file`` names
-    a recording (path, file name, or name without ending); ``start`` and ``end`` in seconds (blank:
-    the whole recording); any of the six emotions, 0 (absent) to 3 (strong), and ``sentiment``, -3
-    to 3 (blank or missing: 0); ``speaker`` (case does not matter).
+    A table, CSV in UTF-8 or .xlsx, names these columns in its header, in the spellings that
+    `tfds_mosei.tables` knows: ``file`` names a recording (path, file name, or name without
+    ending); ``start`` and ``end`` in seconds (blank: the whole recording); any of the six
+    emotions, 0 (absent) to 3 (strong), and ``sentiment``, -3 to 3 (blank or missing: 0);
+    ``speaker`` (case does not matter). In place of the emotions it may have ``emotion``, which
+    names one or several of them or says "neutral", and ``intensity``; rows of the same stretch
+    then add up. A row that repeats another counts once, with a warning in the log.
 
-    A row that repeats another (same recording, start, end and labels) counts once, with a warning
-    in the log; its speaker is added to the recording's.
+    Args:
+        path: the table; or a folder in which recordings lie in folders named after emotions.
+        recordings: all recordings.
+        present_level: intensity of an emotion that is named without one, and of 1 in a table that
+            has no other numbers than 0 and 1.
+        speaker_from: regular expression with one group: the speaker, found in the file names of
+            recordings of which none is given.
+
+    Returns:
+        The segments, and the speakers of each labelled recording.
+
+    Raises:
+        UserError: mistakes in the table, each with its line.
     """
+    if not 0 < present_level <= 3:
+        raise UserError(f"--present-level is {present_level:g}, not above 0 and at most 3.")
     table = LabelTable(Path(path))
+    recordings = list(recordings)
+    if table.path.is_dir():
+        found, how = _class_folders(table, recordings, present_level)
+    else:
+        found, how = _table_rows(table, _KnownRecordings(recordings), present_level)
+    for row, (recording, start, end), values in found:
+        segment = Segment(start, end, tuple(values), row.line)
+        table.segments.setdefault(recording, []).append(segment)
+    if not found:
+        raise UserError(f"{path}: no rows below the header")
+    _complete_speakers(table, recordings, speaker_from)
+    emotions = [[value > 0 for value in values[1:]] for _, _, values in found]
+    counts = [sum(column) for column in zip(*emotions, strict=True)]
+    logger.info(
+        "%s: %s; %d segments of %d recordings: %s, none of them %d",
+        *(path, how, len(found), len(table.segments)),
+        ", ".join(f"{name} {n}" for name, n in zip(EMOTIONS, counts, strict=True)),
+        sum(not any(row) for row in emotions),
+    )
+    return table
+
+
+def write_template(audio: Iterable[str | Path], path: str | Path) -> int:
+    """Writes an empty table for recordings, .csv or .xlsx; gives their number.
+
+    Raises:
+        UserError: no recordings, another kind of table, or one that exists.
+    """
+    import pandas
+
+    path = Path(path)
+    if path.exists():
+        raise UserError(f"{path} exists, and may hold labels: give another --template.")
+    names = [printable(recording) for recording in find_audio(audio)]
+    sheet = pandas.DataFrame(
+        {"file": names}, columns=["file", "start", "end", *EMOTIONS, "speaker"]
+    )
+    if path.suffix.lower() not in (".csv", ".xlsx"):
+        raise UserError(f"{path}: tables are written as .csv or .xlsx.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (sheet.to_csv if path.suffix.lower() == ".csv" else sheet.to_excel)(path, index=False)
+    return len(names)
+
+
+def _table_rows(
+    table: LabelTable, known: "_KnownRecordings", present_level: float
+) -> tuple[_Labelled, str]:
+    """The rows of a table, and how its columns were understood."""
     rows = Table(table.path, ["id"], _ABOUT)
-    if not rows.columns.keys() & set(EMOTIONS):
-        raise UserError(f"{path}: no emotion among its columns ({', '.join(EMOTIONS)})")
-    if rows.unused:
-        logger.warning("%s: columns not used: %s", path, ", ".join(map(repr, rows.unused)))
-    known = _KnownRecordings(recordings)
+    graded = bool(rows.columns.keys() & set(EMOTIONS))
+    _check_columns(table.path, rows, graded)
+    mistakes: list[str] = []
 
     def segments() -> Iterator[tuple[Row, tuple[Path, float, float], list[float]]]:
         for row in rows:
-            recording, start, end = known.of(row), *_stretch(row)
-            table.speakers.setdefault(recording, set()).update(_speakers(row))
-            values = [_within(row, "sentiment", -3, 3, 0.0)]
-            values += [_within(row, emotion, 0, 3, 0.0) for emotion in EMOTIONS]
-            yield row, (recording, start, end), values
+            try:
+                recording, start, end = known.of(row), *_stretch(row)
+                table.speakers.setdefault(recording, set()).update(_speakers(row))
+                values = _grades(row) if graded else _named(row, present_level)
+            except UserError as error:
+                mistakes.append(str(error))
+            else:
+                yield row, (recording, start, end), values
 
-    for row, (recording, start, end), values in rows_once(segments()):
-        segment = Segment(start, end, tuple(values), row.line)
-        table.segments.setdefault(recording, []).append(segment)
-    if not table.segments:
-        raise UserError(f"{path}: no rows below the header")
-    for recording, speakers in table.speakers.items():
-        if not speakers:
-            speakers.add(f"file {recording}")
-    if "speaker" not in rows.columns:
-        message = (
-            "%s has no column 'speaker': each recording counts as a different speaker, so the same "
-            "voice may end up in training and test"
+    found: _Labelled = []
+    try:
+        found = list(rows_once(segments())) if graded else _added_up(segments())
+    except UserError as error:
+        mistakes.append(str(error))  # what follows cannot be told
+    if mistakes:
+        shown = mistakes[:_MISTAKES_SHOWN]
+        if len(mistakes) > len(shown):
+            shown.append(f"and {len(mistakes) - len(shown)} more")
+        raise UserError("\n".join(shown))
+    how = ", ".join(f"{name} from {cell!r}" for name, cell in rows.mapping.items())
+    if graded and {value for *_, values in found for value in values[1:]} == {0.0, 1.0}:
+        scale = [1.0, *(present_level for _ in EMOTIONS)]
+        found = [
+            (row, stretch, [a * b for a, b in zip(scale, values, strict=True)])
+            for row, stretch, values in found
+        ]
+        how += f", 1 for present taken as {present_level:g}"
+    return found, how
+
+
+def _check_columns(path: Path, rows: Table, graded: bool) -> None:
+    """Refuses a table without emotions, or with one that would be lost."""
+    if not graded and "emotion" not in rows.columns:
+        raise UserError(f"{path}: no emotion among its columns ({', '.join(EMOTIONS)})")
+    emotions = {*EMOTIONS, *_OTHER_EMOTIONS}
+    lost = [
+        name
+        for name in rows.unused
+        if emotions & {plain_name(word) for word in re.findall("[a-z]+", name.lower())}
+    ]
+    if graded and "emotion" in rows.columns:
+        lost.append(rows.mapping["emotion"])
+    if lost:
+        raise UserError(
+            f"{path}: {', '.join(map(repr, lost))} would not be used: name each column of an "
+            f"emotion as one of {', '.join(EMOTIONS)}, and delete the others."
         )
-        logger.warning(message, path)
-    return table
+    if rows.unused:
+        logger.warning("%s: columns not used: %s", path, ", ".join(map(repr, rows.unused)))
+
+
+def _grades(row: Row) -> list[float]:
+    sentiment = _within(row, "sentiment", -3, 3, 0.0)
+    return [sentiment, *(_within(row, emotion, 0, 3, 0.0) for emotion in EMOTIONS)]
+
+
+def _named(row: Row, present_level: float) -> list[float]:
+    """Labels from names of emotions in a cell."""
+    level = _within(row, "intensity", 0, 3, present_level)
+    values = [_within(row, "sentiment", -3, 3, 0.0), *(0.0 for _ in EMOTIONS)]
+    for word in re.split(r"[,;|/+&]", row.text("emotion")):
+        name = plain_name(word)
+        if name in EMOTIONS:
+            values[LABEL_NAMES.index(name)] = level
+        elif name not in _NO_EMOTION:
+            allowed = ", ".join((*EMOTIONS, *_NO_EMOTION))
+            raise row.fail(f"the emotion is {word.strip()!r}, not one of {allowed}")
+    return values
+
+
+def _added_up(rows: Iterable[tuple[Row, tuple[Path, float, float], list[float]]]) -> _Labelled:
+    """Rows of the same stretch as one, of each label the value farthest from 0."""
+    found: dict[tuple[Path, float, float], tuple[Row, list[float]]] = {}
+    for row, stretch, values in rows:
+        before = found.setdefault(stretch, (row, values))[1]
+        before[:] = [max(pair, key=abs) for pair in zip(before, values, strict=True)]
+    return [(row, stretch, values) for stretch, (row, values) in found.items()]
+
+
+def _class_folders(
+    table: LabelTable, recordings: Iterable[Path], present_level: float
+) -> tuple[_Labelled, str]:
+    """The recordings in folders that are named after emotions."""
+    found: _Labelled = []
+    other: set[str] = set()
+    for number, recording in enumerate(recordings, start=1):
+        folder = recording.parent.name
+        row = Row(table.path, number, {"emotion": folder})
+        inside = recording.resolve().is_relative_to(table.path.resolve())
+        if not inside or plain_name(folder) not in (*EMOTIONS, *_NO_EMOTION):
+            other.add(str(recording.parent))
+        else:
+            found.append((row, (recording, 0.0, math.inf), _named(row, present_level)))
+            table.speakers[recording] = set()
+    if other:
+        logger.warning("no label for what lies in %s", ", ".join(sorted(other)))
+    if not found:
+        allowed = ", ".join((*EMOTIONS, *_NO_EMOTION))
+        raise UserError(f"{table.path}: no recording in a folder named {allowed}.")
+    return found, "emotion from the folder's name"
+
+
+def _complete_speakers(
+    table: LabelTable, recordings: Iterable[Path], speaker_from: str | None
+) -> None:
+    """Finds speakers in file names; a labelled recording without one counts as a speaker."""
+    try:
+        pattern = re.compile(speaker_from or "$()")
+    except re.error as error:
+        raise UserError(f"--speaker-from {speaker_from!r}: {error}.") from None
+    if not pattern.groups:
+        raise UserError(f"--speaker-from {speaker_from!r} needs a group, as in '([a-z]+)_'.")
+    unknown = 0
+    for recording in recordings:
+        speakers = table.speakers.setdefault(recording, set())
+        match = pattern.search(recording.name)
+        if not speakers and match and match[1]:
+            speakers.add(_same_name(match[1]))
+        elif not speakers and recording in table.segments:
+            speakers.add(f"file {recording}")
+            unknown += 1
+    if unknown:
+        logger.warning(
+            "%s names no speaker of %d recordings: each counts as a different speaker, so the same "
+            "voice may end up in training and test (add a column 'speaker', or --speaker-from)",
+            *(table.path, unknown),
+        )
 
 
 def _within(row: Row, name: str, low: float, high: float, blank: float) -> float:
@@ -108,8 +298,11 @@ def _speakers(row: Row) -> set[str]:
     name = row.text("speaker")
     if "\n" in name:
         raise row.fail("speaker goes over several lines: is a quote not closed?")
-    name = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-    return {name} if name else set()
+    return {_same_name(name)} if name else set()
+
+
+def _same_name(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 class _KnownRecordings:

@@ -1,7 +1,11 @@
 """Spreadsheets of labels for recordings, and folds of their speakers."""
 
+import csv
+
+import openpyxl
 import pytest
 
+from mosei_ssl.cli import main
 from mosei_ssl.corpus.label_table import read_labels
 from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds, speaker_groups
 from mosei_ssl.utils.errors import UserError
@@ -30,6 +34,73 @@ def test_the_table_of_a_build_serves_recordings_too(tmp_path, caplog):
         assert (segment.start, segment.end) == tuple(labels.intervals[0])
         assert segment.values[1:] == tuple(labels.values[0, 1:])
     assert "columns not used: 'Text'" in caplog.text
+
+
+LAYOUTS = {
+    "graded": "File;HAPPINESS;Angry;speaker\nx_a.wav;2;0;X\nx_b.wav;2;2;X\ny_c.wav;0;0;Y\n",
+    "present": "filename,happy,anger,neutral\nx_a,1,0,0\nx_b,1,1,0\ny_c,0,0,1\n",
+    "long": "file\temotion\tintensity\nx_a\tJoy\t2\nx_b\thappy\t\nx_b\tangry\t2\ny_c\tcalm\t\n",
+    "label": 'file,Label\nx_a.wav,joy\nx_b.wav,"Happy, Anger"\ny_c.wav,Neutral\n',
+}
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "xlsx", "folders"])
+def test_every_layout_gives_the_same_labels(tmp_path, caplog, layout):
+    caplog.set_level("INFO")
+    folders = {"x_a": "Happy", "x_b": "anger", "y_c": "neutral"}
+    recordings = [tmp_path / folder / f"{name}.wav" for name, folder in folders.items()]
+    expected = [(0, 2, 0, 0, 0, 0, 0), (0, 2, 0, 2, 0, 0, 0), (0,) * 7]
+    if layout == "folders":  # one folder, one emotion
+        path, expected[1] = tmp_path, (0, 0, 0, 2, 0, 0, 0)
+    elif layout == "xlsx":
+        book = openpyxl.Workbook()
+        for row in csv.reader(LAYOUTS["graded"].splitlines(), delimiter=";"):
+            book.active.append([int(cell) if cell.isdecimal() else cell for cell in row])
+        path = tmp_path / "labels.xlsx"
+        book.save(path)
+    else:
+        path = write(tmp_path, LAYOUTS[layout])
+    table = read_labels(path, recordings, speaker_from="^([a-z]+)_")
+    assert [table.segments[recording][0].values for recording in recordings] == expected
+    assert [table.speakers[recording] for recording in recordings] == [{"x"}, {"x"}, {"y"}]
+    happy = 1 if layout == "folders" else 2
+    assert f"3 segments of 3 recordings: happy {happy}, sad 0, anger 1" in caplog.text
+    assert "none of them 1" in caplog.text
+
+
+def test_present_means_what_is_asked_for(tmp_path):
+    recordings = [tmp_path / f"x_{name}.wav" for name in "ab"]
+    for text in ("file,happy,sad\nx_a,1,0\nx_b,0,1\n", "file,emotion\nx_a,joy\nx_b,sad\n"):
+        path = write(tmp_path, text)
+        table = read_labels(path, recordings, present_level=3)
+        assert [table.segments[r][0].values[1:3] for r in recordings] == [(3, 0), (0, 3)]
+    with pytest.raises(UserError, match="present-level is 4"):
+        read_labels(path, recordings, present_level=4)
+
+
+@pytest.mark.parametrize("column", ["anger_score", "contempt", "Boredom", "Label"])
+def test_no_emotion_is_lost_in_a_column_that_is_not_used(tmp_path, column):
+    path = write(tmp_path, f"file,happy,{column}\na.wav,1,1\n")
+    with pytest.raises(UserError, match=f"'{column}' would not be used"):
+        read_labels(path, [tmp_path / "a.wav"])
+
+
+def test_all_mistakes_are_named_at_once(tmp_path):
+    text = "file,emotion\na.wav,happy\nz.wav,sad\nb.wav,ecstatic\n" + "q.wav,sad\n" * 30
+    paths = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    with pytest.raises(UserError) as error:
+        read_labels(write(tmp_path, text), paths)
+    lines = str(error.value).splitlines()
+    assert "line 3: 'z.wav' is not one of the 3" in lines[0]
+    assert "line 4: the emotion is 'ecstatic'" in lines[1]
+    assert lines[-1] == "and 12 more"
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a-z]+_"])
+def test_a_pattern_that_finds_no_speaker_is_refused(tmp_path, pattern):
+    path = write(tmp_path, "file,happy\na.wav,1\n")
+    with pytest.raises(UserError, match="--speaker-from"):
+        read_labels(path, [tmp_path / "a.wav"], speaker_from=pattern)
 
 
 @pytest.mark.parametrize(
@@ -211,4 +282,21 @@ def test_without_speakers_every_file_counts_as_one(tmp_path, caplog):
     table = read_labels(write(tmp_path, "file,sad\n" + rows), paths)
     folds = speaker_disjoint_folds(table, paths)
     assert [len(folds[name]) for name in ("train", "validation", "test")] == [3, 1, 1]
-    assert "no column 'speaker'" in caplog.text
+    assert "names no speaker of 5 recordings" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_a_template_is_filled_in_and_read(tmp_path, capsys, ending):
+    recordings = [tmp_path / "in" / f"{name}.wav" for name in "ab"]
+    (tmp_path / "in").mkdir()
+    for recording in recordings:
+        recording.touch()
+    sheet = tmp_path / f"sheet.{ending}"
+    line = ["labels", str(tmp_path / "in"), "--template", str(sheet)]
+    assert main(line) == 0
+    assert "2 recordings" in capsys.readouterr().out
+    found = read_labels(sheet, recordings)  # blank is 0
+    assert [found.segments[recording][0].values for recording in recordings] == [(0,) * 7] * 2
+    assert main(line) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main([*line[:-1], str(tmp_path / "sheet.txt")]) == 2
