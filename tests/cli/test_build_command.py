@@ -11,6 +11,15 @@ import tfds_mosei
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, draw_label_budget, load_segments
 from mosei_ssl.utils.errors import UserError
+from tfds_mosei import report_page
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    """Leave out the figures of the dataset's report, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_page, "svg", lambda *_: "<svg/>")
+        yield
 
 
 def build(data_dir, *options):

@@ -10,7 +10,16 @@ from rich.console import Console
 from mosei_ssl.cli.build import BuildOptions, build_dataset
 from mosei_ssl.cli.dataset_report import dataset_report
 from mosei_ssl.utils.errors import UserError
+from tfds_mosei import report_page
 from tfds_mosei.synthetic import SyntheticSize, write_corpus
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    """Leave out the figures of the dataset's report, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_page, "svg", lambda *_: "<svg/>")
+        yield
 
 
 def text_of(renderable):

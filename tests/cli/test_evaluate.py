@@ -7,12 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from quick_runs import padded_to_one_length, quick_runs
 
 import tfds_mosei
 from mosei_ssl import data
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.training import evaluation
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    """Read data once, and run the model without its graph."""
+    with quick_runs(), padded_to_one_length():
+        yield
 
 
 @pytest.fixture

@@ -47,12 +47,13 @@ def test_an_unknown_verb_names_those_there_are(capsys):
     assert all(verb in error for verb in VERBS)
 
 
-def test_bad_input_is_one_line_and_code_2_without_traceback(tmp_path):
+def test_bad_input_is_one_line_and_code_2_without_traceback(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    done = run("build", "--manual-dir", str(tmp_path / "empty"), "--data-dir", str(tmp_path / "d"))
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert str(tmp_path / "empty") in done.stderr
+    places = ["--manual-dir", str(tmp_path / "empty"), "--data-dir", str(tmp_path / "d")]
+    assert main(["build", *places]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert str(tmp_path / "empty") in error
     assert not (tmp_path / "d").exists() or not list((tmp_path / "d").glob("*/*/*.tfrecord*"))
 
 
@@ -81,6 +82,7 @@ def test_terminal_is_free_of_the_native_librarys_notes(tmp_path):
     done = run("pretrain", "--run", str(tmp_path / "r"), "--data-dir", str(tmp_path))
     assert done.returncode == 2
     assert "oneDNN" not in done.stderr
+    assert "Traceback" not in done.stderr
     assert "no prepared dataset" in done.stderr
 
 
@@ -95,16 +97,16 @@ def test_where_there_is_no_dataset_the_option_is_named_as_the_verb_spells_it(
     assert error.endswith(" --data-dir names another folder.\n")
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
-def test_a_typing_error_does_not_wait_for_tensorflow(verb):
+def test_a_typing_error_does_not_wait_for_tensorflow():
     script = (
         "import sys; from mosei_ssl.cli import main; "
-        f"assert main(['{verb}', '--run', 'r', '--epoch', '3']) == 2; "
+        "assert main(['pretrain', '--run', 'r', '--epoch', '3']) == 2; "
+        "assert main(['finetune', '--run', 'r', '--epoch', '3']) == 2; "
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "(nearest: --epochs)" in done.stderr
+    assert done.stderr.count("(nearest: --epochs)") == 2
 
 
 def test_a_file_that_cannot_be_read_is_one_line(monkeypatch, capsys):

@@ -1,66 +1,72 @@
 """Fixtures of the serving tests: a stand-in server, in its own process."""
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
+from children import start_child
 
-STANDIN = Path(__file__).with_name("standin.py")
+
+def serve(arguments, pipe) -> int:
+    """The stand-in server, until the other end of the pipe says or closes anything."""
+    import standin
+
+    def wait():
+        with contextlib.suppress(EOFError):
+            pipe.recv()
+
+    standin.main(arguments, pipe.send, wait)
+    return 0
 
 
 class Server:
     """A running stand-in server; see standin.py for what it is and is not."""
 
-    def __init__(self, base: Path, *arguments: str):
-        # What it runs on has nothing of this repository in it, and one thread per pool is enough.
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(STANDIN), str(base), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd="/",
+    def __init__(self, log: Path, base: Path, *arguments: str):
+        self.pipe, theirs = Pipe()
+        # One thread per pool is enough.
+        self.process = start_child(
+            serve, [str(base), "--threads", "1", *arguments], theirs, log=log
         )
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("the stand-in server did not start")
-        ports = json.loads(line)
+        theirs.close()
+        try:
+            ports = json.loads(self.pipe.recv())
+        except EOFError:
+            raise RuntimeError(f"the stand-in server did not start: {log.read_text()}") from None
         self.pid = ports["pid"]
         self.rest = f"http://127.0.0.1:{ports['rest']}"
         self.grpc = f"grpc://127.0.0.1:{ports['grpc']}"
 
     def wait_for_request(self) -> None:
         """Returns once a server with a delay has begun to answer one more request."""
-        assert self.process.stdout.readline() == b"asked\n"
+        assert self.pipe.recv() == "asked"
 
     def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
+        self.pipe.send("stop")
+        self.process.join(10)
 
     def kill(self) -> None:
         """Ends it as a crash would."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.join(10)
 
 
 @pytest.fixture(scope="session")
-def start_server(saved_model):
+def start_server(saved_model, tmp_path_factory):
     """Starts stand-in servers, and ends those that are left."""
     pytest.importorskip("tensorflow_serving.apis", reason="mosei_ssl[serving] is not installed")
     servers = []
+    log = tmp_path_factory.mktemp("servers") / "log"
 
     def start(*arguments: str, base: Path = saved_model.parent) -> Server:
-        servers.append(Server(base, *arguments))
+        servers.append(Server(log, base, *arguments))
         return servers[-1]
 
     yield start
     for server in servers:
-        if server.process.poll() is None:
+        if server.process.is_alive():
             server.stop()
 
 

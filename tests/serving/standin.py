@@ -8,7 +8,8 @@ It knows one model and its highest version, and has no batching, no version poli
     python standin.py saved_models/emotion [--name emotion] [--delay SECONDS] [--no-warmup]
 
 It prints one line of JSON with its ports once it is ready, with --delay another for every request
-that it has begun to answer, and ends when its input is closed.
+that it has begun to answer, and ends when its input is closed. The tests, which fork it from a
+process that has imported TensorFlow, use a pipe instead.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def invalid(message):
 class Servable:
     """The highest version of a model."""
 
-    def __init__(self, base, name, delay):
-        self.name, self.delay = name, delay
+    def __init__(self, base, name, say):
+        self.name, self.delay, self.say = name, 0.0, say
         self.version = max(int(d.name) for d in Path(base).iterdir() if d.name.isdecimal())
         self.directory = Path(base) / str(self.version)
         self.loaded = tf.saved_model.load(str(self.directory))
@@ -134,7 +135,7 @@ class Servable:
                 raise invalid(f"Expects arg[0] to be {kind.name} but {given.name} is provided")
             tensors[name] = tf.constant(value)
         if self.delay:
-            print("asked", flush=True)
+            self.say("asked")
             time.sleep(self.delay)
         try:
             outputs = self.loaded.signatures[signature](**tensors)
@@ -317,17 +318,22 @@ class RestServer(ThreadingHTTPServer):
     daemon_threads = True
 
 
-def main():
+def say_on_stdout(text):
+    print(text, flush=True)
+
+
+def main(arguments=None, say=say_on_stdout, wait=sys.stdin.read):
+    """Serve until `wait` returns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base")
     parser.add_argument("--name", default="emotion")
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--no-warmup", action="store_true")
     parser.add_argument("--threads", type=int, default=0, help="of TensorFlow; 0: its choice")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    servable = Servable(options.base, options.name, 0.0)
+    servable = Servable(options.base, options.name, say)
     if not options.no_warmup:
         servable.warm_up()
     servable.delay = options.delay
@@ -344,8 +350,8 @@ def main():
     Rest.servable = servable
     rest = RestServer(("127.0.0.1", 0), Rest)
     threading.Thread(target=rest.serve_forever, daemon=True).start()
-    print(json.dumps({"grpc": grpc_port, "rest": rest.server_port, "pid": os.getpid()}), flush=True)
-    sys.stdin.read()
+    say(json.dumps({"grpc": grpc_port, "rest": rest.server_port, "pid": os.getpid()}))
+    wait()
     os._exit(0)
 
 
