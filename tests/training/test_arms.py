@@ -23,6 +23,12 @@ pytestmark = pytest.mark.usefixtures("quick")
 SPLITS = ("validation", "test")
 
 
+@pytest.fixture
+def untrained(monkeypatch):
+    """For tests of what is checked and settled before training: the runs end there."""
+    monkeypatch.setattr("mosei_ssl.training.finetuning._train", lambda *arguments: None)
+
+
 def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
     pretrained, finetuning, finetuned, options
 ):
@@ -85,7 +91,8 @@ def test_metrics_are_those_of_the_kept_predictions_beside_all_predictors(finetun
 
 
 def test_a_linear_probe_leaves_the_backbone_as_it_was(pretrained, finetuning):
-    run = finetune(finetuning("probe", pretrained=str(pretrained.path), freeze_backbone=True))
+    options = {"pretrained": str(pretrained.path), "epochs": 1}
+    run = finetune(finetuning("probe", freeze_backbone=True, **options))
     before = load_model(pretrained / "backbone.keras").get_weights()
     after = load_model(run / "model.keras").backbone.get_weights()
     for a, b in zip(before, after, strict=True):
@@ -125,7 +132,7 @@ def test_an_unfinished_pretraining_is_not_taken_over(pretrained, finetuning):
         finetune(finetuning("run", pretrained=str(pretrained.path)))
 
 
-def test_a_pretraining_on_rows_of_another_period_is_refused(pretrained, finetuning):
+def test_a_pretraining_on_rows_of_another_period_is_refused(pretrained, finetuning, untrained):
     file = pretrained / "run.json"
     info = json.loads(file.read_text())
     assert info["dataset"]["row_period"] == 0.01
@@ -151,7 +158,7 @@ def test_held_out_speakers_are_kept_out_of_pretraining(pretraining):
 
 
 def test_a_backbone_that_has_seen_the_held_out_speakers_is_refused(
-    pretrained, finetuning, tmp_path, caplog
+    pretrained, finetuning, untrained, tmp_path, caplog
 ):
     # The same drawn videos and some more, dealt out anew.
     other = tfds_mosei.build("synthetic", data_dir=tmp_path / "other", size=12)
@@ -235,7 +242,7 @@ def test_a_run_on_relative_places_is_scored_from_elsewhere_also_once_moved(
 
 
 def test_without_a_dataset_of_its_own_fine_tuning_takes_that_of_the_pretraining(
-    pretrained, finetuning, options, synthetic_data, tmp_path, monkeypatch, caplog
+    pretrained, finetuning, options, synthetic_data, untrained, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.chdir(tmp_path)
     given = finetuning("given", pretrained="pre", epochs=1)
