@@ -52,7 +52,7 @@ def pretraining(options, tmp_path):
 @pytest.fixture(scope="session")
 def finetuning_options(options):
     """The parts that every fine-tuning run of these tests shares."""
-    settings = {"epochs": 4, "min_steps_per_epoch": 3, "labels": 24}
+    settings = {"epochs": 3, "min_steps_per_epoch": 2, "labels": 24}
     return {**options, **settings, "backbone": CodebookConfig(hidden_dim=16, code_dim=8)}
 
 

@@ -1,9 +1,7 @@
 """One of several processes that train a model together on Keras's JAX backend."""
 
-import sys
 
-
-def main(data_dir: str, out: str, address: str, processes: int, rank: int) -> None:
+def main(data_dir: str, out: str, address: str, processes: int, rank: int) -> int:
     import jax
 
     if processes > 1:
@@ -32,7 +30,4 @@ def main(data_dir: str, out: str, address: str, processes: int, rank: int) -> No
     model.fit(tf.data.Dataset.from_tensors(part).repeat(4), epochs=1, verbose=0)
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_variables]
     np.savez(f"{out}-{processes}-{rank}.npz", *weights)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5]))
+    return 0

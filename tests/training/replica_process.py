@@ -1,14 +1,10 @@
-"""A process that trains on several devices, started by the tests with its options as JSON.
+"""A process that trains on several devices.
 
 Masks are the same function of the timestep on every replica, so that all there is to compare is
 the arithmetic.
 """
 
-import json
 import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[1]))
 
 
 def hide_every_third(self, padding_mask, training=False):
@@ -45,7 +41,3 @@ def main(options: dict) -> int:
             print(f"UserError: {error}", file=sys.stderr)
             return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))

@@ -7,39 +7,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax_children
 import numpy as np
-import one_of_several
 import pytest
 import replica_process
 import tensorflow as tf
+from children import start_child
 
 from mosei_ssl.training import RunDirectory, finetune, pretrain
 from mosei_ssl.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-# Programs that run once are hardly worth optimising.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 BACKBONE = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16, "dropout": 0}
 
 
-def train(data: Path, runs: dict, logical_devices: int = 0, **environment) -> None:
-    """Runs of these places and strategies, in a process of several devices."""
-    config = {"data_dir": str(data), "batch_size": 32, "backbone": BACKBONE, "epochs": 2}
-    options = {
-        "runs": {str(run): strategy for run, strategy in runs.items()},
-        "config": config,
+def runs_of(data: Path, folder: Path, logical_devices: int = 0) -> dict:
+    """Options of a process that trains on one device and on two."""
+    return {
+        "runs": {str(folder / "one"): "none", str(folder / "two"): "mirrored"},
+        "config": {"data_dir": str(data), "batch_size": 32, "backbone": BACKBONE, "epochs": 2},
         "logical_devices": logical_devices,
     }
-    done = subprocess.run(
-        [sys.executable, replica_process.__file__, json.dumps(options)],
-        # Devices wait for each other in threads of TensorFlow: one would wait for ever.
-        env={**os.environ, "TF_NUM_INTEROP_THREADS": "4", **environment},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def curve(run) -> np.ndarray:
@@ -50,36 +39,59 @@ def curve(run) -> np.ndarray:
 
 @pytest.mark.slow
 def test_mirrored_on_tensorflow_gives_nearly_the_curve_of_one_device(synthetic_data, tmp_path):
-    runs = {tmp_path / "one": "none", tmp_path / "two": "mirrored"}
-    train(synthetic_data, runs, logical_devices=2)
+    child = start_child(
+        replica_process.main,
+        runs_of(synthetic_data, tmp_path, logical_devices=2),
+        log=tmp_path / "log",
+        # Devices wait for each other in threads of TensorFlow: one would wait for ever.
+        environment={"TF_NUM_INTEROP_THREADS": "4"},
+    )
+    child.join(400)
+    assert child.exitcode == 0, (tmp_path / "log").read_text()[-3000:]
     # Each replica takes the mean over its own timesteps, which are not equally many.
     np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=0.01)
 
 
-@pytest.mark.slow
-def test_data_parallel_on_jax_gives_the_curve_of_one_device(synthetic_data, tmp_path):
-    runs = {tmp_path / "one": "none", tmp_path / "two": "mirrored"}
-    flags = f"--xla_force_host_platform_device_count=2 {QUICK}"
-    train(synthetic_data, runs, KERAS_BACKEND="jax", XLA_FLAGS=flags)
-    np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=1e-4)
-
-
-@pytest.mark.slow
-def test_two_processes_on_jax_give_the_weights_of_one(synthetic_data, tmp_path):
+@pytest.fixture(scope="module")
+def on_jax(synthetic_data, tmp_path_factory) -> Path:
+    """Folder of what processes on JAX have trained: one with two devices, several with one each."""
+    folder = tmp_path_factory.mktemp("jax")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, one_of_several.__file__, synthetic_data, tmp_path / "w", address]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
-    pairs = [(1, 0), (2, 0), (2, 1)]
-    children = [
-        subprocess.Popen([*command, *map(str, pair)], env=environment, stderr=subprocess.PIPE)
-        for pair in pairs
-    ]
-    for child in children:
-        _, errors = child.communicate(timeout=300)
-        assert child.returncode == 0, errors.decode()[-3000:]
-    one, first, second = (np.load(tmp_path / f"w-{n}-{rank}.npz") for n, rank in pairs)
+    jobs = {"replicas": ("replicas", [runs_of(synthetic_data, folder)], 2)}
+    for processes, rank in PROCESSES:
+        arguments = [str(synthetic_data), str(folder / "w"), address, processes, rank]
+        jobs[f"several-{processes}-{rank}"] = ("several", arguments, 1)
+    subprocess.run(
+        [sys.executable, jax_children.__file__, folder, json.dumps(jobs)],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        check=True,
+        timeout=500,
+    )
+    return folder
+
+
+PROCESSES = [(1, 0), (2, 0), (2, 1)]
+
+
+def assert_ended_well(folder: Path, kind: str) -> None:
+    codes = json.loads((folder / "exitcodes.json").read_text())
+    for name, code in codes.items():
+        if name.startswith(kind):
+            assert code == 0, (folder / f"{name}.log").read_text()[-3000:]
+
+
+@pytest.mark.slow
+def test_data_parallel_on_jax_gives_the_curve_of_one_device(on_jax):
+    assert_ended_well(on_jax, "replicas")
+    np.testing.assert_allclose(curve(on_jax / "two"), curve(on_jax / "one"), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_on_jax_give_the_weights_of_one(on_jax):
+    assert_ended_well(on_jax, "several")
+    one, first, second = (np.load(on_jax / f"w-{n}-{rank}.npz") for n, rank in PROCESSES)
     for name in one:
         np.testing.assert_allclose(first[name], one[name], atol=1e-5)
         np.testing.assert_array_equal(first[name], second[name])

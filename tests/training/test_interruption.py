@@ -28,6 +28,8 @@ from mosei_ssl.utils.signals import StopRequest, stop_politely
 pytestmark = pytest.mark.usefixtures("quick")
 
 EPOCHS = 2
+# Random cuts, as the transformer's masks and dropout, in a program that is compiled sooner.
+CODEBOOK = {"backbone": CodebookConfig(hidden_dim=16, code_dim=8), "task": CodebookTaskConfig()}
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_pretraining_stopped_within_an_epoch_or_in_validation_resumes_exactly(
 
 def test_a_second_signal_stops_at_once_and_loses_the_epoch_under_way(pretraining):
     with signalled(signal.SIGINT, signal.SIGINT, step=2), pytest.raises(Interrupted) as stopped:
-        pretrain(pretraining("run"))
+        pretrain(pretraining("run", **CODEBOOK))
     assert stopped.value.exit_code == 130
     assert not os.path.exists(os.path.join(pretraining("run").run, "checkpoints", "state.npz"))
 
@@ -157,15 +159,13 @@ def command_options(config: PretrainConfig, file) -> list[str]:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_in_the_same_weights(graph, pretraining, tmp_path):
-    # Random cuts, as the transformer's masks and dropout, in a program that is compiled sooner.
-    kind = {"backbone": CodebookConfig(hidden_dim=16, code_dim=8), "task": CodebookTaskConfig()}
-    undisturbed = pretrain(pretraining("whole", **kind))
-    options = command_options(pretraining("run", **kind), tmp_path / "options.yaml")
+    undisturbed = pretrain(pretraining("whole", **CODEBOOK))
+    options = command_options(pretraining("run", **CODEBOOK), tmp_path / "options.yaml")
     for moment in MOMENTS:
         child = start_child(pretrain_until, moment, options, log=tmp_path / "log")
         child.join(120)
         assert child.exitcode == -signal.SIGKILL, (moment, (tmp_path / "log").read_text())
-    assert_same(pretrain(pretraining("run", **kind)), undisturbed)
+    assert_same(pretrain(pretraining("run", **CODEBOOK)), undisturbed)
 
 
 def test_sigterm_while_tensorflow_is_imported_ends_the_command_politely(tmp_path):
@@ -270,7 +270,8 @@ def test_a_damaged_state_and_one_of_another_model_are_named(tmp_path):
         other.restore(model)
 
 
-def test_a_full_disk_keeps_the_last_state(pretraining, undisturbed, monkeypatch):
+def test_a_full_disk_keeps_the_last_state(pretraining, monkeypatch):
+    undisturbed = pretrain(pretraining("whole", **CODEBOOK))
     # The second write of the state fails as a full disk makes it fail.
     writes = []
     original = os.fsync
@@ -285,9 +286,9 @@ def test_a_full_disk_keeps_the_last_state(pretraining, undisturbed, monkeypatch)
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(UserError, match=r"No space left.*last good state, after epoch 1, is in"):
-        pretrain(pretraining("run"))
+        pretrain(pretraining("run", **CODEBOOK))
     monkeypatch.undo()
-    assert_same(pretrain(pretraining("run")), undisturbed)
+    assert_same(pretrain(pretraining("run", **CODEBOOK)), undisturbed)
 
 
 def test_what_writing_raises_in_training_is_told_as_such(pretraining, monkeypatch):

@@ -24,6 +24,10 @@ from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.progress import progress
 from mosei_ssl.utils.signals import StopRequest
 
+pytestmark = pytest.mark.usefixtures("quick")
+
+CODEBOOK = {"backbone": CodebookConfig(hidden_dim=8, code_dim=4), "task": CodebookTaskConfig()}
+
 
 def test_the_gradient_norm_is_the_mean_before_clipping():
     optimizer = LayerwiseAdamW(learning_rate=0.1, global_clipnorm=0.5)
@@ -36,7 +40,7 @@ def test_the_gradient_norm_is_the_mean_before_clipping():
 
 
 def test_tensorboard_gets_speed_gradients_and_a_profile_and_resumes_its_steps(
-    pretraining, monkeypatch
+    graph, pretraining, monkeypatch
 ):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -45,8 +49,7 @@ def test_tensorboard_gets_speed_gradients_and_a_profile_and_resumes_its_steps(
         validate(self, epoch, logs)
 
     validate = Validation.on_epoch_end
-    parts = {"backbone": CodebookConfig(hidden_dim=8, code_dim=4), "task": CodebookTaskConfig()}
-    config = pretraining("run", epochs=2, **parts)
+    config = pretraining("run", epochs=2, **CODEBOOK)
     monkeypatch.setattr(Validation, "on_epoch_end", stop)
     with pytest.raises(Interrupted):
         pretrain(config, profile_steps="2,3")
@@ -84,7 +87,7 @@ def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining,
             self, batch, {"loss": np.nan} if self.checkpoint.epoch == 1 and batch == 1 else logs
         ),
     )
-    config = pretraining("run", epochs=2)
+    config = pretraining("run", epochs=2, **CODEBOOK)
     with pytest.raises(UserError) as error:
         pretrain(config)
     listed = json.loads((Path(config.run) / "not_a_number.json").read_text())

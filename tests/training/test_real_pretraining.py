@@ -44,7 +44,7 @@ def test_the_loss_falls_on_speakers_that_were_not_pretrained_on(task, emodb, tmp
             backbone=backbone,
             task=options,
             optimizer=OptimizerConfig(learning_rate=0.006, weight_decay=0.0),
-            epochs=3,
+            epochs=2,
         )
     )
     rows = run.history()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from quick_runs import quick_runs
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mosei_ssl.config import (
@@ -45,7 +46,9 @@ def test_a_figure_shows_the_reconstruction_where_it_was_hidden_only():
 @pytest.mark.parametrize(("task", "images"), [("masked_timestep", [0, 1]), ("codebook", [])])
 def test_tensorboard_gets_pictures_of_tasks_that_reconstruct(pretraining, task, images):
     codebook = {"backbone": CodebookConfig(hidden_dim=8, code_dim=4), "task": CodebookTaskConfig()}
-    run = pretrain(pretraining("pre", epochs=2, **(codebook if task == "codebook" else {})))
+    config = pretraining("pre", epochs=2, **(codebook if task == "codebook" else {}))
+    with quick_runs("pictures"):
+        run = pretrain(config)
     events = EventAccumulator(str(run.path / "validation"), size_guidance={"images": 0}).Reload()
     tags = events.Tags()["images"]
     found = [event.step for event in events.Images("reconstruction")] if tags else []
