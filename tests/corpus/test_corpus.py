@@ -4,14 +4,15 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import psutil
 import pytest
 import threadpoolctl
+from children import start_child
 from deadly_store import DeadlyStore
 from voices import RATE, pulse_train
 
@@ -22,6 +23,7 @@ from mosei_ssl.corpus.feature_store import FeatureStore
 from mosei_ssl.covarep import ExtractionOptions
 from mosei_ssl.utils import progress
 from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.signals import Interrupted
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -222,21 +224,23 @@ def test_processes_give_the_same_corpus_whatever_kills_one(tmp_path, recordings,
             np.testing.assert_array_equal(two.read(video)[1], one.read(video)[1])
 
 
-STOPPED = """
-import sys
-from mosei_ssl.corpus import extract_corpus, extraction
-from mosei_ssl.utils.signals import Interrupted
-extract_all = extraction.extract_all
-def announced(*args):
-    for outcome in extract_all(*args):
-        print(outcome.recording, flush=True)
-        yield outcome
-extraction.extract_all = announced
-try:
-    extract_corpus(sys.argv[2:], sys.argv[1], workers=2)
-except Interrupted as error:
-    sys.exit(error.exit_code)
-"""
+def extract_and_announce(audio, out, finished):
+    """Writes down each recording that is done; gives the exit code."""
+    os.setsid()  # a separate group, which Ctrl-C reaches as a whole
+    extract_all = extraction.extract_all
+
+    def announced(*args):
+        for outcome in extract_all(*args):
+            with finished.open("a") as file:
+                file.write(f"{outcome.recording}\n")
+            yield outcome
+
+    extraction.extract_all = announced
+    try:
+        extract_corpus(audio, out, workers=2)
+    except Interrupted as error:
+        return error.exit_code
+    return 0
 
 
 @pytest.mark.slow
@@ -245,20 +249,20 @@ def test_a_signal_stops_all_processes_and_the_same_call_resumes(tmp_path, number
     for k in range(3):
         soundfile.write(tmp_path / f"clip{k}.wav", pulse_train(120, 0.5 if k else 60), RATE)
     audio, out = [str(tmp_path / f"clip{k}.wav") for k in range(3)], tmp_path / "out.csd"
-    command = [sys.executable, "-c", STOPPED, str(out), *audio]
-    # In a separate group, which Ctrl-C reaches as a whole.
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, start_new_session=True, text=True, **pipes)
-    finished = {process.stdout.readline().strip() for _ in range(2)}
-    assert finished == set(audio[1:])
+    finished, log = tmp_path / "finished", tmp_path / "log"
+    process = start_child(extract_and_announce, audio, out, finished, log=log)
+    while not finished.exists() or len(finished.read_text().split()) < 2:
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.02)
+    assert set(finished.read_text().split()) == set(audio[1:])
     workers = psutil.Process(process.pid).children(recursive=True)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
-        process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
-    assert "Traceback" not in errors
+        process.terminate()
+    process.join(timeout=30)
+    assert process.exitcode == 128 + number
+    assert "Traceback" not in log.read_text()
     assert not out.exists()
     _, left_behind = psutil.wait_procs(workers, timeout=10)
     assert workers
