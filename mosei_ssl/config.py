@@ -191,8 +191,7 @@ class DataConfig(Options):
             their rows mapped to the first dataset's feature statistics.
         batch_size: segments per batch.
         max_frames: longest training window in frames of 10 ms; a longer segment gives a random
-            window of this length, another one in each epoch. 1660 is MOSEI's 95th percentile.
-            None (on the command line, null) never crops.
+            one in each epoch. 1660 is MOSEI's 95th percentile. None (null) never crops.
     """
 
     data_dir: str = "data"
@@ -213,8 +212,8 @@ class TrainingConfig(DataConfig):
         epochs: passes over the segments, at most.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
-            does so on JAX, but not on TensorFlow: there it was measured to be slower on CPUs, and
-            the same command may give other numbers the next time.
+            does so on JAX, but not on TensorFlow: slower there on CPUs, and the same command may
+            give other numbers the next time.
         seed: fixes labelled subset, data order, masks and initial weights.
     """
 
@@ -262,7 +261,8 @@ class FinetuneConfig(TrainingConfig):
 
     Args:
         labels: label budget: a number of labelled segments, or `all`.
-        pretrained: run directory of a finished pretraining; its backbone is used, not `backbone`.
+        pretrained: run of a finished pretraining, whose backbone is used, not `backbone`; or of a
+            fine-tuning, or a preset's name, whose head is then started from, too.
         from_scratch: the baseline: the same backbone with fresh weights.
         freeze_backbone: train the head only (a linear probe of the backbone).
         head: the emotion head.
@@ -298,7 +298,7 @@ class ArmConfig(Options):
 
     Args:
         name: name in files and figures.
-        pretrained: whether to start from the pretraining of the same fold and seed.
+        pretrained: whether to start from the pretraining of the fold and seed; or a run or preset.
         early_stopping: whether the epoch is chosen by `finetune.monitor`, for which validation
             labels are needed unless it is `loss`; False trains all epochs and keeps the last.
         backbone: what differs from the study's `backbone`.
@@ -307,7 +307,7 @@ class ArmConfig(Options):
     """
 
     name: str
-    pretrained: bool = False
+    pretrained: bool | str = False
     early_stopping: bool = True
     backbone: dict[str, Any] = field(default_factory=dict)
     pretrain: dict[str, Any] = field(default_factory=dict)

@@ -147,11 +147,12 @@ def main() -> None:
     work, data = given.work, str(given.work / "data")
     if not (work / "corpus" / "folds.json").exists():
         join(given.corpora, given.speech, work / "corpus")
-    tfds_mosei.build("covarep", manual_dir=work / "corpus", data_dir=data, unlabelled="all")
+    built = tfds_mosei.build("covarep", manual_dir=work / "corpus", data_dir=data, unlabelled="all")
+    place = {"data_dir": data, "dataset": built.builder_config.name}
     pre, run = str(work / "pre"), str(work / "run")
     splits = ["train", "unlabelled"]
-    pretrain(options(PretrainConfig, "small_pretrain.yaml", run=pre, data_dir=data, splits=splits))
-    chosen = {"run": run, "data_dir": data, "labels": "all", "pretrained": pre}
+    pretrain(options(PretrainConfig, "small_pretrain.yaml", run=pre, splits=splits, **place))
+    chosen = {"run": run, "labels": "all", "pretrained": pre, **place}
     config = options(FinetuneConfig, "small_finetune.yaml", **chosen)
     finetune(config)
     evaluate(run)
@@ -159,11 +160,13 @@ def main() -> None:
     licence = "CREMA-D: ODbL 1.0; EMO-DB: CC0 1.0"
     version = export(run, PRESET, licence=licence)
     shutil.rmtree(PRESET / "deployment")
-    shutil.copy(Path(pre) / "backbone.keras", PRESET)
-    # What is known of the pretraining, but for where it was made.
-    info = json.loads((Path(pre) / "run.json").read_text()) | {"command": Path(__file__).name}
+    # What fine-tuning starts from, without where it was made.
+    for name in ("model.keras", "videos.json"):
+        shutil.copy(Path(run) / name, PRESET)
+    info = json.loads((Path(run) / "run.json").read_text()) | {"command": Path(__file__).name}
     write_json(PRESET / "run.json", info)
-    known = yaml.safe_load((Path(pre) / "config.yaml").read_text()) | {"data_dir": "data"}
+    known = yaml.safe_load((Path(run) / "config.yaml").read_text())
+    known |= {"data_dir": "data", "dataset": None, "pretrained": None}
     write_text(PRESET / "config.yaml", yaml.safe_dump(known, sort_keys=False))
     manifest = json.loads((version / MANIFEST).read_text())
     card = CARD.format(

@@ -9,7 +9,6 @@ from mosei_ssl.data.loading import (
     load_pretraining_segments,
     load_segments,
     normalization,
-    pretraining_videos,
     refuse_held_out,
     split_names,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "make_evaluation_dataset",
     "make_training_dataset",
     "normalization",
-    "pretraining_videos",
     "refuse_held_out",
     "refuse_other_period",
     "row_period",

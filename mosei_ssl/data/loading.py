@@ -126,15 +126,6 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
 
 
-def pretraining_videos(config: DataConfig, splits: list[str]) -> tuple[str | None, np.ndarray]:
-    """Fingerprint of the dataset, and ids of all videos that a pretraining reads."""
-    first = find_dataset(config.data_dir, config.dataset)
-    names = split_names("+".join(splits))
-    parts = [(first, names), *(_extra_splits(config, e, names) for e in config.extra_datasets)]
-    ids = [_video_ids(directory, split) for directory, present in parts for split in present]
-    return _metadata(_builder(first)).get("fingerprint"), np.unique(np.concatenate(ids))
-
-
 def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
     """Refuse videos that are in a dataset's validation or test split.
 

@@ -21,7 +21,8 @@ class DistributionHead(keras.layers.Layer):
     Args:
         num_emotions: int.
         num_levels: int. Levels 0 .. num_levels - 1.
-        weight_penalty: float. Squared weights times this are added to the loss.
+        weight_penalty: float. Squared weights times this are added to the loss; after `pull_to`,
+            squared differences from its weights.
         seed: int. Seed of the initial weights.
 
     Call arguments:
@@ -51,18 +52,23 @@ class DistributionHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_emotions = num_emotions
         self.num_levels = num_levels
+        self.weight_penalty = weight_penalty
+        self._anchor: np.ndarray | float = 0.0
         self.dense = keras.layers.Dense(
             num_emotions * (num_levels - 1),
             kernel_initializer=keras.initializers.RandomNormal(
                 stddev=0.01, seed=derive_seed(seed, "dense")
             ),
-            kernel_regularizer=keras.regularizers.L2(weight_penalty) if weight_penalty else None,
+            kernel_regularizer=self._penalty if weight_penalty else None,
             dtype="float32",
             name="dense",
         )
 
     def build(self, inputs_shape):
         self.dense.build(inputs_shape)
+
+    def _penalty(self, kernel):
+        return self.weight_penalty * ops.sum(ops.square(kernel - self._anchor))
 
     def call(self, inputs):
         units = ops.reshape(self.dense(inputs), (-1, self.num_emotions, self.num_levels - 1))
@@ -78,3 +84,9 @@ class DistributionHead(keras.layers.Layer):
         beyond = shares[:, ::-1].cumsum(axis=-1)[:, ::-1][:, 1:]
         bias = np.log(beyond) - np.log(shares[:, :-1])
         self.dense.bias.assign(bias.reshape(-1).astype("float32"))
+
+    def pull_to(self, other: "DistributionHead", share: float = 1.0) -> None:
+        """Starts from a share of another head's weights, and penalises the distance from it."""
+        kernel, bias = other.dense.get_weights()
+        self._anchor = share * kernel
+        self.dense.set_weights([self._anchor, bias])

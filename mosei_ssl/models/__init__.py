@@ -9,7 +9,7 @@ from mosei_ssl.models.emotion_model import EmotionModel
 from mosei_ssl.models.emotion_predictor import EmotionPredictor, emotion_predictions
 from mosei_ssl.models.layerwise_adamw import LayerwiseAdamW, learning_rate_multipliers
 from mosei_ssl.models.masked_timestep_model import MaskedTimestepModel
-from mosei_ssl.models.presets import load_keras_file
+from mosei_ssl.models.presets import load_keras_file, load_preset
 from mosei_ssl.models.pretraining_model import PretrainingModel
 from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy
 from mosei_ssl.models.transformer_backbone import TransformerBackbone
@@ -32,4 +32,5 @@ __all__ = [
     "emotion_predictions",
     "learning_rate_multipliers",
     "load_keras_file",
+    "load_preset",
 ]

@@ -1,7 +1,7 @@
 """Models that come with the package, a folder each.
 
-A folder holds a SavedModel under its version, as an export does, and beside it the files of the
-pretraining run that fine-tuning starts from.
+A folder holds a SavedModel under its version, as an export does, and the files of the fine-tuning
+run that others start from.
 """
 
 from pathlib import Path

@@ -77,7 +77,7 @@ def preparation_cells(config: StudyConfig, folds: list[Fold]) -> list[Cell]:
     cells = {
         cell.path: cell
         for arm in config.arms
-        if arm.pretrained
+        if arm.pretrained is True
         for fold in folds
         for seed in config.seeds
         for cell in [_pretraining(config, arm, fold, seed)]
@@ -170,7 +170,7 @@ def _training(
         "split": "test" if grid else "validation",
     }
     requires: tuple[str, ...] = ()
-    if arm.pretrained:
+    if arm.pretrained is True:
         pretraining = _pretraining(config, arm, fold, seed)
         requires = (pretraining.path,)
         options["pretraining"] = {"path": pretraining.path, "key": pretraining.key}

@@ -93,7 +93,7 @@ def _check_arms(config: StudyConfig) -> None:
         where = f"arms[{number}]"
         options = pretrain_options(config, arm, where=where)
         task, kind = options["task"]["name"], options["backbone"]["kind"]
-        if arm.pretrained and task == "codebook" != kind:
+        if arm.pretrained is True and task == "codebook" != kind:
             raise UserError(f"{where}: pretrain.task.name codebook does not go with a {kind}")
         for trial in config.search.trials or [{}]:
             options = finetune_options(config, arm, trial=trial, where=where)
@@ -133,6 +133,7 @@ def finetune_options(
         "labels": labels,
         "seed": seed,
         "from_scratch": not arm.pretrained,
+        "pretrained": _place(arm.pretrained),
         "keep_best": arm.early_stopping,
         **({} if arm.early_stopping else {"patience": 0}),
     }
@@ -158,7 +159,15 @@ def _resolve(
     options = dataclasses.asdict(
         from_mapping(kind, {**shared, **values, "run": "", "backbone": backbone}, place)
     )
-    return {k: v for k, v in options.items() if k not in ("run", "data_dir", "pretrained")}
+    unset = {"run", "data_dir"} if options.get("pretrained") else {"run", "data_dir", "pretrained"}
+    return {k: v for k, v in options.items() if k not in unset}
+
+
+def _place(pretrained: bool | str) -> str | None:
+    """A run to start from as workers with another working directory find it, or a preset."""
+    if isinstance(pretrained, bool):
+        return None
+    return str(Path(pretrained).absolute()) if Path(pretrained).exists() else pretrained
 
 
 def absolute_data_dir(config: StudyConfig) -> str:

@@ -60,7 +60,9 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
 
 def _pretrainings(config: StudyConfig, dataset: str = "") -> dict[str, dict[str, Any]]:
     """Resolved options of each arm that is pretrained."""
-    return {a.name: pretrain_options(config, a, dataset) for a in config.arms if a.pretrained}
+    return {
+        a.name: pretrain_options(config, a, dataset) for a in config.arms if a.pretrained is True
+    }
 
 
 def _extras(config: StudyConfig) -> tuple[ExtraDataset, ...]:

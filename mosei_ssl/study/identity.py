@@ -37,7 +37,7 @@ def describe(
     options["extra_datasets"] = [{"name": n, "fingerprint": extras[n]} for n in sorted(extras)]
     options["arms"] = {
         arm.name: {"finetune": finetune_options(config, arm)}
-        | ({"pretrain": pretrain_options(config, arm)} if arm.pretrained else {})
+        | ({"pretrain": pretrain_options(config, arm)} if arm.pretrained is True else {})
         for arm in config.arms
     }
     backend = keras_backend()

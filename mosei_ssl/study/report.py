@@ -226,6 +226,9 @@ def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[Bl
     return blocks
 
 
+_YES: dict[bool | str, str] = {True: "yes", False: "no"}
+
+
 def _design_blocks(
     out: Path, config: StudyConfig, folds: Sequence[Fold], chosen: dict[str, int]
 ) -> list[Block]:
@@ -234,12 +237,12 @@ def _design_blocks(
     for arm in config.arms:
         # How an arm would pretrain does not matter if it does not.
         stages = {"backbone": arm.backbone, "finetune": arm.finetune}
-        stages |= {"pretrain": arm.pretrain} if arm.pretrained else {}
+        stages |= {"pretrain": arm.pretrain} if arm.pretrained is True else {}
         texts = (_dotted(stages), trials[chosen[arm.name]] if arm.name in chosen else {})
         rows.append(
             [
                 arm.name + (" (baseline)" if arm.name == config.baseline else ""),
-                *("yes" if flag else "no" for flag in (arm.pretrained, arm.early_stopping)),
+                *(_YES.get(x, str(x)) for x in (arm.pretrained, arm.early_stopping)),
                 *(json.dumps(options) if options else "-" for options in texts),
             ]
         )

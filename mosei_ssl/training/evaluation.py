@@ -96,7 +96,7 @@ def evaluate(
             "name it (dataset)."
         )
     if foreign:
-        _refuse_what_was_learned(directory, known, train, segments)
+        _refuse_what_was_learned(directory, train, segments)
     else:
         train = load_segments(config, "train")
     labelled = _labelled_subset(directory, train)
@@ -168,19 +168,12 @@ def predict_segments(
     return predictions
 
 
-def _refuse_what_was_learned(
-    run: RunDirectory, config: FinetuneConfig, train: Segments, scored: Segments
-) -> None:
+def _refuse_what_was_learned(run: RunDirectory, train: Segments, scored: Segments) -> None:
     """Raise a UserError if another dataset does not compare, or holds what the run has seen."""
     than = f"{run.path} was trained on"
     refuse_other_period(scored.row_period, train.row_period, scored.name, than)
-    seen = train.video_ids
-    if config.pretrained:
-        try:
-            before = videos_seen(RunDirectory(config.pretrained).open("pretrain"))
-            seen = seen if before is None else np.concatenate([seen, before])
-        except UserError as error:
-            _log.warning("what %s was pretrained on cannot be compared: %s", run.path, error)
+    seen = videos_seen(run)
+    seen = train.video_ids if seen is None else seen
     shared = np.intersect1d(seen, scored.video_ids)
     if len(shared):
         raise UserError(

@@ -23,20 +23,34 @@ from mosei_ssl.data import (
     row_period,
 )
 from mosei_ssl.metrics import EMOTIONS, METRICS, emotion_threshold, evaluate_predictions
-from mosei_ssl.models import EmotionModel, emotion_predictions, learning_rate_multipliers
+from mosei_ssl.models import (
+    EmotionModel,
+    emotion_predictions,
+    learning_rate_multipliers,
+    load_preset,
+)
 from mosei_ssl.training.callbacks import BestEpoch
 from mosei_ssl.training.devices import share_gpus
 from mosei_ssl.training.hparams import write_trial
 from mosei_ssl.training.optimizer import make_optimizer
-from mosei_ssl.training.pretraining import adapt, backbone_for, describe_dataset, videos_seen
+from mosei_ssl.training.pretraining import (
+    adapt,
+    backbone_for,
+    describe_dataset,
+    note_videos,
+    videos_seen,
+)
 from mosei_ssl.training.resumable_fit import fit, prepare
 from mosei_ssl.training.run_directory import RunDirectory, is_finished
-from mosei_ssl.training.saved_models import load_model, save_model
+from mosei_ssl.training.saved_models import save_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_reported, write_text
 from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
+
+_TRUST = 0.5
+"""Share of another model's weights that the head is pulled to: the whole answers too boldly."""
 
 MONITORS = (
     "val_loss",
@@ -90,7 +104,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     pretrained = None
     if config.pretrained:
         config = replace(config, pretrained=str(presets.find(config.pretrained)))
-        pretrained = RunDirectory(str(config.pretrained)).open("pretrain").require_finished()
+        pretrained = RunDirectory(str(config.pretrained)).open().require_finished()
         config = _completed(config, pretrained)
     segments = load_segments(config, "train").labelled()
     if pretrained:
@@ -153,6 +167,8 @@ def _train(
     arm = "ssl" if config.pretrained else "baseline"
     best = BestEpoch(config.monitor, config.patience) if config.keep_best else None
     validation = load_segments(config, "validation").labelled()
+    before = videos_seen(RunDirectory(config.pretrained)) if config.pretrained else None
+    note_videos(run, segments.video_ids, validation.video_ids, () if before is None else before)
     validation = validation.subset(validation.length_order())
     fit(
         model,
@@ -194,7 +210,8 @@ def _train(
 
 def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConfig:
     """The options with the pretraining's backbone, and its dataset if none is named or found."""
-    options = pretrained.options(PretrainConfig)
+    kind = PretrainConfig if pretrained.info["kind"] == "pretrain" else FinetuneConfig
+    options = pretrained.options(kind)
     if config.backbone not in (TransformerConfig(), options.backbone):
         _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
     config = replace(config, backbone=options.backbone)
@@ -235,10 +252,18 @@ def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionMo
 
 
 def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
-    """Copy what was learned; standardisation stays that of the dataset at hand."""
-    source = load_model(pretrained / "backbone.keras").learned_variables
-    for target, value in zip(model.backbone.learned_variables, source, strict=True):
+    """Copy what was learned; standardisation stays that of the dataset at hand.
+
+    The head of an emotion model becomes what the new one starts from and is pulled to. The pull
+    is the weight penalty, which `weight_prior` divides by the number of labels, so it fades.
+    """
+    source = load_preset(pretrained.path)
+    backbone = getattr(source, "backbone", source)
+    learned = zip(model.backbone.learned_variables, backbone.learned_variables, strict=True)
+    for target, value in learned:
         target.assign(value)
+    if isinstance(source, EmotionModel):
+        model.distribution.pull_to(source.distribution, _TRUST)
 
 
 def _predict(

@@ -1,13 +1,12 @@
 """Self-supervised pretraining of a backbone."""
 
+import json
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
 
-import tfds_mosei
 from mosei_ssl.config import BackboneConfig, PretrainConfig
 from mosei_ssl.data import (
     BatchPlan,
@@ -16,7 +15,6 @@ from mosei_ssl.data import (
     load_pretraining_segments,
     load_segments,
     make_evaluation_dataset,
-    pretraining_videos,
 )
 from mosei_ssl.models import (
     Backbone,
@@ -30,10 +28,9 @@ from mosei_ssl.training.hparams import write_trial
 from mosei_ssl.training.optimizer import make_optimizer
 from mosei_ssl.training.reconstruction import ReconstructionImages
 from mosei_ssl.training.resumable_fit import fit, parse_profile_steps, prepare
-from mosei_ssl.training.run_directory import RunDirectory
+from mosei_ssl.training.run_directory import RunDirectory, read
 from mosei_ssl.training.saved_models import save_model
-from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import storage_errors_reported
+from mosei_ssl.utils.files import storage_errors_reported, write_text
 from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
@@ -94,6 +91,7 @@ def _pretrain(
             keras.config.set_dtype_policy("float32")
             _log.info("%s has finished already", run.path)
             return run
+        note_videos(run, segments.video_ids)
         with scope():
             adapt(model, segments, config, config.seed)
             steps = BatchPlan(segments.lengths, config).steps_per_epoch * config.epochs
@@ -177,24 +175,22 @@ def describe_dataset(segments: Segments) -> dict[str, object]:
     }
 
 
+def note_videos(run: RunDirectory, *videos: Iterable[str]) -> None:
+    """Keep the ids of all videos that a run learns from, for `videos_seen`."""
+    ids = sorted({str(video) for part in videos for video in part})
+    write_text(run / "videos.json", json.dumps(ids, indent=0) + "\n")
+
+
 def videos_seen(run: RunDirectory) -> np.ndarray | None:
-    """Ids of the videos of a pretraining run; None, with a warning, where they cannot be read."""
-    before = {"name": "an unnamed dataset", "fingerprint": None} | run.info["dataset"]
-    options = run.options(PretrainConfig)
-    try:
-        # By its whole name: there may be others by now.
-        known = replace(options, dataset=before["name"].split("/")[0])
-        fingerprint, seen = pretraining_videos(known, options.splits)
-        if fingerprint != before["fingerprint"]:
-            raise UserError(f"what is in {options.data_dir} is another dataset")
-    except (UserError, tfds_mosei.CorpusError) as error:
-        _log.warning(
-            "%s was pretrained on %s, which cannot be read now (%s): whether it has seen videos of "
-            "the validation or test split is not known",
-            *(run.path, before["name"], error),
-        )
-        return None
-    return seen
+    """Ids of the videos that a run has learned from; None, with a warning, if it does not say."""
+    file = run / "videos.json"
+    if file.exists():
+        return np.array(read(file, json.loads, list), str)
+    _log.warning(
+        "%s is missing: whether it has seen videos of the validation or test split is not known",
+        file,
+    )
+    return None
 
 
 def backbone_for(config: BackboneConfig, segments: Segments, seed: int) -> Backbone:

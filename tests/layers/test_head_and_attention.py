@@ -37,6 +37,21 @@ def test_prior_is_what_the_head_answers_to_nothing():
     np.testing.assert_allclose(answer, prior[None], rtol=1e-4)
 
 
+def test_the_penalty_is_the_distance_from_where_the_head_is_pulled():
+    other, head = (DistributionHead(2, 2, weight_penalty=0.5, seed=seed) for seed in (1, 2))
+    for layer in (other, head):
+        layer.build((None, 3))
+    np.testing.assert_allclose(
+        sum(head.losses), 0.5 * np.sum(to_numpy(head.dense.kernel) ** 2), rtol=1e-5
+    )
+    other.dense.kernel.assign(np.arange(6.0).reshape(3, 2))
+    head.pull_to(other, 0.5)
+    np.testing.assert_allclose(head.dense.kernel, np.arange(6.0).reshape(3, 2) / 2)
+    assert float(sum(head.losses)) == 0
+    head.dense.kernel.assign(head.dense.kernel + 2.0)
+    np.testing.assert_allclose(sum(head.losses), 0.5 * 6 * 2**2)
+
+
 def test_head_gives_finite_float32_logits_for_extreme_inputs():
     head = DistributionHead(seed=1)
     logits = to_numpy(head(np.full((2, 8), 1e6, "float32")))

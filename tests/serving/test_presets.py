@@ -9,9 +9,9 @@ import pytest
 import mosei_ssl
 from mosei_ssl import presets
 from mosei_ssl.cli import main
-from mosei_ssl.config import CodebookConfig, FinetuneConfig, HeadConfig
+from mosei_ssl.config import CodebookConfig, FinetuneConfig, HeadConfig, OptimizerConfig
 from mosei_ssl.metrics import emotion_threshold
-from mosei_ssl.models import Backbone, load_keras_file
+from mosei_ssl.models import Backbone, load_keras_file, load_preset
 from mosei_ssl.serving import verify
 from mosei_ssl.serving.inputs import holds_datasets
 from mosei_ssl.utils.errors import UserError
@@ -115,6 +115,7 @@ def test_fine_tuning_starts_from_it(synthetic_data, tmp_path):
         pretrained="emotion-small",
         backbone=CodebookConfig(),
         head=HeadConfig(dropout=0.0),
+        optimizer=OptimizerConfig(learning_rate=1e-6),
         freeze_backbone=True,
         epochs=1,
         patience=0,
@@ -124,7 +125,14 @@ def test_fine_tuning_starts_from_it(synthetic_data, tmp_path):
     model = load_keras_file(run / "model.keras")
     for mine, theirs in zip(model.backbone.learned_variables, learned, strict=True):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (mine, theirs)))
+    head, shipped = (m.distribution.dense.kernel for m in (model, load_preset("emotion-small")))
+    np.testing.assert_allclose(head, 0.5 * keras.ops.convert_to_numpy(shipped), atol=1e-4)
     assert 0 < run.info["result"]["threshold"] < 1
+    # Whoever starts from this run learns of the speakers of both.
+    seen = set(json.loads((run / "videos.json").read_text()))
+    before = json.loads((presets.find("emotion-small") / "videos.json").read_text())
+    assert len(before) > 40
+    assert seen > set(before)
 
 
 def test_the_threshold_is_where_emotional_and_neutral_segments_part_best():
