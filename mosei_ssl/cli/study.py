@@ -8,7 +8,6 @@ Example:
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mosei_ssl.cli.output import say
 from mosei_ssl.utils.options import Options
@@ -23,8 +22,6 @@ class StudyOptions(Options):
         out: folder of the study.
         workers: trainings at a time.
         dry_run: list the runs and estimate what they cost.
-        engine: processes on this machine, or a Ray cluster (extra `ray`).
-        ray_address: address of the Ray cluster; without it one is started here.
         seed: run this one seed instead of the study's seeds.
     """
 
@@ -32,8 +29,6 @@ class StudyOptions(Options):
     out: str
     workers: int = 1
     dry_run: bool = False
-    engine: Literal["local", "ray"] = "local"
-    ray_address: str | None = None
     seed: int | None = None
 
 
@@ -43,8 +38,7 @@ def run(options: StudyOptions) -> int:
     config = load_study_config(options.config)
     if options.seed is not None:
         config.seeds = [options.seed]
-    how = {name: getattr(options, name) for name in ("workers", "dry_run", "engine", "ray_address")}
-    result = run_study(config, options.out, **how)
+    result = run_study(config, options.out, workers=options.workers, dry_run=options.dry_run)
     if result.report is not None:
         say(f"Report: {result.report}")
     return 1 if result.failed else 0

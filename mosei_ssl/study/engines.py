@@ -1,4 +1,4 @@
-"""Where cells run: worker processes of this machine, or those of a Ray cluster."""
+"""Where cells run: worker processes of this machine."""
 
 import os
 import sys
@@ -13,7 +13,6 @@ from typing import Any
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.threads import worker_environment
 from mosei_ssl.utils.versions import keras_backend
 
@@ -23,7 +22,6 @@ Submit = Callable[..., Future]
 def _environments(threads: int) -> dict[bool, dict[str, str]]:
     """A worker's environment, by whether it compiles: processes of one serve not the other."""
     # TensorFlow's determinism, which all other trainings ask for, rules out XLA for good.
-    # Another machine may have another backend in its keras.json.
     shared = {**worker_environment(threads), "KERAS_BACKEND": keras_backend()}
     return {compiles: {**shared, "MOSEI_SSL_COMPILES": str(compiles)} for compiles in (False, True)}
 
@@ -72,45 +70,3 @@ def _end_with(study: int) -> None:
     while os.getppid() == study:
         time.sleep(0.2)
     os._exit(1)
-
-
-class RayEngine:
-    """Workers of the Ray cluster at `address`, or of a new one; all share the study's folder."""
-
-    def __init__(self, workers: int, threads: int, address: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise UserError("--engine ray needs Ray: pip install 'mosei_ssl[ray]'") from None
-        self.workers = workers
-        self.died: type[Exception] = ray.exceptions.RayError
-        self._ray, self._threads = ray, threads
-        self._environments = _environments(threads)
-        local: dict[str, Any] = {"num_cpus": workers * threads, "include_dashboard": False}
-        try:
-            # Without an address Ray would look for a cluster, and then refuse the number of CPUs.
-            ray.init(
-                address=address or "local",
-                ignore_reinit_error=True,
-                log_to_driver=False,
-                **({} if address else local),
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"cannot reach the Ray cluster {address}: {error}") from None
-
-    def submitter(self, workers: int, *, compiles: bool) -> Submit:
-        def submit(function: Callable[..., Any], *args: Any) -> Future:
-            task = self._ray.remote(function).options(
-                num_cpus=self._threads,
-                max_retries=0,
-                runtime_env={"env_vars": self._environments[compiles]},
-            )
-            return task.remote(*args).future()
-
-        return submit
-
-    def close(self) -> None:
-        self._ray.shutdown()
-
-
-Engine = LocalEngine | RayEngine

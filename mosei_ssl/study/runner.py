@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 
@@ -12,7 +12,7 @@ from mosei_ssl.config import StudyConfig
 from mosei_ssl.metrics import LOWER_IS_BETTER, write_json
 from mosei_ssl.study.cells import Cell, grid_cells, preparation_cells, search_cells
 from mosei_ssl.study.config import check
-from mosei_ssl.study.engines import Engine, LocalEngine, RayEngine
+from mosei_ssl.study.engines import LocalEngine
 from mosei_ssl.study.estimate import estimate_table
 from mosei_ssl.study.folds import prepare_folds, resolve_budgets
 from mosei_ssl.study.identity import LOCK_FILE, check_same, describe, write_description
@@ -46,8 +46,6 @@ def run_study(
     *,
     workers: int = 1,
     dry_run: bool = False,
-    engine: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
 ) -> StudyResult:
     """Run a study, or what is missing of it, and write its report.
 
@@ -60,8 +58,6 @@ def run_study(
         out: its folder.
         workers: trainings at a time.
         dry_run: list the runs and estimate time, memory and disk; write nothing into `out`.
-        engine: "local" for processes on this machine, "ray" for a Ray cluster.
-        ray_address: address of the cluster; None starts one here.
 
     Returns:
         Where everything is, and what failed.
@@ -98,12 +94,7 @@ def run_study(
         except OSError as error:
             raise UserError(f"cannot write to {out}: {error.strerror}") from None
         write_description(out, config, description)
-        pool: Engine = (
-            RayEngine(workers, config.threads, ray_address)
-            if engine == "ray"
-            else LocalEngine(workers, config.threads, out / "logs")
-        )
-        with contextlib.closing(pool):
+        with contextlib.closing(LocalEngine(workers, config.threads, out / "logs")) as pool:
             run_wave(preparation, out, pool, "preparation", failed)
             run_wave(search, out, pool, "search", failed)
             chosen = choose_trials(config, search, out)

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from mosei_ssl.study.cells import Cell
-from mosei_ssl.study.engines import Engine, Submit
+from mosei_ssl.study.engines import LocalEngine, Submit
 from mosei_ssl.study.execute import execute
 from mosei_ssl.utils.progress import progress
 
@@ -24,7 +24,7 @@ _DIED = (
 def run_wave(
     cells: Sequence[Cell],
     out: Path,
-    engine: Engine,
+    engine: LocalEngine,
     title: str,
     failed: dict[str, str],
     run: Callable[[Cell, Path], str] = execute,

@@ -65,7 +65,6 @@ def test_later_files_win_over_earlier_ones(file, tmp_path):
         ("export", ["--run", "r", "--to", "x"], "--data-licence"),
         ("verify", ["x"], "--manifest-sha256"),
         ("predict", ["x"], "--model-name"),
-        ("study", ["--config", "x", "--out", "y"], "--ray-address"),
     ],
 )
 def test_names_are_taken_with_dashes_and_underscores(verb, required, option):

@@ -5,24 +5,19 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 from concurrent.futures import Future
 from multiprocessing import Pipe
-from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
 from children import start_child
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mosei_ssl.metrics import write_json
-from mosei_ssl.study import StudyConfig, engines
-from mosei_ssl.study.cells import CELL_FILE, Cell, preparation_cells
-from mosei_ssl.study.engines import LocalEngine, RayEngine
-from mosei_ssl.study.results import write_results
+from mosei_ssl.study import engines
+from mosei_ssl.study.cells import CELL_FILE, Cell
+from mosei_ssl.study.engines import LocalEngine
 from mosei_ssl.study.waves import run_wave
-from mosei_ssl.utils.errors import UserError
 
 
 def finish(cell, out):
@@ -180,89 +175,3 @@ def test_workers_end_with_their_study(tmp_path):
     # Readable once the process has ended.
     assert select.select([worker], [], [], 10)[0], "the worker outlived its study"
     os.close(worker)
-
-
-class FakeRay:
-    """Notes what it is asked for; tasks are done at once."""
-
-    exceptions = SimpleNamespace(RayError=OSError)
-
-    def __init__(self):
-        self.began, self.sent = None, []
-
-    def init(self, **options):
-        self.began = options
-
-    def remote(self, function):
-        def options(**options):
-            def remote(*args):
-                self.sent.append((args, options["runtime_env"]["env_vars"]))
-                future = Future()
-                future.set_result(function(*args))
-                return SimpleNamespace(future=lambda: future)
-
-            return SimpleNamespace(remote=remote)
-
-        return SimpleNamespace(options=options)
-
-
-@pytest.fixture
-def ray(monkeypatch):
-    fake = FakeRay()
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    return fake
-
-
-def test_on_ray_too_trainings_with_and_without_xla_share_no_process(tmp_path, ray):
-    wave = [training("a", "auto"), *cells("b"), training("c", True)]
-    run_wave(wave, tmp_path, RayEngine(2, 1), "x", {}, finish)
-    plain, classical, compiled = (variables for _, variables in ray.sent)
-    # Ray gives tasks of different environments different processes.
-    assert compiled != plain == classical
-    assert compiled["KERAS_BACKEND"] == plain["KERAS_BACKEND"] == "tensorflow"
-
-
-def test_a_cluster_gets_absolute_paths(tmp_path, ray, monkeypatch, fold):
-    monkeypatch.chdir(tmp_path)
-    wave = preparation_cells(StudyConfig(seeds=[0]), [fold])
-    run_wave(wave, Path("study"), RayEngine(2, 1), "x", {}, finish)
-    for (cell, study), _ in ray.sent:
-        assert study == tmp_path / "study"
-        assert cell.data_dir == str(tmp_path / "data")
-    assert [cell.key for (cell, _), _ in ray.sent] == [cell.key for cell in wave]
-
-
-def test_without_an_address_no_cluster_is_looked_for(ray):
-    RayEngine(2, 3)
-    assert (ray.began["address"], ray.began["num_cpus"]) == ("local", 6)
-    RayEngine(2, 3, "head:6379")
-    assert ray.began["address"] == "head:6379"
-    assert "num_cpus" not in ray.began
-
-
-def test_an_address_without_a_cluster_is_reported(ray):
-    def init(**options):
-        raise ValueError(f"Malformed address: {options['address']}")
-
-    ray.init = init
-    with pytest.raises(UserError, match="cannot reach the Ray cluster foo: Malformed"):
-        RayEngine(1, 1, "foo")
-
-
-@pytest.mark.slow
-def test_a_ray_cluster_gives_the_same_results(classical_study, here):
-    pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
-    out, wave = classical_study
-    wave = wave[:2]
-    bad = Cell("classical", "bad", {**wave[0].options, "budget": 999})
-    tables = []
-    for engine in (here, RayEngine(1, 1)):
-        for cell in wave:
-            (out / cell.path / CELL_FILE).unlink(missing_ok=True)
-        failed = {}
-        with contextlib.closing(engine):
-            run_wave([*wave, bad], out, engine, "x", failed)
-        assert list(failed) == ["bad"]
-        assert "budget 999 is impossible" in failed["bad"]
-        tables.append(write_results(out, wave).read_bytes())
-    assert tables[0] == tables[1]
