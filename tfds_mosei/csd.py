@@ -76,17 +76,8 @@ Rows = np.ndarray | _StoredRows
 class ComputationalSequence(contextlib.AbstractContextManager):
     """One ``.csd`` file, opened for reading.
 
-    Args:
-        path: the file.
-        root: root name; may be left out where the file has one root.
-
-    Attributes:
-        path: the file.
-        root: root name, for example ``"COVAREP"``.
-        video_ids: ids of the videos in the file, sorted.
-
-    Raises:
-        CorpusError: the file is missing, is not HDF5, is cut short or holds no sequence.
+    Its `root`, for example ``"COVAREP"``, may be left out where there is one; `video_ids` are
+    sorted. A `CorpusError` is raised if the file is missing, cut short or holds no sequence.
 
     Example:
         >>> from tfds_mosei import csd

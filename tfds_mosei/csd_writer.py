@@ -29,21 +29,10 @@ def write(
 ) -> Path:
     """Writes a ``.csd`` file that this package and the official SDK read, whole or not at all.
 
-    Args:
-        path: file to write; its folder must exist.
-        root: root name, for example ``"COVAREP"``.
-        videos: one ``(video_id, intervals [n, 2] in seconds, features [n, d])`` at a time.
-        dimension_names: names of the d columns.
-        description: what the sequence is, in a sentence.
-        metadata: further metadata, or other values for the standard keys.
-        compression: gzip level, None for none.
-
-    Returns:
-        The path written.
-
-    Raises:
-        CorpusError: a video has arrays that do not fit together, or an id that HDF5 cannot hold;
-            the file cannot be made.
+    `videos` gives ``(video_id, intervals [n, 2] in seconds, features [n, d])``; `metadata` adds to
+    the standard keys or replaces them; `compression` is gzip's level, None for none. A
+    `CorpusError` is raised if a video has arrays that do not fit together, or an id that HDF5 cannot
+    hold, or if the file cannot be made.
 
     Example:
         >>> from tfds_mosei import FEATURE_NAMES, csd

@@ -10,7 +10,14 @@ from mosei_ssl.config import StatisticsConfig
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRICS
 from mosei_ssl.metrics.video_sums import VideoSums
 from mosei_ssl.study.bootstrap import Estimate, draw_resamples, holm, interval, resampled_scores
-from mosei_ssl.study.curves import Curves, converged_interval, equal_labels, fit_curves, tails
+from mosei_ssl.study.curves import (
+    MIN_BUDGETS,
+    Curves,
+    converged_interval,
+    equal_labels,
+    fit_curves,
+    tails,
+)
 
 COLUMNS = (*EMOTIONS, "overall")
 
@@ -69,7 +76,7 @@ def analyse(
     Returns:
         JSON-ready dictionary: "scores" [arm][budget][metric][emotion or "overall"] with value, low,
         high; "differences" likewise with p and p_holm (over secondary metrics for "overall",
-        over emotions for the emotions); "curves", "convergence" and "label_savings" [arm][metric].
+        over emotions for the emotions); "convergence" and "label_savings" [arm][metric].
 
     Raises:
         ValueError: there are no cells of the baseline.
@@ -109,6 +116,7 @@ def analyse(
     reference = found[baseline]
     result: dict[str, Any] = {
         "design": {**shape, "samples": statistics.samples, "level": level},
+        "arms": [baseline, *compared],
         "baseline": baseline,
         "primary": statistics.primary,
         "budgets": dict(budgets),
@@ -116,10 +124,6 @@ def analyse(
             arm: {budget: _table(estimates) for budget, estimates in scores.estimates.items()}
             for arm, scores in found.items()
             if scores.draws
-        },
-        "curves": {
-            arm: {m: _curve(found.get(arm, Scores({}, {})), budgets, m, level) for m in METRICS}
-            for arm in [baseline, *compared]
         },
         "differences": {},
         "convergence": {},
@@ -143,7 +147,7 @@ def analyse(
             for b, estimates in pairs.estimates.items()
         }
         result["convergence"][arm] = {m: _convergence(pairs, shared, m, level) for m in METRICS}
-        if len(shared) >= 2:
+        if len(shared) >= MIN_BUDGETS:
             result["label_savings"][arm] = {
                 m: _savings(pairs, reference, shared, m, level) for m in METRICS
             }
@@ -188,7 +192,7 @@ def _with_holm(table: dict[str, Any], primary: str) -> dict[str, Any]:
 
 
 def _fit(values: np.ndarray, budgets: Mapping[str, float], metric: str) -> Curves | None:
-    if len(budgets) < 2 or not np.isfinite(values).all():
+    if len(budgets) < MIN_BUDGETS or not np.isfinite(values).all():
         return None
     labels = np.array(list(budgets.values()), dtype=np.float64)
     return fit_curves(labels, values, lower_is_better=metric in LOWER_IS_BETTER)
@@ -197,26 +201,6 @@ def _fit(values: np.ndarray, budgets: Mapping[str, float], metric: str) -> Curve
 def _vary(fits: Curves) -> bool:
     """Whether samples differ; those of one video and one seed do not show how sure a fit is."""
     return bool(np.ptp(fits.limit) > 0 or np.ptp(fits.residual) > 0)
-
-
-def _curve(
-    scores: Scores, budgets: Mapping[str, float], metric: str, level: float
-) -> dict[str, Any] | None:
-    """Parameters of a fitted curve, each with the quantiles of the bootstrap samples' fits."""
-    budgets = {name: count for name, count in budgets.items() if name in scores.draws}
-    fitted = _fit(scores.value(list(budgets), metric), budgets, metric)
-    if fitted is None:
-        return None
-    again = _fit(scores.samples(list(budgets), metric), budgets, metric)
-    found: dict[str, Any] = {"residual": _number(fitted.residual[0])}
-    for key in ("limit", "gain", "exponent"):
-        value = float(getattr(fitted, key)[0])
-        ends: tuple[float | None, float | None] = (None, None)
-        if again is not None and _vary(again):
-            low, high = np.quantile(getattr(again, key), tails(level))
-            ends = (_number(min(low, value)), _number(max(high, value)))
-        found[key] = {"value": _number(value), "low": ends[0], "high": ends[1]}
-    return found
 
 
 def _convergence(

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MIN_BUDGETS = 3
+"""Fewer points than that are fitted by any curve."""
+
 _EXPONENTS = np.linspace(0.05, 2.0, 40)
 
 
@@ -41,8 +44,8 @@ def fit_curves(labels: np.ndarray, scores: np.ndarray, *, lower_is_better: bool)
     """
     sign = 1.0 if lower_is_better else -1.0
     centre = scores.mean(axis=1)
-    # With two points any exponent fits: take a fixed one instead of an arbitrary one.
-    exponents = np.array([0.5]) if len(labels) == 2 else _EXPONENTS
+    # Through three points goes a curve of some exponent, whatever they are: take a fixed one.
+    exponents = np.array([0.5]) if len(labels) <= MIN_BUDGETS else _EXPONENTS
     best = np.mean((scores - centre[:, None]) ** 2, axis=1)
     limit, gain, exponent = centre.copy(), np.zeros_like(centre), np.full_like(centre, 0.5)
     for power in exponents:

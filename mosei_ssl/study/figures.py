@@ -66,7 +66,7 @@ def _stamp(figure: Figure, stamp: str) -> None:
 def _style(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
     """How an arm looks in every figure, whichever other arms are in it."""
     # All arms of the study have a place here, those without a finished run too.
-    number = list(result["curves"]).index(arm)
+    number = result["arms"].index(arm)
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],
@@ -149,32 +149,6 @@ def difference_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stam
                 axis.errorbar(x, y, yerr=(y - low, high - y), label=arm, capsize=3, **style)
         title = f"{METRIC_LABELS[metric]}: arm minus {result['baseline']}"
         _label_axis(axis, title, result["budgets"])
-
-    return _panels(metrics, draw, stamp)
-
-
-def curve_figure(
-    result: Mapping[str, Any], arms: Sequence[str], metrics: Sequence[str], *, stamp: str = ""
-) -> str:
-    """Draw the fitted learning curves with the scores that they were fitted to."""
-    values = list(result["budgets"].values())
-    inside = np.geomspace(min(values), max(values), 60)
-    outside = np.geomspace(max(values), 4 * max(values), 20)
-
-    def draw(axis: Any, metric: str) -> None:
-        for arm in arms:
-            fitted = result["curves"].get(arm, {}).get(metric)
-            if not fitted:
-                continue
-            limit, gain, exponent = (fitted[key]["value"] for key in ("limit", "gain", "exponent"))
-            style = _style(result, arm)
-            points = _points(result, result["scores"][arm], metric, "overall", "value")
-            x, y = [x for x, _ in points], [p["value"] for _, p in points]
-            axis.plot(x, y, label=arm, **{**style, "linestyle": "none"})
-            for labels, line in ((inside, "-"), (outside, "--")):
-                curve = limit + gain * labels**-exponent
-                axis.plot(labels, curve, color=style["color"], linestyle=line, linewidth=1.2)
-        _label_axis(axis, METRIC_LABELS[metric], result["budgets"])
 
     return _panels(metrics, draw, stamp)
 

@@ -16,6 +16,7 @@ from mosei_ssl.study import figures, tables
 from mosei_ssl.study.analysis import analyse
 from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import finetune_options
+from mosei_ssl.study.curves import MIN_BUDGETS
 from mosei_ssl.study.document import Block, Code, Figure, Section, Table, render
 from mosei_ssl.study.results import collect_sums
 from mosei_ssl.utils.files import write_text
@@ -52,7 +53,7 @@ def write_report(
         Section("Summary", _summary(result, config, folds, compared)),
         Section("Scores against labels", _score_blocks(result, shown, stamp)),
         Section("Differences", _difference_blocks(result, stamp)),
-        Section("Convergence and labels saved", _convergence_blocks(result, shown, stamp)),
+        Section("Convergence and labels saved", _convergence_blocks(result, stamp)),
         Section("Pretraining", _pretraining_blocks(out, cells, stamp)),
         Section("Design", _design_blocks(out, config, folds, chosen)),
         Section("Data", tables.data_blocks(config, folds)),
@@ -145,31 +146,24 @@ def _difference_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     return blocks
 
 
-def _convergence_blocks(result: dict[str, Any], shown: Sequence[str], stamp: str) -> list[Block]:
-    if not result["label_savings"]:
-        return ["At least two complete label budgets are needed."]
+def _convergence_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     blocks: list[Block] = [
-        "Curves are power laws, score = limit + gain * labels ** -exponent. The budget of "
-        "convergence is the smallest from which on, at it and all larger ones, the difference "
-        "cannot be told from zero; its interval repeats that decision on every bootstrap sample, "
-        "against half widths widened by the square root of 2, since a sample has the noise twice. "
-        "Labels needed are those at which the baseline's curve has changed by the measured "
-        "difference; they end at the smallest and the largest budget that both have, ≤ and ≥ say "
-        "where.",
-        Figure(
-            "savings",
-            figures.savings_figure(result, _shown(result), stamp=stamp),
+        "The budget of convergence is the smallest from which on, at it and all larger ones, the "
+        "difference cannot be told from zero; its interval repeats that decision on every "
+        "bootstrap sample, against half widths widened by the square root of 2, since a sample has "
+        "the noise twice. Labels needed are those at which the baseline's curve, a power law of "
+        f"the labels fitted to its scores at {MIN_BUDGETS} budgets or more, has changed by the "
+        "measured difference; they end at the smallest and the largest budget that both have, ≤ "
+        "and ≥ say where.",
+    ]
+    if result["label_savings"]:
+        drawn = figures.savings_figure(result, _shown(result), stamp=stamp)
+        caption = (
             f"Labels that {result['baseline']} needs to match each arm. Above the line labels are "
             "saved; at ≤ and ≥ it needs fewer or more than the budgets reach. Bands end at the "
-            "budgets.",
-        ),
-        Figure(
-            "curves",
-            figures.curve_figure(result, shown, _shown(result), stamp=stamp),
-            "Scores (markers) and the curves fitted to them; dashed beyond the study.",
-        ),
-        tables.curve_table(result),
-    ]
+            "budgets."
+        )
+        blocks.append(Figure("savings", drawn, caption))
     for arm in result["convergence"]:
         blocks += tables.convergence_tables(result, arm)
     return blocks

@@ -114,23 +114,6 @@ def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
     return blocks
 
 
-def curve_table(result: Mapping[str, Any]) -> Table:
-    """Parameters of the fitted curves, with their intervals."""
-    rows = [
-        [
-            arm,
-            METRIC_LABELS[metric],
-            *(with_interval(fitted[key]) for key in ("limit", "gain", "exponent")),
-            format_score(fitted["residual"]),
-        ]
-        for arm, by_metric in result["curves"].items()
-        for metric, fitted in by_metric.items()
-        if fitted
-    ]
-    header = ["arm", "metric", "limit", "gain", "exponent", "rms residual"]
-    return Table(header, rows, "Fitted curves; a gain of 0 means that more labels did not help")
-
-
 def convergence_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
     """Budget of convergence and labels saved by an arm."""
     baseline = result["baseline"]

@@ -43,7 +43,7 @@ def test_no_difference_saves_no_labels_however_badly_the_curve_fits():
 
 
 def test_curves_do_not_promise_the_impossible():
-    n = np.array([25.0, 100.0, 400.0])
+    n = np.array([25.0, 50.0, 100.0, 400.0])
     straight = np.log(n) / np.log(400) * 0.4
     rising = fit_curves(n, straight[None], lower_is_better=False)
     falling = fit_curves(n, (0.4 - straight + 0.02)[None], lower_is_better=True)

@@ -107,7 +107,7 @@ def test_the_report_holds_what_was_planted(written):
     # Self-contained: nothing is fetched from anywhere.
     assert not re.search(r"<(script|link|img|iframe)\b", html)
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", html)
-    assert html.count("<svg") >= 8
+    assert html.count("<svg") >= 6
     for metric in ("MAE", "4-class accuracy", "Pearson r", "balanced accuracy", "AUROC"):
         assert metric in html
     for emotion in ("happy", "sad", "anger", "surprise", "disgust", "fear"):
@@ -132,8 +132,7 @@ def test_the_primary_metric_is_shown_wherever_differences_are(written):
     markdown = (written / "report.md").read_text()
     for metric in ("AUROC", "MAE", "4-class accuracy"):
         assert f"ssl minus baseline, {metric} per emotion" in markdown
-    for name in ("differences", "curves"):
-        assert "AUROC" in (written / "figures" / f"{name}.svg").read_text()
+    assert "AUROC" in (written / "figures" / "differences.svg").read_text()
 
 
 def test_an_arm_with_its_own_backbone_does_not_share_it():
@@ -253,7 +252,7 @@ def test_the_legend_names_what_any_panel_shows(monkeypatch):
         # A constant has no correlation.
         row = {"overall": dict.fromkeys(SCORES)}
         scores["all_zero"][budget] = {**scores["all_zero"][budget], "pearson_r": row}
-    result = {"budgets": BUDGETS, "scores": scores, "curves": {"ssl": {}}}
+    result = {"budgets": BUDGETS, "scores": scores, "arms": ["ssl"]}
     panels = [("pearson_r", "overall"), ("auroc", "overall")]
     figure = drawn(monkeypatch, report.figures.budget_figure, result, ["ssl"], panels)
     assert sorted(legend(figure)) == sorted([PREDICTOR_LABELS["all_zero"], "ssl"])
@@ -268,21 +267,18 @@ def colours(figure):
 def test_an_arm_looks_the_same_in_every_figure(monkeypatch):
     arms = ("baseline", "gone", "ssl", "probe")
     shown = ["ssl", "baseline", "probe"]
-    fitted = {key: {"value": 0.5} for key in ("limit", "gain", "exponent")}
     needed = {"baseline_labels": 25.0, "low": None, "high": None, "below": False, "beyond": False}
     result = {
         "baseline": "baseline",
         "budgets": BUDGETS,
         "scores": {arm: points(0.5) for arm in shown},
-        "curves": {arm: {} if arm == "gone" else {"mae": fitted} for arm in arms},
+        "arms": arms,
         "differences": {"ssl": points(0.1), "probe": points(0.2)},
         "label_savings": {arm: {"mae": dict.fromkeys(BUDGETS, needed)} for arm in ("probe", "ssl")},
     }
     figures = report.figures
     scores = colours(drawn(monkeypatch, figures.budget_figure, result, shown, [("mae", "overall")]))
     assert len(set(scores.values())) == 3
-    curves = colours(drawn(monkeypatch, figures.curve_figure, result, shown, ["mae"]))
-    assert curves == scores
     for draw in (figures.difference_figure, figures.savings_figure):
         found = colours(drawn(monkeypatch, draw, result, ["mae"]))
         assert {arm: found[arm] for arm in ("ssl", "probe")} == {
@@ -305,7 +301,7 @@ def test_convergence_and_savings_say_where_the_budgets_of_both_end(monkeypatch):
         "convergence": {
             "ssl": {"mae": {"budget": None, "low": "100", "high": None, "ever_differs": True}}
         },
-        "curves": {"baseline": {}, "ssl": {}},
+        "arms": ["baseline", "ssl"],
         "label_savings": {
             "ssl": {
                 "mae": {

@@ -120,7 +120,7 @@ def test_label_columns_follow_the_names_in_the_file(tmp_path):
     np.testing.assert_array_equal(values, [[-2, 1, 2, 3, 0, 0, 0.5]])
 
 
-@pytest.mark.parametrize("first", ["sentiment", "joy"], ids=["one name twice", "another name"])
+@pytest.mark.parametrize("first", ["sentiment", "envy"], ids=["one name twice", "another name"])
 def test_label_columns_of_other_names_are_refused(tmp_path, first):
     path = tmp_path / "labels.csd"
     names = [first, "sad", "anger", "surprise", "disgust", "fear", "sentiment"]
@@ -263,7 +263,7 @@ def test_label_table_needs_its_columns_and_numbers(tmp_path):
     ("content", "found"),
     [
         (HEADER.replace(",", "|").encode(), "its first line is 'id|link|segment_id|start"),
-        (HEADER.replace("happy", "joy").encode(), "sentiment,joy,sad"),
+        (HEADER.replace("happy", "envy").encode(), "sentiment,envy,sad"),
         (HEADER.encode("utf-16"), "cannot be read ('utf-8' codec"),
         (("é" + HEADER).encode("latin-1"), "cannot be read ('utf-8' codec"),
         (b"", "its first line is ''"),

@@ -46,8 +46,8 @@ def convert_package(
     Args:
         path: MMSA's, MulT's, MultiBench's, MISA's or MFN's file, or a NumPy archive.
         out: folder to write; it must not exist, or be empty.
-        labels: MOSEI's labels, a ``.csd`` or CSV file, to take emotions from. Without them,
-            segments have the emotions that the package holds, which are none in most.
+        labels: MOSEI's labels, a ``.csd`` or CSV file, to take emotions from, which most packages
+            do not hold.
         row_period: seconds from row to row, if not what the package's form says.
 
     Returns:
@@ -58,8 +58,6 @@ def convert_package(
             holds files. Nothing is written then.
 
     Example:
-        >>> import numpy as np
-        >>> from tfds_mosei.convert import convert_package
         >>> file = tmp_path / "mine.npz"
         >>> np.savez(file, train_audio=np.ones((2, 9, 74)), train_ids=["a[0]", "a[1]"])
         >>> convert_package(file, tmp_path / "mine")[0].rpartition("/")[2]

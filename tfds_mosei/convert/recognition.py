@@ -13,18 +13,8 @@ from tfds_mosei.schema import FEATURE_ROOT
 def recognise(path: str | os.PathLike[str]) -> str | None:
     """Says what a file is, if it is another project's package of MOSEI.
 
-    Pickles are not opened: names in their first bytes tell which they are.
-
-    Args:
-        path: the file.
-
-    Returns:
-        One line with what it is and the command that converts it; None for other files.
-
-    Example:
-        >>> from tfds_mosei.convert import recognise
-        >>> recognise("corpus/features.csd") is None
-        True
+    Pickles are not opened: names in their first bytes tell which they are. Gives one line with
+    what it is and the command that converts it; None for other files.
     """
     path = Path(path)
     try:
