@@ -1,24 +1,12 @@
 """Fixtures of the serving tests: a stand-in server, in its own process."""
 
-import contextlib
 import json
 from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 from children import start_child
-
-
-def serve(arguments, pipe) -> int:
-    """The stand-in server, until the other end of the pipe says or closes anything."""
-    import standin
-
-    def wait():
-        with contextlib.suppress(EOFError):
-            pipe.recv()
-
-    standin.main(arguments, pipe.send, wait)
-    return 0
+from serving_child import serve
 
 
 class Server:
