@@ -31,8 +31,8 @@ def write(
 
     `videos` gives ``(video_id, intervals [n, 2] in seconds, features [n, d])``; `metadata` adds to
     the standard keys or replaces them; `compression` is gzip's level, None for none. A
-    `CorpusError` is raised if a video has arrays that do not fit together, or an id that HDF5 cannot
-    hold, or if the file cannot be made.
+    `CorpusError` is raised if a video has arrays that do not fit together, or an id that HDF5
+    cannot hold, or if the file cannot be made.
 
     Example:
         >>> from tfds_mosei import FEATURE_NAMES, csd
