@@ -9,6 +9,8 @@ import pytest
 # Fixtures that an example gets if it names them.
 MODELS = {"backbone", "emotion_model", "finished_run", "saved_model", "x"}
 FILES = {"speech_wav", "synthetic_data", "tmp_path"}
+# Without examples, and Beam takes seconds to load.
+collect_ignore = ["tfds_mosei/beam_pipeline.py"]
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,10 @@ def synthetic_data(tmp_path_factory) -> Path:
     import tfds_mosei
 
     folder = tmp_path_factory.mktemp("data")
-    tfds_mosei.build("synthetic", data_dir=folder, size=8)
+    with pytest.MonkeyPatch.context() as patch:
+        # To draw the report's page takes longer than all else.
+        patch.setattr("tfds_mosei.report_page.render_page", lambda *_: "<html></html>")
+        tfds_mosei.build("synthetic", data_dir=folder, size=8)
     return folder
 
 

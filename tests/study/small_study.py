@@ -50,8 +50,8 @@ def run_small_study(data_dir: str, out: str) -> StudyResult:
         budgets=[8],
         seeds=[0],
         backbone={"kind": "codebook", "hidden_dim": 16, "code_dim": 8},
-        pretrain={"task": {"name": "codebook"}, "epochs": 2},
-        finetune={"epochs": 2, "min_steps_per_epoch": 2, "patience": 0},
+        pretrain={"task": {"name": "codebook"}, "epochs": 1},
+        finetune={"epochs": 2, "min_steps_per_epoch": 1, "patience": 0},
     )
     config.statistics.samples = 100
     here = mock.patch.object(runner, "LocalEngine", return_value=HereEngine())

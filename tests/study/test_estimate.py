@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick_runs import padded_to_one_length, quick_runs
 from rich.console import Console
 
 from mosei_ssl.config import DataConfig, TransformerConfig
 from mosei_ssl.data import load_segments
-from mosei_ssl.layers import cpu_kernels, masked_self_attention
 from mosei_ssl.metrics import write_json
 from mosei_ssl.models import build_backbone
 from mosei_ssl.study import (
@@ -91,11 +91,14 @@ def test_every_kind_of_training_is_measured_once_and_counted(tmp_path, monkeypat
         assert re.search(rf"train\W+{name}\W+all\W+2\W+0\W+{each}\.0\b", said)
 
 
-def test_pretraining_is_measured_on_what_it_sees(corpora, monkeypatch):
+@pytest.fixture
+def without_a_graph():
+    with quick_runs(), padded_to_one_length():
+        yield
+
+
+def test_pretraining_is_measured_on_what_it_sees(corpora, monkeypatch, without_a_graph):
     monkeypatch.setattr(estimate, "_STEPS", 1)
-    # The kernels for a CPU take seconds to compile, which small sizes do not win back.
-    for module in (cpu_kernels, masked_self_attention):
-        monkeypatch.setattr(module, "on_tensorflow_cpu", lambda: False)
     data = DataConfig(
         data_dir=str(corpora), batch_size=8, extra_datasets=["synthetic-a"], max_frames=100
     )

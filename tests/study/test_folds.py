@@ -1,12 +1,19 @@
 """Folds from prepared datasets, and what may be pretrained on in addition."""
 
 import pytest
+from quick_runs import quick_runs
 
 from mosei_ssl.config import DataConfig
 from mosei_ssl.data import load_pretraining_segments, load_segments
 from mosei_ssl.study import ArmConfig, StudyConfig
 from mosei_ssl.study.folds import prepare_folds
 from mosei_ssl.utils.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def read_once():
+    with quick_runs():
+        yield
 
 
 def study(corpora, extra=(), splits=("train",)):
