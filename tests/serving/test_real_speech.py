@@ -22,7 +22,10 @@ def trained(shared_data, tmp_path_factory):
     from mosei_ssl.training import evaluate, finetune
 
     folder = tmp_path_factory.mktemp("real")
-    tfds_mosei.build("covarep", data_dir=folder / "data", manual_dir=shared_data / "emodb_covarep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfds_mosei.report_page.render_page", lambda *_: "<html></html>")
+        corpus = shared_data / "emodb_covarep"
+        tfds_mosei.build("covarep", data_dir=folder / "data", manual_dir=corpus)
     data = DataConfig(data_dir=str(folder / "data"))
     size = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "feedforward_dim": 16}
     config = FinetuneConfig(
@@ -31,6 +34,7 @@ def trained(shared_data, tmp_path_factory):
         labels=50,
         from_scratch=True,
         epochs=1,
+        min_steps_per_epoch=1,
         backbone=TransformerConfig(**size),
     )
     with quick_runs(), padded_to_one_length():
