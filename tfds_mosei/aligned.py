@@ -82,15 +82,12 @@ class AlignedFeatures:
         return intervals, np.concatenate([rows[:] for _, rows in parts])[once]
 
     def intervals(self, video_id: str) -> np.ndarray:
-        """Intervals of one video, in order of time."""
         names = self._videos[video_id].values()
         return np.unique(np.concatenate([*map(self._source.intervals, names)]), axis=0)
 
     @property
     def aligned_to_words(self) -> bool:
-        """What the source says."""
         return self._source.aligned_to_words
 
     def close(self) -> None:
-        """Closes the source."""
         self._source.close()

@@ -43,10 +43,7 @@ MAX_METADATA = 16 * 2**20
 """Bytes of a metadata value beyond which it is left out."""
 
 HDF5_START = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file."""
-
-METADATA_SECONDS = 10
-"""Seconds after which reading the metadata is abandoned."""
+METADATA_SECONDS = 10  # after which reading the metadata is abandoned
 
 
 class _StoredRows:

@@ -25,15 +25,10 @@ _LIMITS = np.array([[-3.0, 3.0]] + [[0.0, 3.0]] * 6)
 
 @dataclasses.dataclass(frozen=True)
 class VideoLabels:
-    """Labels of one video, in the order of the file.
+    """Labels of one video, as they are in the file."""
 
-    Attributes:
-        intervals: float64 [n, 2], start and end of each segment in seconds, as in the file.
-        values: float32 [n, 7], sentiment and six emotions, as in the file.
-    """
-
-    intervals: np.ndarray
-    values: np.ndarray
+    intervals: np.ndarray  # float64 [n, 2], start and end of each segment in seconds
+    values: np.ndarray  # float32 [n, 7], sentiment and six emotions
 
 
 def clip_labels(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:

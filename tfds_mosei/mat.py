@@ -37,14 +37,12 @@ class MatFeatures:
         """Intervals float64 [n, 2] in seconds, and rows float32 [n, 74]."""
         path = self._files[video_id]
         features = read_table(path) if path.suffix.lower() == ".csv" else read_mat(path)
-        starts = np.arange(len(features)) * FRAME_PERIOD
-        ends = np.arange(1, len(features) + 1) * FRAME_PERIOD
-        return np.stack([starts, ends], axis=1), features
+        edges = np.arange(len(features) + 1) * FRAME_PERIOD
+        return np.stack([edges[:-1], edges[1:]], axis=1), features
 
     aligned_to_words = False
 
     def intervals(self, video_id: str) -> np.ndarray:
-        """Intervals of one video."""
         return self.open(video_id)[0]
 
     def close(self) -> None:
@@ -89,11 +87,8 @@ def read_mat(path: str | Path) -> np.ndarray:
 def is_feature_table(header: Sequence[str]) -> bool:
     """Whether the first line of a CSV file has COVAREP's columns: their names, or 74 numbers."""
     known = {plain_name(name) for name in FEATURE_NAMES}
-    if len(header) != NUM_FEATURES:
-        return False
-    return (
-        _are_numbers(header) or sum(plain_name(cell) in known for cell in header) > len(known) / 2
-    )
+    named = sum(plain_name(cell) in known for cell in header) > len(known) / 2
+    return len(header) == NUM_FEATURES and (named or _are_numbers(header))
 
 
 def _are_numbers(cells: Iterable[str]) -> bool:

@@ -33,8 +33,7 @@ NUM_FEATURES = len(FEATURE_NAMES)
 
 _OLDER_NAMES = 36  # COVAREP before mid-2015 named no HMPDM and HMPDD columns
 
-VUV_COLUMN = FEATURE_NAMES.index("VUV")
-"""Column that is 1 where the voice is on, 0 where it is off."""
+VUV_COLUMN = FEATURE_NAMES.index("VUV")  # 1 where the voice is on, 0 where it is off
 
 FRAME_PERIOD = 0.01
 """Seconds from one feature row to the next."""
@@ -45,11 +44,10 @@ FEATURE_ROOT = "COVAREP"
 LABEL_ROOT = "All Labels"
 """Root name of the label file."""
 
-HALF_TOLERANCE = 1e-6
-"""Labels are multiples of 1/6 stored as float32: a half must round up however it was stored."""
+# Labels are multiples of 1/6 stored as float32: a half must round up however it was stored.
+_HALF_TOLERANCE = 1e-6
 
 LABELLED_SPLITS: tuple[str, ...] = ("train", "validation", "test")
-"""The splits that a folds file assigns videos to."""
 
 
 def four_class(intensity: "np.ndarray") -> "np.ndarray":
@@ -72,7 +70,7 @@ def four_class(intensity: "np.ndarray") -> "np.ndarray":
     import numpy as np
 
     clipped = np.clip(np.asarray(intensity, dtype=np.float64), 0.0, 3.0)
-    return np.floor(clipped + 0.5 + HALF_TOLERANCE).astype(np.int32)
+    return np.floor(clipped + 0.5 + _HALF_TOLERANCE).astype(np.int32)
 
 
 _SYNONYMS = {

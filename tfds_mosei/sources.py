@@ -43,15 +43,13 @@ class FeatureSource(Protocol):
     def open(self, video_id: str) -> tuple[np.ndarray, Rows]:
         """Intervals float64 [n, 2] in seconds and rows float32 [n, 74] of a video."""
 
-    def intervals(self, video_id: str) -> np.ndarray:
-        """Intervals alone."""
+    def intervals(self, video_id: str) -> np.ndarray: ...
 
     @property
     def aligned_to_words(self) -> bool:
         """Whether the source says that a row is a word."""
 
-    def close(self) -> None:
-        """Closes what is open."""
+    def close(self) -> None: ...
 
 
 class CsdFeatures:
@@ -88,7 +86,6 @@ class CsdFeatures:
         return intervals, features if self._order is None else features[:][:, self._order]
 
     def intervals(self, video_id: str) -> np.ndarray:
-        """Intervals of one video."""
         return self._sequence.intervals(video_id)
 
     @property
@@ -97,34 +94,22 @@ class CsdFeatures:
         return self._sequence.read_metadata("aligned to words").get("aligned to words") is True
 
     def close(self) -> None:
-        """Closes the file."""
         self._sequence.close()
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceFiles:
-    """The files a corpus is made of.
-
-    Attributes:
-        folder: where they were found.
-        features: one file of sequences, or one ``.mat`` or ``.csv`` file per video.
-        labels: a file of sequences, or a table.
-        feature_root: root of the features, None for the only one in the file.
-        label_root: the same for the labels.
-        more_labels: further tables, or the file and root of the sentiment.
-        taken: what was taken for what, in sentences.
-    """
+    """The files a corpus is made of; a root of None is the only one in its file."""
 
     folder: Path
-    features: tuple[Path, ...]
-    labels: Path
+    features: tuple[Path, ...]  # one file of sequences, or one .mat or .csv file per video
+    labels: Path  # a file of sequences, or a table
     feature_root: str | None = None
     label_root: str | None = None
-    more_labels: tuple[tuple[Path, str | None], ...] = ()
-    taken: tuple[str, ...] = ()
+    more_labels: tuple[tuple[Path, str | None], ...] = ()  # tables, or the file of the sentiment
+    taken: tuple[str, ...] = ()  # what was taken for what, in sentences
 
     def open_features(self) -> FeatureSource:
-        """Opens the features."""
         if self.features[0].suffix.lower() in (".mat", ".csv"):
             return MatFeatures(self.features)
         return CsdFeatures(self.features[0], self.feature_root)
@@ -159,11 +144,9 @@ class Corpus(contextlib.AbstractContextManager):
         )
 
     def has_features(self, video_id: str) -> bool:
-        """Whether a video has feature rows."""
         return video_id in self._with_features
 
     def close(self) -> None:
-        """Closes the files."""
         self.features.close()
 
     def __exit__(self, *_: object) -> None:

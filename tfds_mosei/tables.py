@@ -49,7 +49,6 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Where the row is."""
         return f"{self.path}, line {self.line}"
 
     def fail(self, what: str) -> CorpusError:
@@ -57,7 +56,6 @@ class Row:
         return CorpusError(f"{self.place}: {what}")
 
     def text(self, name: str) -> str:
-        """A cell; empty where there is none."""
         return self.cells.get(name, "").strip()
 
     def number(self, name: str, blank: float = math.nan) -> float:
@@ -128,7 +126,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield line, ["" if cell is None else str(cell) for cell in row]
             return
         with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = _delimiter(file.readline(65536))
+            delimiter = max(",\t;", key=file.readline(65536).count)
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             while True:
@@ -200,7 +198,3 @@ def rows_once(
         places = "; ".join(repeated[:_SHOWN]) + (" ..." if len(repeated) > _SHOWN else "")
         message = "%d row(s) repeat an earlier one and count once (%s)"
         _logger.warning(message, len(repeated), places)
-
-
-def _delimiter(line: str) -> str:
-    return max(",\t;", key=line.count)
