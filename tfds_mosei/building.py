@@ -88,11 +88,13 @@ def build(
 
 def _replace(place: Path, make: Callable[..., Builder], prepare: dict[str, Any]) -> None:
     """Prepares a dataset beside the one that is there, and then puts it in its place."""
-    scratch = place.with_name(f"incomplete.new_{place.name}")
+    scratch, aside = (place.with_name(f"incomplete.{x}_{place.name}") for x in ("new", "old"))
     try:
         builder = make(data_dir=scratch)
         builder.download_and_prepare(**prepare)
-        workspace.replace_folder(place, Path(builder.data_dir))
+        place.rename(aside)
+        Path(builder.data_dir).rename(place)
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

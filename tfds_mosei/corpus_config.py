@@ -20,15 +20,10 @@ FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
 class CorpusConfig(tfds.core.BuilderConfig):
     """A kind of corpus, or one corpus of it, whose fingerprint then is part of the name.
 
-    Attributes:
-        synthetic: whether the corpus is drawn instead of read.
-        manual_dir: folder of the corpus; None where TFDS's own default is meant.
-        folds: folds file or ids by split; None for those of the folder, else MOSEI's.
-        size: number of videos of the synthetic corpus; None for its default.
-        unlabelled: videos of the split ``unlabelled``: ``"train"``, ``"all"`` or ``"none"``.
+    The fields are the arguments of `tfds_mosei.Builder`; None stands for their defaults.
     """
 
-    synthetic: bool = False
+    synthetic: bool = False  # drawn instead of read
     manual_dir: Path | None = None
     folds: FoldsLike = None
     size: int | None = None
@@ -73,10 +68,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
         """
         content: dict[str, Any]
         if folder is None or self.synthetic:
-            content = {
-                "generator": GENERATOR_VERSION,
-                **dataclasses.asdict(self.synthetic_size),
-            }
+            content = {"generator": GENERATOR_VERSION, **dataclasses.asdict(self.synthetic_size)}
             described = [{"name": "synthetic", **content}]
         else:
             described = identity.describe_files(sources.find_sources(folder))
@@ -95,9 +87,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
 
     @property
     def synthetic_size(self) -> SyntheticSize:
-        """Size of the synthetic corpus."""
-        given = {} if self.size is None else {"videos": self.size}
-        return SyntheticSize(**given)
+        return SyntheticSize() if self.size is None else SyntheticSize(self.size)
 
     def resolve_folds(
         self, folder: Path, download: Callable[[str], str | os.PathLike[str]]

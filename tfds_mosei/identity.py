@@ -10,13 +10,10 @@ from typing import Any
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.sources import SourceFiles
 
-FINGERPRINT_LENGTH = 10
-
 
 def fingerprint(content: Mapping[str, Any]) -> str:
     """Ten hexadecimal digits that stand for whatever decides what is prepared."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def describe_files(files: SourceFiles) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tfds_mosei.chunks import cut_at_pauses, holes_after
 from tfds_mosei.csd import Rows
 from tfds_mosei.folds import Folds
 from tfds_mosei.labels import VideoLabels, clip_labels
-from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, LABELLED_SPLITS, NUM_FEATURES, VUV_COLUMN
+from tfds_mosei.schema import LABEL_NAMES, LABELLED_SPLITS, NUM_FEATURES, VUV_COLUMN
 from tfds_mosei.sources import Corpus
 from tfds_mosei.statistics import ColumnMoments
 from tfds_mosei.timing import RowTiming
@@ -60,12 +60,22 @@ class VideoSummary:
         default_factory=lambda: ColumnMoments.empty(NUM_FEATURES)
     )
 
-    def add(self, frames: np.ndarray, seconds: float) -> None:
-        """Counts one example: its rows [n, 74] and its duration."""
+    def example(
+        self, row: int, start: float, end: float, frames: np.ndarray, labels: np.ndarray
+    ) -> dict[str, Any]:
+        """Counts an example, given its rows [n, 74] and labels [7], and puts it together."""
         self.segments += 1
         self.lengths.append(len(frames))
-        self.durations.append(seconds)
+        self.durations.append(float(end - start))
         self.moments = self.moments.merge(ColumnMoments.of(frames))
+        return {
+            "video_id": self.video_id,
+            "segment_id": row,
+            "interval": np.array([start, end], np.float32),
+            "features": np.ascontiguousarray(frames, dtype=np.float32),
+            "emotions": labels[1:],
+            "sentiment": labels[0],
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON can hold it, without loss."""
@@ -157,18 +167,8 @@ def _segments(
             summary.dropped.append((row, reason))
             continue
         kept.append(row)
-        summary.add(frames, float(end - start))
-        yield (
-            f"{summary.video_id}[{row}]",
-            {
-                "video_id": summary.video_id,
-                "segment_id": row,
-                "interval": np.array([start, end], np.float32),
-                "features": np.ascontiguousarray(frames, dtype=np.float32),
-                "emotions": values[row, 1:],
-                "sentiment": values[row, 0],
-            },
-        )
+        example = summary.example(row, start, end, frames, values[row])
+        yield f"{summary.video_id}[{row}]", example
     summary.labels, summary.clipped = clip_labels(labels.values[kept])
     summary.irregularities = dict(odd)
 
@@ -191,18 +191,9 @@ def _chunks(intervals: np.ndarray, features: np.ndarray, summary: VideoSummary) 
     for number, rows in enumerate(cut_at_pauses(index, features[:, VUV_COLUMN])):
         frames = features[rows]
         start, end = intervals[rows[0], 0], intervals[rows, 1].max()
-        summary.add(frames, float(end - start))
-        yield (
-            f"{summary.video_id}/{number}",
-            {
-                "video_id": summary.video_id,
-                "segment_id": -1,
-                "interval": np.array([start, end], np.float32),
-                "features": np.ascontiguousarray(frames, dtype=np.float32),
-                "emotions": np.full(len(EMOTIONS), np.nan, np.float32),
-                "sentiment": np.float32(np.nan),
-            },
-        )
+        unlabelled = np.full(len(LABEL_NAMES), np.nan, np.float32)
+        example = summary.example(-1, start, end, frames, unlabelled)
+        yield f"{summary.video_id}/{number}", example
 
 
 def _reason_to_drop(start: float, end: float, labels: np.ndarray) -> str | None:

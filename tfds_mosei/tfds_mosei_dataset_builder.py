@@ -32,8 +32,7 @@ from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, example_
 
 _logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_NEWS = 10
-"""How often a build logs its progress."""
+SECONDS_BETWEEN_NEWS = 10  # of a build's progress, in the log
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -148,16 +147,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if config is base:
             return base
         if not config.synthetic:
-            self._check_folder(config.manual_dir)
+            folder = config.manual_dir
+            if folder is None or not folder.is_dir() or not sources.list_folder(folder):
+                raise CorpusError(
+                    f"{folder}: no such folder, or nothing in it. It must hold the corpus.\n"
+                    f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                )
         fingerprint = config.describe(config.manual_dir)["fingerprint"]
         return dataclasses.replace(config, name=f"{base.name}-{fingerprint}")
-
-    def _check_folder(self, manual_dir: Path | None) -> None:
-        if manual_dir is None or not manual_dir.is_dir() or not sources.list_folder(manual_dir):
-            raise CorpusError(
-                f"{manual_dir}: no such folder, or nothing in it. It must hold the corpus.\n"
-                f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
 
     def _check_prepared(self, manual_dir: Path, cap: int | None) -> None:
         """A dataset of other sources or folds is never returned in place of the one asked for."""
@@ -278,19 +275,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         try:
             return Path(dl_manager.manual_dir)
         except AssertionError as error:
-            raise CorpusError(f"{self._prepared_here()}{error}") from error
-
-    def _prepared_here(self) -> str:
-        """Names the datasets with a fingerprint, where the plain config was asked for."""
-        plain, root = self.builder_config.name, self.data_dir_root
-        names = [name for name in prepared.list_prepared(root) if name.startswith(f"{plain}-")]
-        if not names:
-            return ""
-        return (
-            f"{self.name}/{plain} is not prepared in {root}; prepared here: {', '.join(names)}. "
-            "To read one: tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir, name)). "
-            f"To prepare {plain} itself:\n"
-        )
+            # Datasets with a fingerprint may be meant where the plain config was asked for.
+            plain, root = self.builder_config.name, self.data_dir_root
+            names = [name for name in prepared.list_prepared(root) if name.startswith(f"{plain}-")]
+            here = (
+                f"{self.name}/{plain} is not prepared in {root}; prepared here: {', '.join(names)}."
+                " To read one: tfds.builder_from_directory(tfds_mosei.find_prepared(data_dir, "
+                f"name)). To prepare {plain} itself:\n"
+            )
+            raise CorpusError(f"{here if names else ''}{error}") from error
 
     def _checked(self, split: str, video_ids: Sequence[str]) -> segments.Examples | None:
         """Examples of a split; None where an optional one is empty."""

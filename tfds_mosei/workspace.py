@@ -11,8 +11,7 @@ from tensorflow_datasets.core import shuffle
 from mosei_ssl.utils.files import lock
 from tfds_mosei.errors import CorpusError
 
-SHUFFLE_BYTES = 256 * 2**20
-"""What a build keeps in memory of a split before it goes to disk."""
+SHUFFLE_BYTES = 256 * 2**20  # of a split that a build keeps in memory before it goes to disk
 
 
 @contextlib.contextmanager
@@ -46,14 +45,6 @@ def exclusive(place: Path) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):
                 place.parent.rmdir()  # only where the build failed and left nothing in it
-
-
-def replace_folder(old: Path, new: Path) -> None:
-    """Puts a finished folder in the place of another on the same disk."""
-    aside = old.with_name(f"incomplete.old_{old.name}")
-    old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
