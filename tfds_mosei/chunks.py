@@ -12,12 +12,9 @@ from tfds_mosei.schema import FRAME_PERIOD
 
 MIN_SECONDS = 1.0
 MAX_SECONDS = 15.0
-PAUSE_SECONDS = 0.5
-"""A silence of at least this ends an utterance."""
-BREATH_SECONDS = 0.1
-"""A silence of at least this is where an overlong utterance may be cut."""
-GAP_SECONDS = 0.05
-"""A hole of at least this between rows ends a chunk: a chunk is continuous in time."""
+PAUSE_SECONDS = 0.5  # of silence end an utterance
+BREATH_SECONDS = 0.1  # of silence are where an overlong utterance may be cut
+GAP_SECONDS = 0.05  # between rows end a chunk: a chunk is continuous in time
 
 
 def cut_at_pauses(index: FrameIndex, voiced: np.ndarray) -> list[np.ndarray]:

@@ -28,8 +28,8 @@ STANDARD_FOLDS_URL = (
     f"{STANDARD_FOLDS_FILE}"
 )
 STANDARD_FOLDS_SHA256 = "4e13a2f538cf02ab56144eb2a91ca48a4024ce64faaae790ab9ff1c3f399b473"
+# So that naming a dataset needs no download.
 STANDARD_FOLDS_DIGEST = "14ffea956a39d4cc219c0d6ddd7f3b10bef6a37376af33fbd0c2ee5d0b9c047d"
-"""`Folds.digest` of the standard folds, so that naming a dataset needs no download."""
 
 _STANDARD_NAMES = {
     "standard_train_fold": "train",
@@ -49,15 +49,10 @@ _MAX_BYTES = 64 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """An assignment of videos to splits.
+    """An assignment of videos to splits."""
 
-    Attributes:
-        videos: ids of each split, sorted, by split name.
-        source: where it was read from, for messages and the dataset's metadata.
-    """
-
-    videos: Mapping[str, tuple[str, ...]]
-    source: str
+    videos: Mapping[str, tuple[str, ...]]  # ids of each split, sorted
+    source: str  # where it was read from, for messages and the dataset's metadata
 
     def split_of(self, video_id: str) -> str | None:
         """Split of a video, None where no fold has it."""

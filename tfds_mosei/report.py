@@ -98,10 +98,7 @@ def _irregularities_by_video(summaries: Iterable[VideoSummary]) -> dict[str, dic
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: collections.Counter[str] = collections.Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items()))
+    return dict(sorted(sum(map(collections.Counter, counts), collections.Counter()).items()))
 
 
 def _fold_report(corpus: Corpus, folds: Folds) -> dict[str, Any]:

@@ -26,11 +26,9 @@ from tfds_mosei.schema import (
 )
 
 GENERATOR_VERSION = 1
-DEFAULT_VIDEOS = 40
 MIN_VIDEOS = 3
 
 _RATE = 1.0 / FRAME_PERIOD
-_SEGMENTS = 20
 _SEGMENT_SECONDS = (2.0, 6.0)
 _PAUSE_SECONDS = (0.4, 1.2)
 _EXTRA_SPEECH = 0.3
@@ -53,8 +51,8 @@ _PEAK_SLOPE, _VUV, _F0, _CREAK, _MCEP_0, _HMPDM_0, _HMPDD_0 = map(
 class SyntheticSize:
     """How large a corpus to draw: videos of one speaker each, annotated segments in each, seed."""
 
-    videos: int = DEFAULT_VIDEOS
-    segments: int = _SEGMENTS
+    videos: int = 40
+    segments: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -11,9 +11,7 @@ from tfds_mosei.sources import Corpus
 
 _logger = logging.getLogger(__name__)
 
-VIDEOS = 40
-"""Videos that are looked at before a build, evenly spread; `RowTiming.fits` checks the others."""
-
+VIDEOS = 40  # looked at before a build, evenly spread; `RowTiming.fits` checks the others
 _LONGEST_STEP = 2.0  # seconds from word to word, in the median
 _SHORTEST_STEP = 0.001
 _DEVIATION = 0.2
@@ -32,19 +30,12 @@ _UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class RowTiming:
-    """Seconds from row to row.
+    """Seconds from row to row."""
 
-    Attributes:
-        period: the constant period; None where rows are aligned to words.
-        median: the median step.
-        deviating: share of steps that are more than a fifth longer or shorter, gaps left out.
-        declared: whether the source says that a row is a word.
-    """
-
-    period: float | None
+    period: float | None  # None where rows are aligned to words
     median: float
-    deviating: float
-    declared: bool = False
+    deviating: float  # share of steps more than a fifth longer or shorter, gaps left out
+    declared: bool = False  # whether the source says that a row is a word
 
     def fits(self, intervals: np.ndarray) -> bool:
         """Whether the rows of a video come as those of most do; so do too few to tell."""
