@@ -16,8 +16,8 @@ from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+# File name endings taken for audio where a folder is searched.
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
-"""File name endings taken for audio where a folder is searched."""
 
 _BLOCK_SECONDS = 30
 # So much may be missing without a warning: MP3 encoders pad, and not all record by how much.
@@ -126,11 +126,8 @@ def _audible_channel(path: str | Path, file, channel: int | None) -> int | None:
     """The channel asked for; without one, and if the mean of all would cancel them, one of them."""
     if channel is not None or file.channels < 2:
         return channel
-    powers = audio.ChannelPowers()
-    for block in _blocks(file):
-        powers.add(block)
+    channel = audio.channel_instead(_blocks(file))
     file.seek(0)
-    channel = powers.instead()
     if channel is not None:
         _warn(path, audio.CANCELLING.format(channel))
     return channel

@@ -1,5 +1,7 @@
 """Arrays of audio to what the stages work on: one channel, 16 kHz, float64."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mosei_ssl.covarep.signal import SAMPLE_RATE
@@ -8,8 +10,7 @@ from mosei_ssl.utils.errors import UserError
 MIN_SECONDS = 0.1
 _LOUDEST = 64.0
 _MAX_CHANNELS = 64
-_MAX_BYTES = 4
-"""Of a PCM integer: NumPy makes int64 of Python's integers, whatever range they had."""
+_MAX_BYTES = 4  # of a PCM integer: NumPy makes int64 of Python's, whatever range they had
 
 
 def check_rate(sample_rate: float) -> tuple[str, ...]:
@@ -52,28 +53,19 @@ def mix(audio: np.ndarray, channel: int | None = None) -> np.ndarray:
     return audio[:, channel]
 
 
-class ChannelPowers:
-    """Finds out whether channels would cancel each other when averaged, block by block."""
+def channel_instead(blocks: Iterable[np.ndarray]) -> int | None:
+    """The channel to use where the mean of blocks [N, channels] cancels them; None if it is fine.
 
-    def __init__(self) -> None:
-        self._channels: np.ndarray | float = 0.0
-        self._mixed = 0.0
-
-    def add(self, audio: np.ndarray) -> None:
-        """Counts a block [N, channels]."""
-        self._channels = self._channels + np.square(audio).sum(axis=0)
-        self._mixed += float(np.square(audio.mean(axis=1)).sum())
-
-    def instead(self) -> int | None:
-        """The channel to use instead of the mean, None where the mean is fine.
-
-        The mean of n unrelated channels has 1/n of their power; half as much as that, and they are
-        opposite to each other. The first one is taken that is not much weaker than the others.
-        """
-        powers = np.atleast_1d(self._channels)
-        if len(powers) < 2 or not self._mixed < 0.5 * powers.mean() / len(powers):
-            return None
-        return int(np.argmax(powers >= 0.5 * powers.max()))
+    The mean of n unrelated channels has 1/n of their power; half as much as that, and they are
+    opposite to each other. The first one is taken that is not much weaker than the others.
+    """
+    channels, mixed = np.zeros(1), 0.0
+    for block in blocks:
+        channels = channels + np.square(block).sum(axis=0)
+        mixed += float(np.square(block.mean(axis=1)).sum())
+    if len(channels) < 2 or not mixed < 0.5 * channels.mean() / len(channels):
+        return None
+    return int(np.argmax(channels >= 0.5 * channels.max()))
 
 
 CANCELLING = (

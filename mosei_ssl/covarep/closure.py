@@ -36,12 +36,10 @@ def swings(swing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minima of the mean-based signal and the maxima that follow them, paired by index."""
     maxima = local_maxima(swing, "first")
     minima = local_maxima(-swing, "first")
-    if len(maxima) == 0 or len(minima) == 0:
-        return minima[:0], maxima[:0]
-    maxima = maxima[maxima > minima[0]]
-    if len(maxima) == 0:
-        return minima[:0], maxima
-    minima = minima[minima < maxima[-1]]
+    if len(minima):
+        maxima = maxima[maxima > minima[0]]
+    if len(maxima):
+        minima = minima[minima < maxima[-1]]
     count = min(len(minima), len(maxima))
     return minima[:count], maxima[:count]
 

@@ -222,12 +222,9 @@ class Facts:
     """What the measures need to know of the whole recording."""
 
     length: int
-    f0: np.ndarray
-    """F0 of all pitch frames, limits 20 and 500 Hz, [F]."""
-    typical: float
-    """Median F0 of the voiced ones, Hz; NaN if nothing is voiced."""
-    references: tuple[float, float]
-    """Largest values of :func:`loudest`."""
+    f0: np.ndarray  # of all pitch frames, limits 20 and 500 Hz, [F]
+    typical: float  # median F0 of the voiced ones, Hz; NaN if nothing is voiced
+    references: tuple[float, float]  # largest values of :func:`loudest`
 
 
 def _spread(values, step: int, size: int, query, offset: int, length: int) -> np.ndarray:

@@ -14,8 +14,7 @@ _MAX_ORDER = DFT // 2 - 1
 _MAX_ITERATIONS = 200
 _STOP = np.log(10) / 10
 _BLOCK = 48
-_MANY = 256
-"""Cepstral coefficients from which FFTs are quicker than matrix products."""
+_MANY = 256  # cepstral coefficients from which FFTs are quicker than matrix products
 
 
 class _CosineTransform:

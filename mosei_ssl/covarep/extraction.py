@@ -28,9 +28,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_ROW = 79
 _VUV = 1
-_BATCH = 250_000
-"""Padded harmonics per batch of the harmonic analysis."""
-
+_BATCH = 250_000  # padded harmonics per batch of the harmonic analysis
 _MAX_BATCH = 256
 _SIGNALS = ("residual", "flow", "derivative")
 _TRACKS = ("frames", "rd", "rd_confidence", "mcep", "hmpdm", "hmpdd", "creak_inputs", "creak")

@@ -24,16 +24,11 @@ _PERIODS = 3
 class Harmonics:
     """Harmonics of M frames; entries of a row beyond ``count`` mean nothing."""
 
-    f0: np.ndarray
-    """F0 the analysis used, Hz, [M]."""
-    spacing: np.ndarray
-    """Median distance of neighbouring partials, Hz, [M]."""
-    count: np.ndarray
-    """Harmonics above zero per frame, K, int [M]."""
-    amplitude: np.ndarray
-    """[M, 1 + K_max], column h is harmonic h (0 is DC)."""
-    phase: np.ndarray
-    """Radians, [M, 1 + K_max]."""
+    f0: np.ndarray  # F0 the analysis used, Hz, [M]
+    spacing: np.ndarray  # median distance of neighbouring partials, Hz, [M]
+    count: np.ndarray  # harmonics above zero per frame, K, int [M]
+    amplitude: np.ndarray  # [M, 1 + K_max], column h is harmonic h (0 is DC)
+    phase: np.ndarray  # radians, [M, 1 + K_max]
 
     def take(self, rows: np.ndarray) -> "Harmonics":
         """The harmonics of some of the frames."""

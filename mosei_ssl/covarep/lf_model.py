@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -12,27 +12,18 @@ RD_MIN, RD_MAX = 0.3, 2.5
 _DEGREE = 60
 
 
-@dataclass
-class _Shape:
-    """Timing of the pulse relative to a period of one."""
-
-    te: np.ndarray | np.float64
-    ta: np.ndarray | np.float64
-    omega: np.ndarray | np.float64
-
-    @classmethod
-    def of(cls, rd: np.ndarray | np.float64) -> "_Shape":
-        ra = (-1 + 4.8 * rd) / 100
-        rk = (22.4 + 11.8 * rd) / 100
-        rg = 1 / (4 * ((0.11 * rd / (0.5 + 1.2 * rk)) - ra) / rk)
-        tp = 1 / (2 * rg)
-        return cls(te=tp * (1 + rk), ta=ra, omega=np.pi / tp)
+def _timing(rd: Any) -> tuple[Any, Any, Any]:
+    """Times te and ta and angular frequency of the pulse, relative to a period of one."""
+    ra = (-1 + 4.8 * rd) / 100
+    rk = (22.4 + 11.8 * rd) / 100
+    rg = 1 / (4 * ((0.11 * rd / (0.5 + 1.2 * rk)) - ra) / rk)
+    tp = 1 / (2 * rg)
+    return tp * (1 + rk), ra, np.pi / tp
 
 
 def _solve(rd: float) -> tuple[float, float]:
     """Growth rate alpha of the open phase and decay rate epsilon of the return phase."""
-    shape = _Shape.of(np.float64(rd))
-    te, ta, omega = float(shape.te), float(shape.ta), float(shape.omega)
+    te, ta, omega = map(float, _timing(np.float64(rd)))
 
     def decay(eps: float) -> float:
         return 1 - np.exp(-eps * (1 - te)) - eps * ta
@@ -83,8 +74,7 @@ def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
     1985, Fant 1995 and Doval et al. 2006.
     """
     alpha, epsilon = chebyshev.chebval(2 * (rd - RD_MIN) / (RD_MAX - RD_MIN) - 1, _rates())
-    shape = _Shape.of(rd[:, None])
-    te, ta, omega = shape.te, shape.ta, shape.omega
+    te, ta, omega = _timing(rd[:, None])
     alpha, epsilon = alpha[:, None], epsilon[:, None]
     v = 2j * np.pi * np.arange(1, harmonics + 1)
     delay = _powers(np.exp(-2j * np.pi * te), harmonics)

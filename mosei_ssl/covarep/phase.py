@@ -19,23 +19,15 @@ from mosei_ssl.covarep.signal import (
 )
 
 HMPDM_SIZE, HMPDD_SIZE = 25, 13
-MIN_FRAMES = 73
-"""Fewer kept frames cannot be smoothed (the reference fails on such short files)."""
-
-FRAME_HALO = 32
-"""Frames on either side that the smoothing of one frame may look at (it uses 24)."""
-
+MIN_FRAMES = 73  # fewer cannot be smoothed (the reference fails on such short files)
+FRAME_HALO = 32  # frames on either side that the smoothing of one may look at (it uses 24)
 _SMOOTHING_BLOCK = 512
 _DFT = 1024
-BINS = _DFT // 2 + 1
-"""Frequencies from 0 to 8 kHz the phase distortion is read at."""
-
+BINS = _DFT // 2 + 1  # frequencies from 0 to 8 kHz the phase distortion is read at
 _BIN_HZ = SAMPLE_RATE / _DFT
-_GROUPS = (
-    *range(8),
-    *(8, 10, 13, 17, 22, 28, 36, 46, 58, 72, 89, 110, 135, 166, 207, 264, 358),
-)
-"""First bin of each HMPDM coefficient: single bins, then groups widening along a Bezier curve."""
+# First bin of each HMPDM coefficient: single bins, then groups widening along a Bezier curve.
+_WIDENING = (8, 10, 13, 17, 22, 28, 36, 46, 58, 72, 89, 110, 135, 166, 207, 264, 358)
+_GROUPS = (*range(8), *_WIDENING)
 
 
 def _read_rows(rows: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -82,8 +74,7 @@ def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np
         place = np.arange(BINS) * _BIN_HZ / harmonics.f0[batch][:, None] - 1
         above = np.maximum(place, 0)
         left = np.minimum(above.astype(int), width)
-        low = np.take_along_axis(noise, left, axis=1)
-        high = np.take_along_axis(noise, left + 1, axis=1)
+        low, high = (np.take_along_axis(noise, column, axis=1) for column in (left, left + 1))
         between = wrap(low + (above - left) * wrap(high - low))
         result[batch] = np.where(place < 0, 0.0, between)
     return result

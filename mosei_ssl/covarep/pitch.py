@@ -9,9 +9,7 @@ from mosei_ssl.covarep.lpc import lp_residual
 from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, blackman, blocks, frames_of, round_half_away
 
 F0_MIN, F0_MAX = 50, 500
-FIRST_CENTRE = 799
-"""0-based sample at the centre of the first frame."""
-
+FIRST_CENTRE = 799  # 0-based sample at the centre of the first frame
 _FRAME = 1598
 _LOWEST = 20
 _BLOCK = 64
@@ -21,12 +19,9 @@ _BLOCK = 64
 class Pitch:
     """F0 track of a recording, one value per frame centred at ``799 + 160 i`` (0-based)."""
 
-    f0: np.ndarray
-    """Whole Hz, float64 [F]; 1 where nothing harmonic was found."""
-    voiced: np.ndarray
-    """bool [F]."""
-    criterion: np.ndarray
-    """SRH value of the winning candidate, [F]."""
+    f0: np.ndarray  # whole Hz, float64 [F]; 1 where nothing harmonic was found
+    voiced: np.ndarray  # bool [F]
+    criterion: np.ndarray  # SRH value of the winning candidate, [F]
 
     def median(self, low: float, high: float) -> float:
         """Median F0 (Hz) over voiced frames strictly between the limits; NaN if none."""

@@ -10,9 +10,8 @@ from mosei_ssl.covarep.harmonics import Harmonics
 from mosei_ssl.covarep.lf_model import RD_MAX, RD_MIN, pulse_spectrum
 from mosei_ssl.covarep.signal import SAMPLE_RATE, ragged_batches, wrap
 
+# Where the search begins, and ends if there is nothing to fit.
 RD_START = RD_MIN + 0.5 * (3 - 5**0.5) * (RD_MAX - RD_MIN)
-"""Where the search begins, and ends if there is nothing to fit."""
-
 _USED = 8
 _TOLERANCE = 0.01
 _EVALUATIONS = 32

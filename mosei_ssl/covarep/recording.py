@@ -26,11 +26,8 @@ class Samples(Protocol):
     def __getitem__(self, span: slice, /) -> np.ndarray: ...
 
 
-HALO = 10 * SAMPLE_RATE
-"""Samples of context on either side of a chunk."""
-
-CREAK_F0 = (20, 500)
-"""Limits of the pitch track that serves the creak measures, Hz."""
+HALO = 10 * SAMPLE_RATE  # samples of context on either side of a chunk
+CREAK_F0 = (20, 500)  # limits of the pitch track that serves the creak measures, Hz
 
 
 class Chunk:
@@ -105,14 +102,10 @@ class Recording:
 class Survey:
     """What holds for the whole recording."""
 
-    polarity: int
-    """+1, -1, or 0 for silence."""
-    pitch: Pitch
-    """F0 and voicing of all frames, limits 50 and 500 Hz."""
-    f0_median: float
-    """Median F0 of voiced speech, Hz; NaN without any."""
-    instants: np.ndarray
-    """Glottal closure instants G, int64 [C]."""
+    polarity: int  # +1, -1, or 0 for silence
+    pitch: Pitch  # F0 and voicing of all frames, limits 50 and 500 Hz
+    f0_median: float  # of voiced speech, Hz; NaN without any
+    instants: np.ndarray  # glottal closure instants G, int64 [C]
     creak: creak_inputs.Facts
 
 

@@ -13,18 +13,12 @@ from scipy import signal as sps
 SAMPLE_RATE = 16_000
 """The only rate (Hz) the stages are defined for; anything else is resampled first."""
 
-HOP = 160
-"""Samples between two rows of the feature matrix (10 ms)."""
-
+HOP = 160  # samples between two rows of the feature matrix (10 ms)
 ROWS_PER_SECOND = SAMPLE_RATE // HOP
 
 
 def round_half_away(x: np.ndarray | float) -> np.ndarray:
-    """Rounds to the nearest integer, halves away from zero (NumPy rounds them to even).
-
-    >>> round_half_away([0.5, 2.5, -0.5])
-    array([ 1.,  3., -1.])
-    """
+    """Rounds to the nearest integer, halves away from zero (NumPy rounds them to even)."""
     x = np.asarray(x, dtype=np.float64)
     whole = np.trunc(x)
     return whole + np.where(np.abs(x - whole) >= 0.5, np.sign(x), 0.0)

@@ -11,15 +11,9 @@ from mosei_ssl.covarep.signal import HOP, blocks, ragged_batches, round_half_awa
 SLOPE_FRAME = 640
 _REACH = 1000
 _FFT = 8192
-_DEVIATIONS = 9
-"""Beyond so many standard deviations a wavelet is below 1e-17."""
-
-_VANISHING = 38.7
-"""Beyond so many it is zero in double precision."""
-
-_HALF = _DEVIATIONS * 64
-"""Half length of the widest truncated wavelet."""
-
+_DEVIATIONS = 9  # beyond so many standard deviations a wavelet is below 1e-17
+_VANISHING = 38.7  # beyond so many it is zero in double precision
+_HALF = _DEVIATIONS * 64  # half length of the widest truncated wavelet
 _BLOCK = 16
 
 

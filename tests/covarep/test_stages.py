@@ -193,8 +193,7 @@ def test_frames_whose_window_leaves_the_signal_are_dropped():
 def test_pulse_spectrum_is_the_transform_of_the_pulse():
     rd = 1.2
     alpha, epsilon = lf_model._solve(rd)
-    shape = lf_model._Shape.of(np.float64(rd))
-    te, ta, omega = float(shape.te), float(shape.ta), float(shape.omega)
+    te, ta, omega = lf_model._timing(rd)
     t = (np.arange(400_000) + 0.5) / 400_000
     start = -1 / (np.exp(alpha * te) * np.sin(omega * te))
     tail = np.exp(-epsilon * (t - te)) - np.exp(-epsilon * (1 - te))
