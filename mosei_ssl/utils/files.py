@@ -16,17 +16,8 @@ from mosei_ssl.utils.signals import Interrupted
 _log = logging.getLogger(__name__)
 
 # Messages, not classes: TensorFlow, HDF5 and Python each raise an error of their own.
-_REASONS = [
-    os.strerror(number)
-    for number in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EIO,
-    )
-]
+_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+_REASONS = [os.strerror(number) for number in _NUMBERS]
 
 
 def write_text(path: Path, text: str) -> None:

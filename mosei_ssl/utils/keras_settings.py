@@ -11,11 +11,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def check_keras_settings() -> None:
-    """Raise a `UserError` that names the variable or file with which this package cannot work.
-
-    Example:
-        >>> check_keras_settings()
-    """
+    """Raise a `UserError` that names the variable or file with which this package cannot work."""
     if (legacy := os.environ.get("TF_USE_LEGACY_KERAS", "")).lower() in ("1", "true"):
         raise UserError(
             f"TF_USE_LEGACY_KERAS is {legacy}, which stands for Keras 2; Keras 3 is needed: unset "

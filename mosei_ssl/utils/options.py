@@ -10,13 +10,7 @@ from mosei_ssl.utils.errors import UserError
 
 
 class OptionError(UserError):
-    """A value that an option cannot have.
-
-    Args:
-        group: dotted name of the group that the option is in, with its full stop.
-        name: the option.
-        problem: what is wrong, as a sentence that lacks its subject, the option.
-    """
+    """A value that an option of a group (dotted, with its full stop) cannot have."""
 
     def __init__(self, group: str, name: str, problem: str):
         super().__init__(f"{group}{name} {problem}")
@@ -38,14 +32,9 @@ def ranged(
 
 @dataclass(kw_only=True)
 class Options:
-    """What every group of options has in common: its values are checked when it is made.
+    """A group of options, whose ranges and choices are checked when it is made."""
 
-    Raises:
-        UserError: a value is out of range or not among its choices; the message names the option.
-    """
-
-    group: ClassVar[str] = ""
-    """Name of the group within a stage's options, with its full stop."""
+    group: ClassVar[str] = ""  # its name within a stage's options, with its full stop
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -72,12 +61,7 @@ def _choices(hint: Any) -> list[str]:
 def out_of_range(
     value: float, least: float, most: float, *, above: bool = False, below: bool = False
 ) -> str | None:
-    """What is wrong with a value outside its bounds, see `ranged`; NaN and infinities always are.
-
-    Example:
-        >>> out_of_range(2.0, 0, 1, below=True)
-        'must be at least 0 and below 1, not 2.0'
-    """
+    """What is wrong with a value that is outside its bounds (see `ranged`) or not finite."""
     high_enough = value > least if above else value >= least
     low_enough = value < most if below else value <= most
     if high_enough and low_enough and math.isfinite(value):

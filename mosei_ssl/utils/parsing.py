@@ -26,21 +26,11 @@ _KINDS = {
 
 
 def from_mapping(cls: type[T], values: Any, where: str = "") -> T:
-    """Make a dataclass of options from plain values, such as those of a YAML file.
+    """Make a dataclass of options, nested ones too, from plain values such as those of a YAML file.
 
-    Nested dataclasses are made from nested mappings. Where a field's type has a registry, such as
-    `mosei_ssl.config.BackboneConfig`, the value of its `discriminator` picks the class.
-
-    None counts as empty, and text is read as YAML where a field's type asks for it. A `UserError`
-    about a name or value has its dotted name, beginning with `where`, and what is allowed.
-
-    Example:
-        >>> from mosei_ssl.config import PretrainConfig
-        >>> from_mapping(PretrainConfig, {"run": "pre", "backbone": {"kind": "codebook"}}).backbone
-        CodebookConfig(kind='codebook', hidden_dim=256, pooling_factor=10, code_dim=60, context=5)
-        >>> from_mapping(PretrainConfig, {"run": "runs/pre", "epoch": 3})
-        Traceback (most recent call last):
-        mosei_ssl.utils.options.OptionError: epoch is not an option (nearest: epochs); ...
+    Where a field's type has a registry, such as `mosei_ssl.config.BackboneConfig`, the value of its
+    `discriminator` picks the class. None counts as empty, and text is read as YAML where a field's
+    type asks for it. A `UserError` names the option, beginning with `where`, and what is allowed.
     """
     group = f"{where}." if where else ""
     values = {} if values is None else values
@@ -154,10 +144,6 @@ def merge(*mappings: Mapping[str, Any]) -> dict[str, Any]:
     """Lay mappings over each other, nested ones key by key; later ones win.
 
     None in the place of a nested mapping, in YAML a section with nothing in it, counts as empty.
-
-    Example:
-        >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
-        {'a': {'b': 3, 'c': 2}}
     """
     result: dict[str, Any] = {}
     for mapping in mappings:
@@ -171,12 +157,7 @@ def merge(*mappings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into nested mappings.
-
-    Example:
-        >>> nested({"a.b": 1, "a.c": 2, "d": 3})
-        {'a': {'b': 1, 'c': 2}, 'd': 3}
-    """
+    """Turn dotted keys into nested mappings: ``{"a.b": 1}`` into ``{"a": {"b": 1}}``."""
     result: dict[str, Any] = {}
     for key, value in dotted.items():
         for part in reversed(str(key).split(".")):

@@ -67,9 +67,4 @@ def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Ca
 
 
 def _duration(seconds: float) -> str:
-    """A duration in words.
-
-    >>> _duration(42), _duration(4000)
-    ('42 s', '67 min')
-    """
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -10,30 +10,18 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """Work was asked to stop by SIGTERM or Ctrl-C; the same command resumes it.
-
-    Args:
-        message: what was stopped, and what is saved.
-        number: the signal.
-
-    Attributes:
-        exit_code: of a process that ends for this reason: 143 after SIGTERM, 130 after Ctrl-C.
-    """
+    """Work was asked to stop by SIGTERM or Ctrl-C; the same command resumes it."""
 
     def __init__(self, message: str, number: int = signal.SIGTERM):
         super().__init__(message)
-        self.exit_code = 128 + number
+        self.exit_code = 128 + number  # 143 after SIGTERM, 130 after Ctrl-C
 
 
 class StopRequest:
-    """A signal that asks this process to stop, and whether it may be answered at once.
-
-    Attributes:
-        number: the signal; 0 as long as none has come.
-    """
+    """A signal that asks this process to stop, and whether it may be answered at once."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number = 0  # of the signal; 0 as long as none has come
         self._held = False
 
     @contextlib.contextmanager

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 
 import mosei_ssl
 
+# Packages another version of which may give other numbers.
 DECISIVE = ("mosei_ssl", "tensorflow", "keras", "numpy", "scikit-learn")
-"""Packages another version of which may give other numbers."""
-
+# Packages that compute in TensorFlow's place; TensorFlow is always there, for the data.
 _OF_BACKEND = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
-"""Packages that compute in TensorFlow's place; TensorFlow is always there, for the data."""
 
 
 def keras_backend() -> str:
