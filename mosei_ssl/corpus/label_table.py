@@ -18,13 +18,12 @@ from tfds_mosei.tables import Row, Table, rows_once
 
 logger = logging.getLogger(__name__)
 
+PRESENT = 2.0  # intensity of an emotion of which no more is known than that it is present
 _ABOUT = (
     f"a table of recordings has the columns file and any of {', '.join(EMOTIONS)}, or file and "
     "emotion (one of these words) and perhaps intensity; and, if you like, start, end, sentiment "
     "and speaker."
 )
-PRESENT = 2.0
-"""Intensity of an emotion of which no more is known than that it is present."""
 _NO_EMOTION = ("neutral", "calm", "none")
 _OTHER_EMOTIONS = (
     *("contempt", "excited", "excitement", "frustrated", "frustration", "bored", "boredom"),
@@ -47,8 +46,8 @@ class Segment:
     line: int
 
 
+# Row, recording with start and end, and the seven labels, of each segment.
 _Labelled = list[tuple[Row, tuple[Path, float, float], Sequence[float]]]
-"""Row, recording with start and end, and the seven labels, of each segment."""
 
 
 @dataclass
@@ -75,21 +74,13 @@ def read_labels(
     emotions, 0 (absent) to 3 (strong), and ``sentiment``, -3 to 3 (blank or missing: 0);
     ``speaker`` (case does not matter). In place of the emotions it may have ``emotion``, which
     names one or several of them or says "neutral", and ``intensity``; rows of the same stretch
-    then add up. A row that repeats another counts once, with a warning in the log.
+    then add up. A row that repeats another counts once, with a warning in the log. In place of a
+    table a folder may be given, in which recordings lie in folders named after emotions.
 
-    Args:
-        path: the table; or a folder in which recordings lie in folders named after emotions.
-        recordings: all recordings.
-        present_level: intensity of an emotion that is named without one, and of 1 in a table that
-            has no other numbers than 0 and 1.
-        speaker_from: regular expression with one group: the speaker, found in the file names of
-            recordings of which none is given.
-
-    Returns:
-        The segments, and the speakers of each labelled recording.
-
-    Raises:
-        UserError: mistakes in the table, each with its line.
+    `present_level` is the intensity of an emotion that is named without one, and of 1 in a table
+    that has no other numbers than 0 and 1; `speaker_from` a regular expression with one group, the
+    speaker, for the file names of recordings of which none is given. Mistakes in the table are a
+    `UserError` that names the line of each.
     """
     if not 0 < present_level <= 3:
         raise UserError(f"--present-level is {present_level:g}, not above 0 and at most 3.")
@@ -117,20 +108,15 @@ def read_labels(
 
 
 def write_template(audio: Iterable[str | Path], path: str | Path) -> int:
-    """Writes an empty table for recordings, .csv or .xlsx; gives their number.
-
-    Raises:
-        UserError: no recordings, another kind of table, or one that exists.
-    """
+    """Writes an empty table for recordings, .csv or .xlsx; gives their number."""
     import pandas
 
     path = Path(path)
     if path.exists():
         raise UserError(f"{path} exists, and may hold labels: give another --template.")
     names = [printable(recording) for recording in find_audio(audio)]
-    sheet = pandas.DataFrame(
-        {"file": names}, columns=["file", "start", "end", *EMOTIONS, "speaker"]
-    )
+    columns = ["file", "start", "end", *EMOTIONS, "speaker"]
+    sheet = pandas.DataFrame({"file": names}, columns=columns)
     if path.suffix.lower() not in (".csv", ".xlsx"):
         raise UserError(f"{path}: tables are written as .csv or .xlsx.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,10 +156,9 @@ def _table_rows(
         raise UserError("\n".join(shown))
     how = ", ".join(f"{name} from {cell!r}" for name, cell in rows.mapping.items())
     if graded and {value for *_, values in found for value in values[1:]} == {0.0, 1.0}:
-        scale = [1.0, *(present_level for _ in EMOTIONS)]
         found = [
-            (row, stretch, [a * b for a, b in zip(scale, values, strict=True)])
-            for row, stretch, values in found
+            (row, stretch, [sentiment, *(present_level * value for value in values)])
+            for row, stretch, (sentiment, *values) in found
         ]
         how += f", 1 for present taken as {present_level:g}"
     return found, how

@@ -112,7 +112,9 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     splits = split_names("+".join(splits or ["train"]))
     parts = [load_segments(config, "+".join(splits))]
     for name in config.extra_datasets:
-        directory, present = _extra_splits(config, name, splits)
+        directory = find_dataset(config.data_dir, name)
+        known = _builder(directory).info.splits
+        present = [split for split in splits if split in known] or ["train"]
         part = load_prepared(directory, "+".join(present))
         who = f"extra_datasets: {name!r}"
         refuse_other_period(part.row_period, parts[0].row_period, who, f"{parts[0].name} has")
@@ -152,13 +154,6 @@ def split_names(split: str) -> list[str]:
         ['train', 'unlabelled']
     """
     return list(dict.fromkeys(part.strip() for part in split.split("+")))
-
-
-def _extra_splits(config: DataConfig, name: str, splits: list[str]) -> tuple[Path, list[str]]:
-    """Directory of an extra dataset, and which of the splits it gives."""
-    directory = find_dataset(config.data_dir, name)
-    known = _builder(directory).info.splits
-    return directory, [split for split in splits if split in known] or ["train"]
 
 
 def _video_ids(directory: Path, split: str) -> np.ndarray:
