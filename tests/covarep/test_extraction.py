@@ -75,7 +75,7 @@ def test_chunks_agree_with_the_whole(monkeypatch):
     assert error[:, HMPDD].max() < 0.1
 
 
-@pytest.mark.parametrize("samples", [1600, 1601, 1999, 3200, 8000, 13_118, 13_119])
+@pytest.mark.parametrize("samples", [1600, 1601, 3200, 13_118, 13_119])
 def test_short_recordings_give_rows(voice, samples):
     found = analyse(voice[:samples], RATE)
     assert found.features.shape == ((samples - 80) // 160 + 1, 74)
@@ -94,13 +94,13 @@ def test_short_recordings_give_rows(voice, samples):
         ("clipping", lambda x: np.clip(20 * x, -1, 1)),
         ("an offset", lambda x: x + 0.3),
         ("digital silence inside", lambda x: np.where(np.arange(len(x)) // 4000 % 3 == 1, 0, x)),
-        ("long digital silence", lambda x: np.concatenate([x, np.zeros(50_000), x])),
+        ("long digital silence", lambda x: np.concatenate([x, np.zeros(30_000), x])),
         ("four bits", lambda x: np.round(8 * x) / 8),
         ("a whisper", lambda x: 1e-9 * x),
     ],
 )
 def test_difficult_signals_give_rows(voice, name, make):
-    x = make(voice[:RATE])
+    x = make(voice[:13_600])
     features = extract(x, RATE)
     assert features.shape == ((len(x) - 80) // 160 + 1, 74)
     assert not np.isnan(features).any()
@@ -127,7 +127,7 @@ def test_loudness_changes_the_level_only(voice, analysed):
     np.testing.assert_allclose(drop, np.log(8), atol=0.01)
 
 
-@pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("rate", [8000, 44_100])
 def test_other_rates_are_resampled(voice, rate):
     soxr = pytest.importorskip("soxr")
     features = extract(soxr.resample(voice, RATE, rate), rate)
@@ -142,7 +142,7 @@ def test_low_rates_are_remarked_on(voice):
 
 
 def test_dither_replaces_digital_silence(voice):
-    x = np.concatenate([voice[:8000], np.zeros(8000), voice[:8000]])
+    x = np.concatenate([voice[:5000], np.zeros(5000), voice[:5000]])
     assert np.isnan(analyse(x, RATE).residual).any()
     assert np.isfinite(analyse(x, RATE, dither=1e-5).residual).all()
 
@@ -158,7 +158,7 @@ def test_channels_are_mixed_or_chosen(voice, analysed):
 
 
 def test_pcm_integers_are_scaled(voice):
-    pcm = np.round(voice[:RATE] * 32768).astype(np.int16)
+    pcm = np.round(voice[:13_600] * 32768).astype(np.int16)
     np.testing.assert_array_equal(extract(pcm, RATE), extract(pcm / 32768, RATE))
 
 
