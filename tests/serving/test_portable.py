@@ -1,4 +1,7 @@
-"""LiteRT and ONNX answer as the SavedModel does, each in its own runtime."""
+"""LiteRT and ONNX answer as the SavedModel does, each in its own runtime.
+
+ONNX of the other backbone: test_golden.py.
+"""
 
 import numpy as np
 import pytest
@@ -22,8 +25,8 @@ def segments():
 
 
 BACKBONES = [
-    TransformerConfig(hidden_dim=16, num_layers=1, num_heads=2),
     CodebookConfig(hidden_dim=16, code_dim=12),
+    TransformerConfig(hidden_dim=16, num_layers=1, num_heads=2),
 ]
 
 
@@ -82,7 +85,13 @@ def test_litert_gives_the_same_numbers(whole, served):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance"), [("float16", 1e-3), ("int8", 4e-2)])
+@pytest.mark.parametrize(
+    ("model", "precision", "tolerance"),
+    [(BACKBONES[0], "float16", 1e-3), (BACKBONES[1], "int8", 4e-2)],
+    indirect=["model"],
+    ids=["float16", "int8"],
+    scope="module",
+)
 def test_smaller_litert_is_smaller_and_close(model, whole, served, precision, tolerance):
     content = to_litert(model, precision)
     assert len(content) < len(whole)
@@ -98,6 +107,7 @@ def test_smaller_litert_is_smaller_and_close(model, whole, served, precision, to
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", BACKBONES[:1], indirect=True, ids=["codebook"])
 def test_onnx_gives_the_same_numbers_in_batches_too(model, served):
     pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
