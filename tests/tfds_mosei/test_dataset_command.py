@@ -63,23 +63,3 @@ def test_splits_that_nothing_is_left_of_are_in_the_report(built):
     assert report["dropped"]["no_features"] == 1
     assert report["splits"]["unassigned"]["segments"] == 0
     assert report["splits"]["train"]["segments"] == 2
-
-
-def test_tfds_build_by_beam_makes_the_same(tmp_path):
-    """In this process, since loading TensorFlow takes longer than all else; one split is enough."""
-    from tensorflow_datasets.scripts.cli import main
-
-    folds = {"train": [], "validation": [], "test": ["a", "b", "c", "d"]}
-    corpus = write_corpus(tmp_path / "corpus", folds=folds)
-    options = ["--beam_pipeline_options=runner=DirectRunner"]
-    builders = []
-    for data_dir, more in (("plain", []), ("beamed", options)):
-        (tmp_path / data_dir).mkdir()
-        main.main(main._parse_flags(command(corpus, tmp_path / data_dir, *more)))
-        builders.append(tfds.builder("tfds_mosei/covarep", data_dir=tmp_path / data_dir))
-    left, right = (examples(builder, "test") for builder in builders)
-    assert len(left) == 4
-    assert left.keys() == right.keys()
-    for key in left:
-        assert (left[key]["features"] == right[key]["features"]).all()
-    assert dict(builders[0].info.metadata) == dict(builders[1].info.metadata)

@@ -151,6 +151,21 @@ def test_beam_gives_the_same_examples(corpus, tmp_path):
     assert tfds_mosei.build(data_dir=tmp_path / "a[1]", manual_dir=corpus).info.splits
 
 
+def test_tfds_build_hands_beam_its_options_on(corpus, tmp_path, monkeypatch):
+    """What Beam makes of them is checked above; each pipeline takes seconds."""
+    from tensorflow_datasets.scripts.cli import main
+
+    def options(self, dl_manager, download_config):
+        raise CorpusError(f"runner: {download_config.beam_options.get_all_options()['runner']}")
+
+    builder = tfds_mosei.tfds_mosei_dataset_builder.Builder
+    monkeypatch.setattr(builder, "_download_and_prepare", options)
+    line = ["tfds", "build", "tfds_mosei/covarep", "--imports", "tfds_mosei"]
+    line += [f"--manual_dir={corpus}", f"--data_dir={tmp_path}"]
+    with pytest.raises(CorpusError, match="runner: DirectRunner"):
+        main.main(main._parse_flags([*line, "--beam_pipeline_options=runner=DirectRunner"]))
+
+
 def test_report_beside_the_dataset(built, draw_page):
     report = json.loads((built.data_path / "report.json").read_text())
     assert report["fingerprint"] == built.info.metadata["fingerprint"]
