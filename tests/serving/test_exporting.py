@@ -1,14 +1,14 @@
 """What is exported answers as the Keras model does, anywhere, and only what it should."""
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from children import start_child
+from serving_child import answer_without_this_package
 
 from mosei_ssl.serving import exporting
 from mosei_ssl.serving.exporting import export, export_model
@@ -147,39 +147,15 @@ def test_longest_segment_is_answered(served):
     assert np.isfinite(answers["present"]).all()
 
 
-CLEAN_PROCESS = """
-import sys
-
-import numpy as np
-import tensorflow as tf
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("mosei_ssl", "tfds_mosei", "keras", "tf_keras"):
-            raise ImportError(name + " is not there")
-
-# TensorFlow loads Keras itself, if it is there; what is served must not ask for it again.
-for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
-    del sys.modules[name]
-sys.meta_path.insert(0, Refuse())
-inputs = np.load(sys.argv[2])
-signature = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-outputs = signature(features=tf.constant(inputs["features"]), length=tf.constant(inputs["length"]))
-np.savez(sys.argv[3], **{name: value.numpy() for name, value in outputs.items()})
-assert not {"mosei_ssl", "keras"} & set(sys.modules)
-"""
-
-
 def test_it_loads_where_neither_this_package_nor_keras_can_be_imported(
     saved_model, emotion_model, tmp_path
 ):
     features, length = padded(speech(123), speech(40, seed=1))
     np.savez(tmp_path / "in.npz", features=features, length=length)
-    subprocess.run(
-        [sys.executable, "-c", CLEAN_PROCESS, saved_model, tmp_path / "in.npz", tmp_path / "o.npz"],
-        check=True,
-        cwd=tmp_path,
-    )
+    files, log = [saved_model, tmp_path / "in.npz", tmp_path / "o.npz"], tmp_path / "log"
+    child = start_child(answer_without_this_package, *map(str, files), log=log)
+    child.join(60)
+    assert child.exitcode == 0, log.read_text()
     truth = expected(emotion_model, features, length)
     with np.load(tmp_path / "o.npz") as found:
         for name in OUTPUTS:
