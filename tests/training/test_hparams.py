@@ -40,7 +40,7 @@ def scores(group):
 
 def test_the_dashboard_shows_the_scores_of_the_kept_weights(finetuning, tmp_path):
     configs = [
-        finetuning("runs/a24", from_scratch=True, epochs=3, monitor="val_mae"),
+        finetuning("runs/a24", from_scratch=True, epochs=2, monitor="val_mae"),
         finetuning("runs/all", from_scratch=True, epochs=1, labels="all", keep_best=False),
     ]
     runs = [finetune(configs[0], hparams={"arm": "probe", "fold": "2"})]
