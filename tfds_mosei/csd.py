@@ -30,18 +30,12 @@ __all__ = ["MAX_BYTES", "MAX_COLUMNS", "MAX_METADATA", "MAX_ROWS", "Computationa
 
 _logger = logging.getLogger(__name__)
 
-MAX_ROWS = 2_000_000
-"""Rows of one video beyond which the file is taken for damaged (five hours at 100 Hz)."""
-
+# A file with more than these is taken for damaged.
+MAX_ROWS = 2_000_000  # of one video (five hours at 100 Hz)
 MAX_COLUMNS = 4096
-"""Columns beyond which the file is taken for damaged."""
+MAX_BYTES = 2**30  # of one video's array in memory
 
-MAX_BYTES = 2**30
-"""Bytes of one video's array in memory beyond which the file is taken for damaged."""
-
-MAX_METADATA = 16 * 2**20
-"""Bytes of a metadata value beyond which it is left out."""
-
+MAX_METADATA = 16 * 2**20  # bytes of a value beyond which it is left out
 HDF5_START = b"\x89HDF\r\n\x1a\n"
 METADATA_SECONDS = 10  # after which reading the metadata is abandoned
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from tfds_mosei.errors import CorpusError, NothingPreparedError
 
-DATASET_NAME = "tfds_mosei"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -28,7 +27,7 @@ def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
         ['synthetic-8ef2a99ba3']
     """
     found: dict[str, Path] = {}
-    infos = (Path(data_dir) / DATASET_NAME).glob("*/*/dataset_info.json")
+    infos = (Path(data_dir) / "tfds_mosei").glob("*/*/dataset_info.json")
     versions = (info.parent for info in infos if _VERSION.fullmatch(info.parent.name))
     for version in sorted(versions, key=lambda path: [*map(int, path.name.split("."))]):
         found[version.parent.name] = version

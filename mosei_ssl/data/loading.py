@@ -133,12 +133,16 @@ def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: st
 
     The error message starts with `who` and ends with `remedy`.
     """
+    import tensorflow_datasets as tfds
+
     first = find_dataset(config.data_dir, config.dataset)
-    known = _builder(first).info.splits
+    builder = _builder(first)
+    known, only = builder.info.splits, tfds.decode.PartialDecoding({"video_id": True})
     for split in ("validation", "test"):
         if split not in known or known[split].num_examples == 0:
             continue
-        shared = np.intersect1d(_video_ids(first, split), videos)
+        held_out = [x["video_id"].decode("utf-8") for x in _examples(builder, split, only)]
+        shared = np.intersect1d(held_out, videos)
         if len(shared):
             raise UserError(
                 f"{who}: it holds {len(shared)} video(s) of the {split} split of "
@@ -154,14 +158,6 @@ def split_names(split: str) -> list[str]:
         ['train', 'unlabelled']
     """
     return list(dict.fromkeys(part.strip() for part in split.split("+")))
-
-
-def _video_ids(directory: Path, split: str) -> np.ndarray:
-    import tensorflow_datasets as tfds
-
-    only = tfds.decode.PartialDecoding({"video_id": True})
-    examples = _examples(_builder(directory), split, only)
-    return np.unique([example["video_id"].decode("utf-8") for example in examples])
 
 
 def _metadata(builder: Any) -> dict[str, Any]:
