@@ -48,11 +48,7 @@ class FrameIndex:
         return self._order
 
     def rows_of_each(self, segments: np.ndarray) -> list[np.ndarray | slice]:
-        """Rows that intersect each of some segments, float64 [m, 2], finite.
-
-        They may begin before or end after all rows. Gives indices into the rows as they were given,
-        in order of time: slices where that is possible, else int64 arrays.
-        """
+        """Numbers, in order of time, of the rows that intersect each of finite segments [m, 2]."""
         firsts = np.searchsorted(self.ends, segments[:, 0] + EPSILON, side="right").tolist()
         lasts = np.searchsorted(self.starts, segments[:, 1] - EPSILON, side="left").tolist()
         pairs = zip(firsts, lasts, strict=True)

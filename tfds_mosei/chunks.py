@@ -23,10 +23,8 @@ def cut_at_pauses(index: FrameIndex, voiced: np.ndarray) -> list[np.ndarray]:
     A chunk ends in the middle of a silence of 0.5 s or more, once it is at least 1 s long. One
     that would grow past 15 s ends in its longest silence of 0.1 s or more, else at 15 s, or
     earlier where less than 1 s would be left over. A hole in the rows always ends it, so only
-    chunks beside holes, and recordings shorter than that, can be shorter than 1 s.
-
-    `voiced` is non-zero where the voice is on, one value for each row as given to `index`; values
-    that are not finite count as off.
+    chunks beside holes, and recordings shorter than that, can be shorter than 1 s. `voiced` is
+    non-zero where the voice is on; values that are not finite count as off.
     """
     order = index.order
     if not len(order):

@@ -62,10 +62,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
         return dataclasses.replace(self, **given)
 
     def describe(self, folder: Path | None) -> dict[str, Any]:
-        """What identifies a dataset: ``fingerprint``, ``synthetic`` and ``sources``.
-
-        `folder` is that of the corpus, which a synthetic one does not have.
-        """
+        """What identifies a dataset; a synthetic one has no `folder`."""
         content: dict[str, Any]
         if folder is None or self.synthetic:
             content = {"generator": GENERATOR_VERSION, **dataclasses.asdict(self.synthetic_size)}

@@ -17,10 +17,7 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 
 
 def describe_files(files: SourceFiles) -> list[dict[str, Any]]:
-    """What identifies features and labels of a corpus, for the dataset's metadata.
-
-    ``name``, ``files`` (how many), ``size`` in bytes and ``blake2b`` (hash of the content).
-    """
+    """Name, number of files, bytes and hash of features and labels, for the dataset's metadata."""
     described = []
     groups = [files.features, (files.labels,), *((path,) for path, _ in files.more_labels)]
     for paths in groups:

@@ -96,11 +96,9 @@ def join_sentiment(
 
 
 def labels_from_csv(*paths: str | Path, emotions: bool = True) -> dict[str, VideoLabels]:
-    """Reads labels from tables, by video id; rows of one video keep their order.
+    """Reads labels from tables, taken for one, by video id; rows of a video keep their order.
 
-    Several files are one table. What is missing, as the sentiment may be and, if not wanted, the
-    emotions, is NaN. A row that repeats another counts once, with a warning; other labels for the
-    same stretch are an error.
+    What is missing, as the sentiment may be and, if not wanted, the emotions, is NaN.
     """
     needed = LABELLED if emotions else TIMES
     tables = [Table(Path(path), needed) for path in paths]

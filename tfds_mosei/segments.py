@@ -138,11 +138,7 @@ def video_examples(
 def segment_examples(
     video_id: str, split: str, intervals: np.ndarray, features: Rows, labels: VideoLabels
 ) -> tuple[Examples, VideoSummary]:
-    """Cuts a video into its annotated segments, in the order of the label file.
-
-    A key is the name that the official SDK gives the segment: ``video_id[segment_id]``. The
-    summary is complete once the examples are exhausted.
-    """
+    """Annotated segments in the order of the label file, under the SDK's names ``video[row]``."""
     summary = VideoSummary(video_id, split)
     return _segments(intervals, features, labels, summary), summary
 
@@ -176,11 +172,7 @@ def _segments(
 def chunk_examples(
     video_id: str, split: str, intervals: np.ndarray, features: Rows
 ) -> tuple[Examples, VideoSummary]:
-    """Cuts a whole video into chunks without labels, for pretraining, in order of time.
-
-    ``segment_id`` is -1, the labels are NaN. The summary is complete once the examples are
-    exhausted.
-    """
+    """Chunks of a whole video in order of time, for pretraining: row -1, labels NaN."""
     summary = VideoSummary(video_id, split)
     return _chunks(intervals, features[:], summary), summary
 

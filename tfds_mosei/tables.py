@@ -176,10 +176,7 @@ def find_columns(
 def rows_once(
     rows: Iterable[tuple[Row, Stretch, Sequence[float]]],
 ) -> Iterator[tuple[Row, Stretch, Sequence[float]]]:
-    """Rows and labels without those that repeat the labels of a stretch, with a warning.
-
-    Other labels for the same stretch are an error.
-    """
+    """Rows without repetitions, which are warned of; other labels for a stretch are an error."""
     seen: dict[Stretch, tuple[Row, Sequence[float]]] = {}
     repeated: list[str] = []
     for row, stretch, labels in rows:

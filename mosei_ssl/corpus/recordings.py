@@ -12,12 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
-    """Expands folders to the audio files below them, each file once.
+    """Expands folders to the audio files below them, sorted, each file once.
 
-    Those named keep the order given, those of a folder are sorted. Of several names of one file
-    the first is kept, with a warning in the log: links would put one recording into the corpus
-    twice, possibly on both sides of the folds. What macOS adds to archives (``._NAME``,
-    ``__MACOSX``) is skipped.
+    Of several names of one file the first is kept: links would put one recording into the corpus
+    twice, possibly on both sides of the folds. What macOS adds to archives is skipped.
     """
     found: dict[Path, None] = {}
     skipped = 0
