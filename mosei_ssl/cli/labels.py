@@ -29,8 +29,11 @@ class LabelsOptions(Options):
 
 
 def run(options: LabelsOptions) -> int:
+    from mosei_ssl.corpus.audio_files import printable
     from mosei_ssl.corpus.label_table import write_template
+    from mosei_ssl.corpus.recordings import find_audio
 
-    count = write_template(options.audio, options.template)
-    say(f"{options.template}: {count} recordings to label")
+    recordings = find_audio(options.audio)
+    write_template(options.template, [(printable(path), None, None) for path in recordings])
+    say(f"{options.template}: {len(recordings)} recordings to label")
     return 0

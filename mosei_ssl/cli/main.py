@@ -23,7 +23,7 @@ _RESUMABLE = ("pretrain", "finetune")
 _USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "study")
 
 VERBS: tuple[str, ...] = ("build", "convert", "pretrain", "finetune", "evaluate", "export")
-VERBS += ("verify", "labels", "extract", "predict", "study")
+VERBS += ("verify", "labels", "select", "extract", "predict", "study")
 
 _HELP = """usage: mosei-ssl VERB [options]
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 
-from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, printable
-from mosei_ssl.corpus.recordings import find_audio
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
 from tfds_mosei.tables import Row, Table, rows_once
@@ -107,21 +106,24 @@ def read_labels(
     return table
 
 
-def write_template(audio: Iterable[str | Path], path: str | Path) -> int:
-    """Writes an empty table for recordings, .csv or .xlsx; gives their number."""
+def check_template(path: str | Path) -> None:
+    """Raises a UserError for a table that exists, or is neither .csv nor .xlsx."""
+    if Path(path).exists():
+        raise UserError(f"{path} exists, and may hold labels: give another --template.")
+    if Path(path).suffix.lower() not in (".csv", ".xlsx"):
+        raise UserError(f"{path}: tables are written as .csv or .xlsx.")
+
+
+def write_template(path: str | Path, rows: Sequence[tuple[str, object, object]]) -> None:
+    """Writes a table to be filled in, of files, starts and ends; a UserError if it exists."""
     import pandas
 
-    path = Path(path)
-    if path.exists():
-        raise UserError(f"{path} exists, and may hold labels: give another --template.")
-    names = [printable(recording) for recording in find_audio(audio)]
-    columns = ["file", "start", "end", *EMOTIONS, "speaker"]
-    sheet = pandas.DataFrame({"file": names}, columns=columns)
-    if path.suffix.lower() not in (".csv", ".xlsx"):
-        raise UserError(f"{path}: tables are written as .csv or .xlsx.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (sheet.to_csv if path.suffix.lower() == ".csv" else sheet.to_excel)(path, index=False)
-    return len(names)
+    check_template(path)
+    sheet = pandas.DataFrame(rows, columns=["file", "start", "end"])
+    sheet = sheet.reindex(columns=[*sheet.columns, *EMOTIONS, "speaker"])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write = sheet.to_csv if Path(path).suffix.lower() == ".csv" else sheet.to_excel
+    write(path, index=False)
 
 
 def _table_rows(

@@ -1,0 +1,78 @@
+"""Choose the segments whose labels are worth most, and write a table of them to be filled in.
+
+Meant for up to 50 labels; beyond 100, segments drawn at random are as good. Long recordings are cut
+into windows. With --labelled, segments that differ from those that have labels are chosen.
+
+Examples:
+  mosei-ssl select recordings/ --budget 25 --template first.xlsx
+  mosei-ssl select recordings/ --budget 25 --template more.xlsx --labelled first.xlsx
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from mosei_ssl.cli.options import positional
+from mosei_ssl.cli.output import say
+from mosei_ssl.utils.options import Options, ranged
+
+
+@dataclass(kw_only=True)
+class SelectOptions(Options):
+    """Options of `mosei-ssl select`.
+
+    Args:
+        input: recordings (wav, flac, mp3, ogg), folders of them, or .csd files.
+        budget: how many segments to choose.
+        template: table to write, .csv or .xlsx; one that exists is never replaced.
+        labelled: table of labels that exist already.
+        window: longer recordings are cut into windows of this many seconds.
+        seed: fixes the choice.
+    """
+
+    input: list[str] = positional()
+    budget: int = ranged(50, 1)
+    template: str
+    labelled: str | None = None
+    window: float = 15.0
+    seed: int = ranged(0, 0, 2**32 - 1)
+
+
+def run(options: SelectOptions) -> int:
+    import numpy as np
+
+    from mosei_ssl.corpus.label_table import check_template, write_template
+    from mosei_ssl.data.selection import select_segments
+    from mosei_ssl.metrics import pooled_features
+    from mosei_ssl.serving.inputs import read_segments
+    from mosei_ssl.utils.progress import progress
+    from tfds_mosei.tables import Table
+
+    check_template(options.template)
+    known = []
+    for row in Table(Path(options.labelled), ["id"]) if options.labelled else ():
+        name = PureWindowsPath(row.text("id")).name  # takes both kinds of slashes
+        known.append(({name, Path(name).stem}, row.number("start", 0), row.number("end", math.inf)))
+    places: list[tuple[str, float, float]] = []
+    pooled, labelled = [], []
+    with progress("reading segments") as advance:
+        for source in options.input:
+            for segment in read_segments(source, window=options.window):
+                finite = np.isfinite(segment.features)
+                total = np.where(finite, segment.features, 0).sum(axis=0)
+                mean = total / np.maximum(finite.sum(axis=0), 1)
+                pooled.append(pooled_features([segment.features], mean)[0])
+                if any(
+                    segment.name in names and start < segment.end and segment.start < end
+                    for names, start, end in known
+                ):
+                    labelled.append(len(places))
+                places.append((segment.name, round(segment.start, 2), round(segment.end, 2)))
+                advance()
+    chosen = select_segments(np.stack(pooled), options.budget, labelled, options.seed)
+    write_template(options.template, [places[index] for index in chosen])
+    say(
+        f"{options.template}: {len(chosen)} of {len(places)} segments, the most useful first"
+        + (f" ({len(labelled)} have labels)" if known else "")
+    )
+    return 0
