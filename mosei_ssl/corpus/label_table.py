@@ -183,8 +183,9 @@ def _check_columns(path: Path, rows: Table, graded: bool) -> None:
             f"{path}: {', '.join(map(repr, lost))} would not be used: name each column of an "
             f"emotion as one of {', '.join(EMOTIONS)}, and delete the others."
         )
-    if rows.unused:
-        logger.warning("%s: columns not used: %s", path, ", ".join(map(repr, rows.unused)))
+    unused = [name for name in rows.unused if plain_name(name) not in _NO_EMOTION]
+    if unused:
+        logger.warning("%s: columns not used: %s", path, ", ".join(map(repr, unused)))
 
 
 def _grades(row: Row) -> list[float]:
@@ -224,7 +225,7 @@ def _class_folders(
     for number, recording in enumerate(recordings, start=1):
         folder = recording.parent.name
         row = Row(table.path, number, {"emotion": folder})
-        inside = recording.resolve().is_relative_to(table.path.resolve())
+        inside = recording.absolute().is_relative_to(table.path.absolute())
         if not inside or plain_name(folder) not in (*EMOTIONS, *_NO_EMOTION):
             other.add(str(recording.parent))
         else:
