@@ -24,10 +24,10 @@ from mosei_ssl.utils.parsing import from_mapping
 
 _STEPS = 6
 # Options on which the cost of a step does not depend.
-_FREE = frozenset(
-    "seed dataset labels epochs min_steps_per_epoch patience keep_best monitor from_scratch "
-    "weight_prior optimizer pretrained".split()
-)
+_FREE = {
+    *("seed", "dataset", "labels", "epochs", "min_steps_per_epoch", "patience", "keep_best"),
+    *("monitor", "from_scratch", "weight_prior", "optimizer", "pretrained"),
+}
 
 
 @dataclass(frozen=True)
