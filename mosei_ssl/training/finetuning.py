@@ -217,7 +217,8 @@ def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConf
     config = replace(config, backbone=options.backbone)
     default = DataConfig()
     named = (config.data_dir, config.dataset) != (default.data_dir, default.dataset)
-    if named or tfds_mosei.list_prepared(config.data_dir):
+    # A preset does not say where its dataset was.
+    if named or options.data_dir == default.data_dir or tfds_mosei.list_prepared(config.data_dir):
         return config
     _log.info(
         "no dataset in %s: taking that of %s, in %s",

@@ -30,7 +30,7 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
     assert f"mosei-ssl {verb} " in text.split("options:")[0].replace("usage: ", "", 1)
     assert "xample" in text
     assert "--debug" in text
-    assert ("--seed" in text) == (verb in ("pretrain", "finetune", "extract", "study"))
+    assert ("--seed" in text) == (verb in ("pretrain", "finetune", "select", "extract", "study"))
     assert not re.search(r"--[\w.-]*_", text)
 
 

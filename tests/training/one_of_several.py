@@ -27,7 +27,7 @@ def main(data_dir: str, out: str, address: str, processes: int, rank: int) -> in
     )
     model = MaskedTimestepModel(backbone, seed=2)
     model.compile(keras.optimizers.SGD(0.01))
-    model.fit(tf.data.Dataset.from_tensors(part).repeat(4), epochs=1, verbose=0)
+    model.fit(tf.data.Dataset.from_tensors(part).repeat(2), epochs=1, verbose=0)
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_variables]
     np.savez(f"{out}-{processes}-{rank}.npz", *weights)
     return 0

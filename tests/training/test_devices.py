@@ -26,7 +26,7 @@ def runs_of(data: Path, folder: Path, logical_devices: int = 0) -> dict:
     """Options of a process that trains on one device and on two."""
     return {
         "runs": {str(folder / "one"): "none", str(folder / "two"): "mirrored"},
-        "config": {"data_dir": str(data), "batch_size": 32, "backbone": BACKBONE, "epochs": 2},
+        "config": {"data_dir": str(data), "batch_size": 32, "backbone": BACKBONE, "epochs": 1},
         "logical_devices": logical_devices,
     }
 
