@@ -63,7 +63,8 @@ Both corpora are acted, of single sentences in a studio at 16 kHz.
 
 ## Scores on speakers that nothing was trained or chosen on
 
-95 % intervals are over test speakers. Ridge and SVR see the same labels. EMO-DB has two test
+Each clip by itself; `predict` also uses the rest of a long recording (docs/serving.md). 95 %
+intervals are over test speakers. Ridge and SVR see the same labels. EMO-DB has two test
 speakers, so its intervals say little.
 
 {scores}

@@ -46,6 +46,8 @@ class PredictOptions(Options):
         limit: judge only this many segments, the first ones.
         threshold: probability below which no emotion is the most likely one, but none (default:
             as calibrated on validation speakers in training).
+        context: whether segments of recordings are judged relative to the whole recording, or by
+            themselves (default: recording, but none with --server).
         dataset: which of several prepared datasets.
         split: split of a prepared dataset (default: test).
         format: form of the answer.
@@ -63,6 +65,7 @@ class PredictOptions(Options):
     hop: float | None = None
     limit: int | None = None
     threshold: float | None = None
+    context: Literal["recording", "none"] | None = None
     dataset: str | None = None
     split: str | None = None
     format: Literal["table", "json", "csv"] = "table"
@@ -106,7 +109,8 @@ def run(options: PredictOptions) -> int:
         timeout = 30.0 if options.timeout is None else options.timeout
         predictor = connect(options.server, options.model_name or "emotion", timeout=timeout)
     with progress("predicting") as advance:
-        records = list(predict_records(predictor, kept or segments, advance, options.threshold))
+        given = (predictor, kept or segments, advance, options.threshold)
+        records = list(predict_records(*given, context=options.context != "none"))
     if options.out is not None:
         write_output(Path(options.out), output.to_text(records, options.format))
         say(f"Written: {options.out}")
@@ -132,6 +136,8 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
         ("segments that are given are not cut", given, ("window", "hop")),
         ("recordings are not cut with --window 0", options.window == 0, ("hop",)),
         ("the input is not a folder of prepared datasets", not folder, ("dataset", "split")),
+        ("what a server's model was trained on is not known", bool(options.server), ("context",)),
+        ("the segments are not of recordings", folder, ("context",)),
         ("there is no --server", options.server is None, ("timeout", "model_name")),
     ]
     for reason, applies, names in reasons:

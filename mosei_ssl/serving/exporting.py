@@ -130,6 +130,7 @@ def export_model(
             "backbone": type(model.backbone).__name__,
             "parameters": int(model.count_params()),
             "embedding_dim": int(model.embedding_dim),
+            "feature_mean": keras.ops.convert_to_numpy(model.backbone.standardize.center).tolist(),
         }
         manifest = {**stamp(), **(provenance or {}), "model": described}
         write_model_card(building, name, manifest, predictions, licence)

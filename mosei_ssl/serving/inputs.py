@@ -34,6 +34,7 @@ class Segment(NamedTuple):
         features: float32 [T, 74], raw COVAREP rows.
         truth: [6] labelled intensities, where they are known.
         period: seconds from row to row; None for a row per word.
+        recording: number of rows of the whole recording, and their means [74] (finite values).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Segment(NamedTuple):
     features: np.ndarray
     truth: np.ndarray | None = None
     period: float | None = FRAME_PERIOD
+    recording: tuple[int, np.ndarray] | None = None
 
 
 def read_segments(
@@ -259,7 +261,7 @@ def windows(
         _log.warning("%d rows of %r have no usable times: left out", index.unusable, name)
     if not len(index.starts):
         return
-    period = _measured_period(index)
+    period, whole = _measured_period(index), _whole(rows)
     gap = GAP_SECONDS / FRAME_PERIOD * period
     gaps = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= gap
     for begin, stop in itertools.pairwise([0, *(np.flatnonzero(gaps) + 1), len(index.starts)]):
@@ -270,7 +272,14 @@ def windows(
             part = slice(first, first + length)
             start, end = float(index.starts[first]), float(index.ends[part].max())
             kept = rows[part] if index.in_order else rows[index.order[part]]
-            yield Segment(name, start, end, kept, period=period)
+            yield Segment(name, start, end, kept, period=period, recording=whole)
+
+
+def _whole(rows: np.ndarray) -> tuple[int, np.ndarray]:
+    """What a segment says of its recording."""
+    finite = np.isfinite(rows)
+    total = np.where(finite, rows, 0).sum(axis=0, dtype=np.float64)
+    return len(rows), total / np.maximum(finite.sum(axis=0), 1)
 
 
 def _measured_period(index: "FrameIndex") -> float:
@@ -288,13 +297,14 @@ def _stretches(
 
     index = FrameIndex(times)
     period = _measured_period(index) if len(index.starts) else FRAME_PERIOD
+    whole = _whole(rows)
     empty = 0
     found = index.rows_of_each(np.nan_to_num(intervals))
     for (start, end), chosen in zip(intervals, found, strict=True):
         finite = math.isfinite(start) and math.isfinite(end)
         part = rows[chosen] if finite else rows[:0]
         if len(part):
-            yield Segment(name, float(start), float(end), part, period=period)
+            yield Segment(name, float(start), float(end), part, period=period, recording=whole)
         else:
             empty += 1
     if empty:

@@ -1,6 +1,5 @@
 """Predictions as a table, JSON or CSV."""
 
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,10 @@ def to_text(records: Sequence[Mapping[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if form == "csv":
-        return _to_csv(records)
+        import pandas
+
+        # Truths are empty where they are unknown.
+        return pandas.DataFrame(map(flat, records)).to_csv(index=False)
     page = io.StringIO()
     Console(file=page, width=120).print(to_table(records))
     return page.getvalue()
@@ -76,16 +78,6 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     row["most_likely"] = record["most_likely"]
     truth = record.get("truth", {})
     return row | {f"{emotion}_truth": value for emotion, value in truth.items()}
-
-
-def _to_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """A line per segment; truths are empty where they are unknown."""
-    stream = io.StringIO()
-    rows = [flat(record) for record in records]
-    writer = csv.DictWriter(stream, max(rows, key=len, default={}), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def to_table(records: Sequence[Mapping[str, Any]]) -> Table:

@@ -19,6 +19,9 @@ from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
 
 _log = logging.getLogger(__name__)
 
+CONTEXT_FRAMES = 2500
+"""Frames of a recording at which its means count as much as those of the training."""
+
 BLOCK = 512
 """Segments read at a time: enough to sort them by length into batches of little padding."""
 
@@ -116,11 +119,26 @@ def pad(segments: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return features, length
 
 
+def in_context(segment: Segment, mean: Sequence[float] | None) -> np.ndarray:
+    """The rows of a segment, their recording's means moved towards those of the training, `mean`.
+
+    Microphones and voices differ, and a model is to answer to what changes within a recording. The
+    share of the way grows with the recording: half at 25 s.
+    """
+    if mean is None or segment.recording is None:
+        return segment.features
+    count, own = segment.recording
+    share = count / (count + CONTEXT_FRAMES)
+    return segment.features - (share * (own - np.asarray(mean))).astype(np.float32)
+
+
 def predict_records(
     predictor: Predictor,
     segments: Iterable[Segment],
     progress: Callable[..., object] = lambda count, known: None,
     threshold: float | None = None,
+    *,
+    context: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Predict segments block by block, so that no more of a corpus than a block is in memory.
 
@@ -129,11 +147,13 @@ def predict_records(
     than that of the manifest, by default 10 ms, are refused with a `UserError`. `progress` is
     called with the `count` of segments done since the last call and, once `known`, that of all.
     `threshold` is the probability below which the most likely emotion is "none"; None takes what
-    was calibrated in training, or 0.5.
+    was calibrated in training, or 0.5. With `context`, a segment is judged relative to its
+    recording if the manifest has the means of the training, see `in_context`.
     """
     trained_on = predictor.manifest.get("dataset", {})
     longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
     needed = row_period(trained_on)
+    mean = predictor.manifest.get("model", {}).get("feature_mean") if context else None
     result = predictor.manifest.get("run", {}).get("result") or {}
     least = result.get("threshold", 0.5) if threshold is None else threshold
     seen = long = 0
@@ -143,7 +163,7 @@ def predict_records(
         report = functools.partial(progress, known=seen if len(block) < BLOCK else None)
         for segment in block:
             refuse_other_period(segment.period, needed, segment.name, "the model was trained on")
-        rows = [segment.features for segment in block]
+        rows = [in_context(segment, mean) for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
         yield from as_records(block, predictor.predict(rows, report), least)
     if long:

@@ -44,6 +44,7 @@ class Recognizer:
         *,
         window: float = 15.0,
         threshold: float | None = None,
+        context: bool = True,
     ) -> "pandas.DataFrame":
         """Predict the emotions of recordings.
 
@@ -55,6 +56,8 @@ class Recognizer:
                 whole.
             threshold: probability below which `most_likely` is "none"; None takes the one that was
                 calibrated in training.
+            context: whether long recordings are judged relative to their own means, see
+                `mosei_ssl.serving.predictor.in_context`.
 
         Returns:
             A row per recording or window: `name`, `start`, `end` (seconds), `frames`, for every
@@ -72,9 +75,8 @@ class Recognizer:
             self._segments(f"array {number}", recording, rate, window)
             for number, recording in enumerate(recordings)
         )
-        return pandas.DataFrame(
-            [flat(record) for record in predict_records(self.model, segments, threshold=threshold)]
-        )
+        found = predict_records(self.model, segments, threshold=threshold, context=context)
+        return pandas.DataFrame([flat(record) for record in found])
 
     def _segments(
         self, name: str, recording: str | Path | np.ndarray, rate: int | None, window: float

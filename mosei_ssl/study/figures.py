@@ -202,13 +202,3 @@ def pretraining_figure(histories: Mapping[str, Mapping[str, Sequence[float]]], s
         axis.grid(axis="y", linewidth=0.4, alpha=0.6)
         axis.legend(frameon=False)
         return svg(figure)
-
-
-def reconstruction_figure(example: Mapping[str, np.ndarray], stamp: str) -> str:
-    """Draw what a segment was, what was hidden of it, and what the model filled in."""
-    from mosei_ssl.training.reconstruction import draw_reconstruction
-
-    with mpl.rc_context(_SETTINGS):
-        figure = draw_reconstruction(**example)
-        _stamp(figure, stamp)
-        return svg(figure)

@@ -15,6 +15,7 @@ from mosei_ssl.study.cells import FORMAT, Fold
 from mosei_ssl.study.config import finetune_options, pretrain_options
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.parsing import changed
 from mosei_ssl.utils.versions import decisive_packages, keras_backend, package_versions
 
 LOCK_FILE = "study.lock"
@@ -70,31 +71,18 @@ def check_same(out: Path, description: dict[str, Any]) -> None:
             f"{out} was made with another backend of Keras ({found['backend']} there, "
             f"{description['backend']} here): give another folder, or set KERAS_BACKEND"
         )
-    versions = _differences(found.pop("versions", {}), description["versions"])
+    versions = changed(description["versions"], found.pop("versions", {}))
     if versions:
         raise UserError(
             f"{out} was made by other versions ({', '.join(versions)}): give another folder, or "
             "install those versions"
         )
-    different = _differences(found, {k: v for k, v in description.items() if k != "versions"})
+    different = changed({k: v for k, v in description.items() if k != "versions"}, found)
     if different:
         raise UserError(
             f"{out} holds a study with other settings ({', '.join(different)}): give another "
             f"folder, or the configuration in {out / 'study.yaml'}"
         )
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the keys whose values differ, with both values where they are short."""
-    names = []
-    for key in sorted({*there, *here}):
-        old, new = there.get(key), here.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            names += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            short = all(isinstance(value, (str, int, float, bool)) for value in (old, new))
-            names.append(f"{prefix}{key}" + (f": {old} there, {new} here" if short else ""))
-    return names
 
 
 def write_description(out: Path, config: StudyConfig, description: dict[str, Any]) -> None:

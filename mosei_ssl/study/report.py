@@ -211,12 +211,6 @@ def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[Bl
         ),
         Table(["pretraining", "epochs", *measures.values()], ends, caption),
     ]
-    examples = [out / cell.path / "example.npz" for cell in done]
-    for path in [path for path in examples if path.exists()][:1]:
-        with np.load(path, allow_pickle=False) as file:
-            drawn = figures.reconstruction_figure(dict(file), stamp)
-        caption = "A validation segment, what the encoder saw of it, and what it filled in."
-        blocks.append(Figure("reconstruction", drawn, caption))
     return blocks
 
 

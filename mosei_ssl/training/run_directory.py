@@ -16,7 +16,7 @@ import yaml
 
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import lock, write_text
-from mosei_ssl.utils.parsing import from_mapping
+from mosei_ssl.utils.parsing import changed, from_mapping
 from mosei_ssl.utils.versions import decisive_packages, package_versions
 
 T = TypeVar("T")
@@ -162,10 +162,9 @@ class RunDirectory:
         return False
 
     def _check_same(self, options: dict[str, Any], dataset: dict[str, Any]) -> None:
-        changed = _changed(options, self.config())
-        if changed:
+        if different := changed(_real_places(options), _real_places(self.config())):
             raise UserError(
-                f"{self.path} holds a run with other options ({'; '.join(changed)}). "
+                f"{self.path} holds a run with other options ({'; '.join(different)}). "
                 "Give the same options to resume it, or another --run."
             )
         before, backend = self.info["backend"], keras.backend.backend()
@@ -280,22 +279,6 @@ def _options(config: Any) -> dict[str, Any]:
     return options
 
 
-def _changed(new: dict, old: dict, prefix: str = "") -> list[str]:
-    """Each option that differs, with what it is and what it was."""
-    found = []
-    for key in sorted(set(new) | set(old)):
-        a, b = new.get(key), old.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _changed(a, b, f"{prefix}{key}.")
-        elif a != b and not (key in _PLACES and _same_place(a, b)):
-            found.append(f"{prefix}{key}: now {_shown(a)}, before {_shown(b)}")
-    return found
-
-
-def _same_place(a: Any, b: Any) -> bool:
-    """Whether two paths lead to the same place, by links or from the working directory."""
-    return isinstance(a, str) and isinstance(b, str) and os.path.realpath(a) == os.path.realpath(b)
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _real_places(options: dict[str, Any]) -> dict[str, Any]:
+    """Options whose paths are equal if they lead to the same place, by links or not."""
+    return {k: os.path.realpath(v) if v and k in _PLACES else v for k, v in options.items()}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import types
 import typing
@@ -164,3 +165,17 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
             value = {part: value}
         result = merge(result, value)
     return result
+
+
+def changed(new: Mapping[str, Any], old: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the options that differ, with what they are and were where that is short."""
+    found = []
+    for key in sorted({*new, *old}):
+        now, before = new.get(key), old.get(key)
+        if isinstance(now, Mapping) and isinstance(before, Mapping):
+            found += changed(now, before, f"{prefix}{key}.")
+        elif now != before:
+            texts = [v if isinstance(v, str) else json.dumps(v) for v in (now, before)]
+            short = max(map(len, texts)) <= 200
+            found.append(f"{prefix}{key}" + (": now {}, before {}".format(*texts) if short else ""))
+    return found

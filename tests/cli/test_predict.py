@@ -46,6 +46,7 @@ def predict(*arguments):
 
 def test_json_holds_what_the_model_says(corpus, saved_model, capsys):
     arguments = [corpus / "speech.csd", "--segments", corpus / "labels.csd", "--model", saved_model]
+    arguments += ["--context", "none"]
     assert predict(*arguments, "--format", "json") == 0
     records = json.loads(capsys.readouterr().out)
     assert [(r["name"], r["start"], r["end"], r["frames"]) for r in records] == [
@@ -170,6 +171,8 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     assert "--hop does not apply" in message(speech, "--window", 0, "--hop", 2, *model)
     assert "--split does not apply" in message(speech, "--split", "test", *model)
     assert "--timeout does not apply" in message(speech, "--timeout", 2, *model)
+    server = ["--server", "http://localhost:1", "--context", "recording"]
+    assert "--context does not apply: what a server" in message(speech, *server)
     assert "--window does not apply" in message(corpus, "--window", 2, *model)
     assert "is not one: leave it out" in message(speech, *model, "--plot", corpus / "x.png")
     assert "folder does not exist" in message(speech, *model, "--out", corpus / "no" / "out.txt")

@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 from mosei_ssl.serving import LocalModel
-from mosei_ssl.serving.predictor import pad, plan_batches
+from mosei_ssl.serving.inputs import windows
+from mosei_ssl.serving.predictor import in_context, pad, plan_batches, predict_records
 from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
+from tfds_mosei.schema import EMOTIONS
 
 
 def test_batches_hold_every_segment_once_and_stay_small():
@@ -37,6 +39,30 @@ def test_order_and_batch_size_change_nothing(saved_model):
         np.testing.assert_allclose(all_at_once[name], one_by_one[name], atol=1e-5)
     assert all_at_once["class"].dtype == np.int32
     assert np.ptp(all_at_once["present"], axis=0).max() > 0.01
+
+
+def test_a_recording_is_judged_relative_to_itself(saved_model):
+    times = np.arange(2500)[:, None] * 0.01 + [0, 0.01]
+    rows = np.full((2500, 74), 3.0, "f4")
+    rows[1000:] = 5.0  # 4.2 on average
+    rows[:, 7] = -np.inf
+    segments = list(windows("talk", times, rows, 10.0))
+    moved = in_context(segments[0], np.full(74, 1.0))
+    # Half of the way at 25 s.
+    assert moved[:, :7] == pytest.approx(3.0 - 0.5 * (4.2 - 1.0))
+    assert np.isneginf(moved[:, 7]).all()
+    (short,) = windows("talk", times[:100], rows[:100], 10.0)
+    assert in_context(short, np.ones(74))[0, 0] == pytest.approx(3.0 - 2.0 * 100 / 2600)
+    # The means are those of the model's training.
+    model = LocalModel(saved_model)
+    mean = model.manifest["model"]["feature_mean"]
+    by_hand = model.predict([in_context(segment, mean) for segment in segments])["expected"]
+    alone = model.predict([segment.features for segment in segments])["expected"]
+    for context, expected in ((True, by_hand), (False, alone)):
+        records = list(predict_records(model, segments, context=context))
+        found = [[record["emotions"][e]["expected"] for e in EMOTIONS] for record in records]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.abs(by_hand - alone).max() > 1e-3
 
 
 @pytest.mark.parametrize(
