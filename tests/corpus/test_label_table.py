@@ -59,6 +59,7 @@ def test_every_layout_gives_the_same_labels(tmp_path, caplog, layout):
         book = openpyxl.Workbook()
         for row in csv.reader(LAYOUTS["graded"].splitlines(), delimiter=";"):
             book.active.append([int(cell) if cell.isdecimal() else cell for cell in row])
+        book.active.append([None] * 3)
         path = tmp_path / "labels.xlsx"
         book.save(path)
     else:

@@ -252,6 +252,24 @@ def test_both_arms_get_the_same_options_but_for_the_start():
     assert {key for key in one if one[key] != two[key]} == {"from_scratch"}
 
 
+def test_an_arm_may_start_from_a_preset_or_a_run_of_any_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    arms = [ArmConfig(name="heard", pretrained="emotion-small"), ArmConfig(name="baseline")]
+    arms.append(ArmConfig(name="mine", pretrained="mine"))
+    config = StudyConfig(arms=arms)
+    check(config)
+    # Nothing is pretrained for them, and no fine-tuning waits for one.
+    assert {cell.kind for cell in preparation_cells(config, [fold()])} == {"features"}
+    trained = {cell.arm: cell for cell in grid_cells(config, [fold()], [25], {}) if cell.arm}
+    options = {name: cell.options["run"] for name, cell in trained.items()}
+    assert all(cell.requires == () for cell in trained.values())
+    assert options["heard"]["pretrained"] == "emotion-small"
+    assert options["mine"]["pretrained"] == str(tmp_path / "mine")
+    assert "pretrained" not in options["baseline"]
+    assert [options[name]["from_scratch"] for name in ("heard", "baseline")] == [False, True]
+
+
 def test_a_changed_option_changes_the_key():
     folds = [fold()]
     one = grid_cells(StudyConfig(), folds, [25], {})
