@@ -124,8 +124,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             with contextlib.closing(openpyxl.load_workbook(path, True, data_only=True)) as book:
                 for line, row in enumerate(book.worksheets[0].values, start=1):
                     # A spreadsheet's TRUE counts as 1.
-                    cells = [int(cell) if isinstance(cell, bool) else cell for cell in row]
-                    yield line, ["" if cell is None else str(cell) for cell in cells]
+                    plain = [int(cell) if isinstance(cell, bool) else cell for cell in row]
+                    yield line, ["" if cell is None else str(cell) for cell in plain]
             return
         with path.open(newline="", encoding="utf-8-sig") as file:
             delimiter = max(",\t;", key=file.readline(65536).count)
