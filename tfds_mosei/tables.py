@@ -142,8 +142,6 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise CorpusError(
             f"{path}, line {line}: not CSV ({error}): is a quote not closed, or text after one?"
         ) from error
-    except CorpusError:
-        raise
     except Exception as error:
         # A damaged workbook shows up as zip, XML and key errors.
         raise CorpusError(f"{path}: cannot be read ({error}).") from error

@@ -44,7 +44,7 @@ def run(options: SelectOptions) -> int:
     from mosei_ssl.corpus.label_table import check_template, write_template
     from mosei_ssl.data.selection import select_segments
     from mosei_ssl.metrics import pooled_features
-    from mosei_ssl.serving.inputs import read_segments
+    from mosei_ssl.serving.inputs import in_whole, read_segments
     from mosei_ssl.utils.progress import progress
     from tfds_mosei.tables import Table
 
@@ -58,9 +58,7 @@ def run(options: SelectOptions) -> int:
     with progress("reading segments") as advance:
         for source in options.input:
             for segment in read_segments(source, window=options.window):
-                finite = np.isfinite(segment.features)
-                total = np.where(finite, segment.features, 0).sum(axis=0)
-                mean = total / np.maximum(finite.sum(axis=0), 1)
+                _, mean = segment.recording or in_whole(segment.features)
                 pooled.append(pooled_features([segment.features], mean)[0])
                 if any(
                     segment.name in names and start < segment.end and segment.start < end

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 
 from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+from mosei_ssl.corpus.recordings import video_ids
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
 from tfds_mosei.tables import Row, Table, rows_once
@@ -294,13 +295,13 @@ def _same_name(name: str) -> str:
 
 
 class _KnownRecordings:
-    """Recordings by what a cell may call them: path, file name, or file name without ending."""
+    """Recordings by what a cell may call them: path, file name with or without ending, or id."""
 
     def __init__(self, recordings: Iterable[Path]):
         self._paths = {str(recording): recording for recording in recordings}
         self._names: dict[str, list[Path]] = defaultdict(list)
-        for recording in self._paths.values():
-            for name in {recording.name, recording.stem}:
+        for recording, identity in video_ids(list(self._paths.values())).items():
+            for name in {recording.name, recording.stem, identity}:
                 self._names[name].append(recording)
 
     def of(self, row: Row) -> Path:

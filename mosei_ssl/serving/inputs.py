@@ -261,7 +261,7 @@ def windows(
         _log.warning("%d rows of %r have no usable times: left out", index.unusable, name)
     if not len(index.starts):
         return
-    period, whole = _measured_period(index), _whole(rows)
+    period, whole = _measured_period(index), in_whole(rows)
     gap = GAP_SECONDS / FRAME_PERIOD * period
     gaps = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= gap
     for begin, stop in itertools.pairwise([0, *(np.flatnonzero(gaps) + 1), len(index.starts)]):
@@ -275,8 +275,8 @@ def windows(
             yield Segment(name, start, end, kept, period=period, recording=whole)
 
 
-def _whole(rows: np.ndarray) -> tuple[int, np.ndarray]:
-    """What a segment says of its recording."""
+def in_whole(rows: np.ndarray) -> tuple[int, np.ndarray]:
+    """Number of rows, and the means of their finite values, 0 for a column without any."""
     finite = np.isfinite(rows)
     total = np.where(finite, rows, 0).sum(axis=0, dtype=np.float64)
     return len(rows), total / np.maximum(finite.sum(axis=0), 1)
@@ -297,7 +297,7 @@ def _stretches(
 
     index = FrameIndex(times)
     period = _measured_period(index) if len(index.starts) else FRAME_PERIOD
-    whole = _whole(rows)
+    whole = in_whole(rows)
     empty = 0
     found = index.rows_of_each(np.nan_to_num(intervals))
     for (start, end), chosen in zip(intervals, found, strict=True):

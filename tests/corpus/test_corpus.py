@@ -2,11 +2,11 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 
 import numpy as np
 import psutil
@@ -228,15 +228,14 @@ def test_processes_give_the_same_corpus_whatever_kills_one(
             np.testing.assert_array_equal(two.read(video)[1], one.read(video)[1])
 
 
-def extract_and_announce(audio, out, finished):
-    """Writes down each recording that is done; gives the exit code."""
+def extract_and_announce(audio, out, pipe):
+    """Sends each recording that is done; gives the exit code."""
     os.setsid()  # a separate group, which Ctrl-C reaches as a whole
     extract_all = extraction.extract_all
 
     def announced(*args):
         for outcome in extract_all(*args):
-            with finished.open("a") as file:
-                file.write(f"{outcome.recording}\n")
+            pipe.send(str(outcome.recording))
             yield outcome
 
     extraction.extract_all = announced
@@ -252,12 +251,14 @@ def test_ctrl_c_stops_all_processes_and_the_same_call_resumes(tmp_path):
     for k in range(3):
         soundfile.write(tmp_path / f"clip{k}.wav", pulse_train(120, 0.5 if k else 60), RATE)
     audio, out = [str(tmp_path / f"clip{k}.wav") for k in range(3)], tmp_path / "out.csd"
-    finished, log = tmp_path / "finished", tmp_path / "log"
-    process = start_child(extract_and_announce, audio, out, finished, log=log)
-    while not finished.exists() or len(finished.read_text().split()) < 2:
-        assert process.is_alive(), log.read_text()
-        time.sleep(0.02)
-    assert set(finished.read_text().split()) == set(audio[1:])
+    log, (ours, theirs) = tmp_path / "log", multiprocessing.Pipe()
+    process = start_child(extract_and_announce, audio, out, theirs, log=log)
+    theirs.close()
+    finished = set()
+    for _ in range(2):
+        assert ours.poll(100), log.read_text()
+        finished.add(ours.recv())
+    assert finished == set(audio[1:])
     workers = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     process.join(timeout=30)

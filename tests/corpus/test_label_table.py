@@ -7,6 +7,7 @@ import pytest
 
 from mosei_ssl.cli import main
 from mosei_ssl.corpus.label_table import read_labels
+from mosei_ssl.corpus.recordings import video_ids
 from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds, speaker_groups
 from mosei_ssl.utils.errors import UserError
 
@@ -148,6 +149,17 @@ def test_labels_may_use_semicolons_and_names_without_ending(tmp_path):
     assert table.segments[paths[0]][0].values == (0, 1.5, 0, 0, 0, 0, 0)
     assert table.segments[paths[1]][0].end == float("inf")
     assert table.speakers[paths[1]] == {"y"}
+
+
+def test_ids_of_recordings_with_equal_names_are_found(tmp_path):
+    """As `select` writes them, and predictions."""
+    paths = [tmp_path / folder / "talk.wav" for folder in "ab"]
+    ids = video_ids(paths)
+    text = "file,happy\n" + "".join(f"{ids[path]},{k + 1}\n" for k, path in enumerate(paths))
+    table = read_labels(write(tmp_path, text), paths)
+    assert [table.segments[path][0].values[1] for path in paths] == [1, 2]
+    with pytest.raises(UserError, match="several have that name"):
+        read_labels(write(tmp_path, "file,happy\ntalk,1\n"), paths)
 
 
 def test_paths_written_on_windows_are_found(tmp_path):

@@ -1,11 +1,11 @@
 """Other ways to build and to read, which must all give the same examples."""
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -206,7 +206,7 @@ def test_names_from_files_cannot_break_the_page(tmp_path, draw_page):
     assert "<script>alert" not in page
 
 
-def build_slowly(data, corpus, writing):
+def build_slowly(data, corpus, pipe):
     """Waits for ever at the first example that it writes."""
     whole = segments.video_examples
 
@@ -216,7 +216,7 @@ def build_slowly(data, corpus, writing):
         def wait():
             for example in found:
                 yield example
-                writing.touch()
+                pipe.send("writing")
                 signal.pause()
 
         return wait(), summary
@@ -227,11 +227,12 @@ def build_slowly(data, corpus, writing):
 
 
 def test_interrupted_build_leaves_nothing_that_loads_and_can_be_run_again(corpus, tmp_path):
-    data, writing, log = tmp_path / "data", tmp_path / "writing", tmp_path / "log"
-    process = start_child(build_slowly, data, corpus, writing, log=log)
-    while not writing.exists():
-        assert process.is_alive(), log.read_text()
-        time.sleep(0.02)
+    data, log = tmp_path / "data", tmp_path / "log"
+    ours, theirs = multiprocessing.Pipe()
+    process = start_child(build_slowly, data, corpus, theirs, log=log)
+    theirs.close()
+    assert ours.poll(100), log.read_text()
+    assert ours.recv() == "writing"
     process.kill()
     process.join()
     left = list(data.glob("tfds_mosei/*/incomplete*"))
