@@ -20,10 +20,10 @@ from mosei_ssl.utils.parsing import nearest
 from mosei_ssl.utils.signals import Interrupted, stop_politely
 
 _RESUMABLE = ("pretrain", "finetune")
-_USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "study")
+_USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
 
 VERBS: tuple[str, ...] = ("build", "convert", "pretrain", "finetune", "evaluate", "export")
-VERBS += ("verify", "labels", "select", "extract", "predict", "study")
+VERBS += ("verify", "labels", "select", "extract", "predict", "demo", "study")
 
 _HELP = """usage: mosei-ssl VERB [options]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mosei_ssl.serving.inputs import Segment
@@ -37,7 +38,10 @@ def write_plot(
     """Draw a recording and what was predicted of its segments into a file."""
     from mosei_ssl.corpus import read_audio
 
-    figure = plot_recording(read_audio(source), segments, records, Path(source).name)
+    title = Path(source).name
+    if len(records) == 1:
+        title += f": {records[0]['most_likely']}"
+    figure = plot_recording(read_audio(source), segments, records, title)
     try:
         figure.savefig(file, dpi=150)
     except OSError as error:
@@ -50,14 +54,13 @@ def plot_recording(
     records: Sequence[Mapping[str, Any]],
     title: str = "",
 ) -> Figure:
-    """Draw waveform (16 kHz), F0 and the six emotions of a recording along time.
+    """Draw waveform (16 kHz), F0 and the six emotions of a recording.
 
     Drawn are the `expected` intensities of the segments' records, which move where the medians
-    jump.
+    jump: along time, or as bars where there is a single segment.
     """
     from mosei_ssl.covarep.signal import SAMPLE_RATE
 
-    expected = np.array([[r["emotions"][name]["expected"] for name in EMOTIONS] for r in records])
     intervals = np.array([[segment.start, segment.end] for segment in segments])
     frames = np.concatenate(
         [round(s.start / FRAME_PERIOD) + np.arange(len(s.features)) for s in segments]
@@ -65,12 +68,12 @@ def plot_recording(
     # Overlapping windows hold the same frames.
     frames, first = np.unique(frames, return_index=True)
     features = np.concatenate([segment.features for segment in segments])[first]
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    wave, pitch, mood = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1, 1.7))
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    wave, pitch, mood = figure.subplots(3, 1, height_ratios=(1, 1, 1.8))
     figure.suptitle(title)
 
-    # Lowest and highest sample of at most 1600 stretches.
-    step = max(-(-len(samples) // 1600), 1)
+    # Lowest and highest sample of at most 600 stretches.
+    step = max(-(-len(samples) // 600), 1)
     starts = np.arange(0, len(samples), step)
     low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
     moments = (starts + step / 2) / SAMPLE_RATE
@@ -80,22 +83,48 @@ def plot_recording(
     voiced = features[:, FEATURE_NAMES.index("VUV")] > 0.5
     f0 = np.where(voiced, features[:, FEATURE_NAMES.index("F0")], np.nan)
     pitch.plot(frames * FRAME_PERIOD, f0, ".", color="#0072B2", markersize=2.5)
-    pitch.set_ylabel("F0 (Hz), voiced")
+    pitch.set_ylabel("F0 (Hz)")
     if np.isfinite(f0).any():
         pitch.set_ylim(0, np.nanmax(f0) * 1.1)
     else:
         pitch.text(0.5, 0.5, "nothing voiced", transform=pitch.transAxes, ha="center")
 
-    centres = intervals.mean(axis=1)
-    for name, values, colour, marker in zip(EMOTIONS, expected.T, _COLOURS, _MARKERS, strict=True):
-        mood.plot(centres, values, label=name, color=colour, marker=marker, markersize=5)
-        # A window's answer holds for the whole of it.
-        mood.hlines(values, *intervals.T, color=colour, alpha=0.35, lw=2)
-    mood.set(ylabel="expected intensity (0 to 3)", ylim=(-0.1, 3.1))
-    mood.set(xlabel="time (s)", xlim=(0, max(len(samples) / SAMPLE_RATE, 1e-3)))
-    mood.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    for axis in (wave, pitch, mood):
-        axis.spines[["top", "right"]].set_visible(False)
+    along_time = [wave, pitch]
+    if len(records) == 1:
+        _draw_bars(mood, records[0])
+    else:
+        _draw_along_time(mood, intervals, records)
+        along_time.append(mood)
+    for axis in along_time:
+        axis.set_xlim(0, max(len(samples) / SAMPLE_RATE, 1e-3))
+        axis.tick_params(labelbottom=axis is along_time[-1])
         axis.grid(axis="y", color="0.92")
+    along_time[-1].set_xlabel("time (s)")
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
         axis.set_axisbelow(True)
+    figure.align_ylabels([wave, pitch])
     return figure
+
+
+def _draw_along_time(
+    axis: Axes, intervals: np.ndarray, records: Sequence[Mapping[str, Any]]
+) -> None:
+    centres = intervals.mean(axis=1)
+    for name, colour, marker in zip(EMOTIONS, _COLOURS, _MARKERS, strict=True):
+        values = np.array([record["emotions"][name]["expected"] for record in records])
+        axis.plot(centres, values, label=name, color=colour, marker=marker, markersize=5)
+        # A window's answer holds for the whole of it.
+        axis.hlines(values, *intervals.T, color=colour, alpha=0.35, lw=2)
+    axis.set(ylabel="expected intensity (0 to 3)", ylim=(-0.1, 3.1))
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def _draw_bars(axis: Axes, record: Mapping[str, Any]) -> None:
+    answers = [record["emotions"][name] for name in EMOTIONS]
+    bars = axis.barh(EMOTIONS, [answer["expected"] for answer in answers], color=_COLOURS)
+    axis.bar_label(bars, [f"present: {answer['present']:.0%}" for answer in answers], padding=4)
+    axis.invert_yaxis()  # the first emotion on top
+    axis.set(xlabel="expected intensity (0 absent, 1 weak, 2 medium, 3 strong)", xlim=(0, 3))
+    axis.set_xticks(range(4))
+    axis.grid(axis="x", color="0.92")

@@ -19,8 +19,8 @@ def heard(start, end, f0):
 
 def records(intensities):
     return [
-        {"emotions": {name: {"expected": x} for name, x in zip(EMOTIONS, row, strict=True)}}
-        for row in intensities
+        {"emotions": {name: {"expected": x, "present": x / 3} for name, x in row}}
+        for row in (zip(EMOTIONS, values, strict=True) for values in intensities)
     ]
 
 
@@ -38,6 +38,16 @@ def test_picture_shows_wave_pitch_and_six_emotions(tmp_path):
     np.testing.assert_allclose(mood.lines[5].get_xydata(), [[0.5, 15 / 11], [1.0, 3]])
     figure.savefig(tmp_path / "voice.png")
     assert (tmp_path / "voice.png").stat().st_size > 10_000
+
+
+def test_a_single_segment_is_drawn_as_bars_with_probabilities():
+    intensities = np.array([[0.3, 0, 1.5, 0, 0, 3]])
+    figure = plot_recording(np.zeros(RATE), [heard(0, 1, 130.0)], records(intensities))
+    bars = figure.axes[2]
+    np.testing.assert_allclose([bar.get_width() for bar in bars.patches], intensities[0])
+    assert [label.get_text() for label in bars.get_yticklabels()] == list(EMOTIONS)
+    shares = [text.get_text() for text in bars.texts]
+    assert shares == [f"present: {share}%" for share in (10, 0, 50, 0, 0, 100)]
 
 
 def test_picture_of_silence(tmp_path):
