@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,14 @@ def saved_model(finished_run, tmp_path_factory) -> Path:
     from mosei_ssl.serving import export
 
     return export(finished_run, tmp_path_factory.mktemp("saved_models") / "emotion")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory) -> Iterator[None]:
+    """The user's cache is not for tests, whose child processes inherit this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOSEI_SSL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 With --labels a label file and speaker-disjoint folds.json are written too: that folder is what
 `build` takes. Labels are a table (.csv, .xlsx) with the columns file, any of the six emotions (0 to
 3, or 0 and 1) or emotion (names) and perhaps intensity, start, end and speaker; or a folder with
-one folder of recordings per emotion. An interrupted extraction resumes where it was: give the same
-command again.
+one folder of recordings per emotion. Features are kept in ~/.cache/mosei_ssl (MOSEI_SSL_CACHE names
+another folder): nothing is computed twice, and an interrupted extraction resumes where it was.
 
 Example:
   mosei-ssl extract recordings/ --out corpus/speech.csd --labels labels.csv --workers 4
@@ -53,7 +53,7 @@ def run(options: ExtractOptions) -> int:
     report = extract_corpus(**vars(options))
     say(
         f"{report.features}: {len(report.rows)} recordings, {report.seconds / 60:.1f} minutes"
-        + (f", {report.reused} of them finished earlier" if report.reused else "")
+        + (f", {report.reused} of them known already" if report.reused else "")
     )
     if report.labels is not None:
         say(f"{report.labels}: {report.segments} labelled segments; folds in {report.folds}")

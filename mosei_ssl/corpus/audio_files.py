@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +79,34 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
         >>> read_audio(speech_wav).shape
         (16000,)
     """
+    remarks: list[str] = []
     with open_audio(path) as file:
-        channel = _audible_channel(path, file, channel)
-        samples = file.read(dtype="float64", always_2d=True)
-        _warn(path, *audio.check_rate(file.samplerate), *_cut(len(samples), file))
-        return audio.prepare(samples, file.samplerate, channel)
+        rate = file.samplerate
+        samples = _read_whole(file, channel, remarks)
+    _warn(path, *audio.check_rate(rate), *remarks)
+    return samples
+
+
+def _read_whole(file, channel: int | None, remarks: list[str]) -> np.ndarray:
+    channel = _audible_channel(file, channel, remarks)
+    samples = file.read(dtype="float64", always_2d=True)
+    remarks += _cut(len(samples), file)
+    return audio.prepare(samples, file.samplerate, channel)
 
 
 @contextmanager
-def long_recording(path: str | Path, channel: int | None = None) -> Iterator[np.ndarray]:
-    """Decodes a file of any length to a temporary file, mapped into memory as float32 [N]."""
+def long_recording(
+    path: str | Path, channel: int | None, remarks: list[str]
+) -> Iterator[np.ndarray]:
+    """Decodes a file of any length to a temporary file, mapped into memory as float32 [N].
+
+    What is to be said of the file is added to ``remarks``.
+    """
     with tempfile.NamedTemporaryFile(prefix="covarep-", suffix=".f32") as store:
         with open_audio(path) as file:
             rate, seen = file.samplerate, 0
-            _warn(path, *audio.check_rate(rate))
-            channel = _audible_channel(path, file, channel)
+            audio.check_rate(rate)
+            channel = _audible_channel(file, channel, remarks)
             resampler = None
             if rate != SAMPLE_RATE:
                 stream = audio.import_soxr().ResampleStream
@@ -105,7 +119,7 @@ def long_recording(path: str | Path, channel: int | None = None) -> Iterator[np.
                     samples = resampler.resample_chunk(samples)
                 samples.astype(np.float32).tofile(store)
             audio.check_length(seen, rate)
-            _warn(path, *_cut(seen, file))
+            remarks += _cut(seen, file)
             if resampler is not None:
                 rest = resampler.resample_chunk(np.zeros(0), last=True)
                 rest.astype(np.float32).tofile(store)
@@ -122,14 +136,14 @@ def _blocks(file) -> Iterator[np.ndarray]:
         yield block
 
 
-def _audible_channel(path: str | Path, file, channel: int | None) -> int | None:
+def _audible_channel(file, channel: int | None, remarks: list[str]) -> int | None:
     """The channel asked for; without one, and if the mean of all would cancel them, one of them."""
     if channel is not None or file.channels < 2:
         return channel
     channel = audio.channel_instead(_blocks(file))
     file.seek(0)
     if channel is not None:
-        _warn(path, audio.CANCELLING.format(channel))
+        remarks.append(audio.CANCELLING.format(channel))
     return channel
 
 
@@ -143,6 +157,25 @@ def _cut(frames: int, file) -> Iterator[str]:
     ends, declared = frames / file.samplerate, file.frames / file.samplerate
     if declared - ends > _SLACK_SECONDS:
         yield f"the file ends after {ends:.2f} s, but should hold {declared:.2f} s: is it complete?"
+
+
+@dataclass(frozen=True)
+class FileFeatures:
+    """What an audio file comes to.
+
+    Attributes:
+        features: float32 [T, 74].
+        rate: Sampling rate of the file in Hz.
+        remarks: What a user should know of it, but for its rate.
+    """
+
+    features: np.ndarray
+    rate: int
+    remarks: tuple[str, ...] = ()
+
+    def warn(self, path: str | Path) -> None:
+        """Logs what there is to say."""
+        _warn(path, *audio.check_rate(self.rate), *self.remarks)
 
 
 def extract_file(path: str | Path, **options: Any) -> np.ndarray:
@@ -163,18 +196,26 @@ def extract_file(path: str | Path, **options: Any) -> np.ndarray:
         >>> extract_file(speech_wav, chunk_seconds=None).shape
         (100, 74)
     """
-    chosen = ExtractionOptions(**options)
+    found = analyse_file(path, ExtractionOptions(**options))
+    found.warn(path)
+    return found.features
+
+
+def analyse_file(path: str | Path, options: ExtractionOptions) -> FileFeatures:
+    """:func:`extract_file` that gives what there is to say instead of logging it."""
+    remarks: list[str] = []
     with open_audio(path) as file:
-        seconds = file.frames / file.samplerate
-    if chosen.chunk_seconds is not None and seconds > chosen.chunk_seconds:
-        with long_recording(path, chosen.channel) as samples:
-            noisy = _Dithered(samples, chosen) if chosen.dither > 0 else samples
-            found = analyse_samples(noisy, chosen.chunk_seconds, chosen.seed)
+        rate, seconds = file.samplerate, file.frames / file.samplerate
+        long = options.chunk_seconds is not None and seconds > options.chunk_seconds
+        samples = None if long else _read_whole(file, options.channel, remarks)
+    if samples is None:
+        with long_recording(path, options.channel, remarks) as mapped:
+            noisy = _Dithered(mapped, options) if options.dither > 0 else mapped
+            found = analyse_samples(noisy, options.chunk_seconds, options.seed)
     else:
-        samples = audio.dithered(read_audio(path, chosen.channel), chosen.dither, chosen.seed)
-        found = analyse_samples(samples, chosen.chunk_seconds, chosen.seed)
-    _warn(path, *found.remarks)
-    return found.features.astype(np.float32)
+        samples = audio.dithered(samples, options.dither, options.seed)
+        found = analyse_samples(samples, options.chunk_seconds, options.seed)
+    return FileFeatures(found.features.astype(np.float32), rate, (*remarks, *found.remarks))
 
 
 class _Dithered:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mosei_ssl import __version__
-from mosei_ssl.corpus.audio_files import printable
-from mosei_ssl.corpus.feature_store import FeatureStore
+from mosei_ssl.corpus.feature_cache import FeatureCache
 from mosei_ssl.corpus.label_table import LabelTable
 from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds
 from mosei_ssl.covarep.signal import ROWS_PER_SECOND
@@ -21,14 +20,15 @@ from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_RO
 logger = logging.getLogger(__name__)
 
 
-def write_features(path: Path, names: Mapping[Path, str], store: FeatureStore) -> None:
-    """Writes the stored features of recordings under their ids."""
+def write_features(path: Path, keys: Mapping[str, str], cache: FeatureCache) -> None:
+    """Writes the features that are in the cache under these keys, by video id."""
 
     def videos() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for recording, name in names.items():
-            features = store.load(recording)
-            if features is None:
-                raise UserError(f"{printable(recording)} changed meanwhile: start again")
+        for name, key in keys.items():
+            found = cache.load(key)
+            if found is None:
+                raise UserError(f"{cache.folder} was emptied meanwhile: start again")
+            features = found.features
             edges = np.arange(len(features) + 1) / ROWS_PER_SECOND
             yield name, np.stack([edges[:-1], edges[1:]], axis=1), features
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mosei_ssl.corpus.audio_files import printable
 from mosei_ssl.corpus.corpus_files import write_features, write_folds, write_labels
-from mosei_ssl.corpus.extraction_pool import extract_all
-from mosei_ssl.corpus.feature_store import FeatureStore
+from mosei_ssl.corpus.extraction_pool import Outcome, extract_all, look_up
+from mosei_ssl.corpus.feature_cache import FeatureCache
 from mosei_ssl.corpus.label_table import PRESENT, read_labels
 from mosei_ssl.corpus.output_guard import OutputGuard
 from mosei_ssl.corpus.recordings import find_audio, video_ids
@@ -31,7 +32,7 @@ class CorpusReport:
         labels: The label file; None without a spreadsheet.
         folds: The folds file; None without a spreadsheet.
         rows: Feature rows by video id.
-        reused: How many recordings had been finished by an earlier, interrupted run.
+        reused: Of how many recordings the features were in the cache.
         failed: Message by recording that could not be used.
         segments: Labelled segments written.
         dropped: Message for each labelled segment left out.
@@ -65,10 +66,11 @@ def extract_corpus(
 ) -> CorpusReport:
     """Computes the features of many recordings and writes them as a computational sequence.
 
-    A recording that cannot be used is reported, and the others are extracted. Finished ones are
-    kept next to the output until the corpus is complete, so the same call resumes where it was
-    interrupted, tries failed recordings again, and completes the output (unless that was changed
-    meanwhile). A bar on a terminal and a line in the log every 15 seconds show the progress.
+    A recording that cannot be used is reported, and the others are extracted. Features are kept in
+    a cache of the user (:class:`~mosei_ssl.corpus.feature_cache.FeatureCache`), so none is computed
+    twice, whatever corpus it is for, and the same call resumes where it was interrupted, tries
+    failed recordings again, and completes the output (unless that was changed meanwhile). A bar on
+    a terminal and a line in the log every 15 seconds show the progress.
 
     Args:
         audio: Files and folders (searched for audio).
@@ -110,53 +112,63 @@ def extract_corpus(
         folds = speaker_disjoint_folds(table, recordings, chosen.seed)
         report.labels = out.with_name(f"{out.stem}_labels.csd")
         report.folds = out.with_name("folds.json")
-    store = FeatureStore(out.with_name(f".{out.name}.parts"), chosen)
+    cache = FeatureCache(chosen)
     paths = [path for path in (out, report.labels, report.folds) if path]
-    guard = OutputGuard(paths, store.record, overwrite)
+    guard = OutputGuard(paths, out.with_name(f".{out.name}.incomplete"), overwrite)
     guard.refuse_existing()
+    cache.check_writable()
     out.parent.mkdir(parents=True, exist_ok=True)
 
     with stop_politely():
-        counts = _extract_missing(recordings, store, workers, report)
-        usable = {recording: names[recording] for recording in recordings if recording in counts}
+        done = _extract_missing(recordings, cache, workers, report)
+        usable = {recording: names[recording] for recording in recordings if recording in done}
         if not usable:
             first = next(iter(report.failed.values()))
             raise UserError(f"none of the {len(recordings)} recordings could be used: {first}")
-        report.rows = {name: counts[recording] for recording, name in usable.items()}
+        rows = {recording: done[recording].rows for recording in usable}
+        report.rows = {name: rows[recording] for recording, name in usable.items()}
         # Extracting may have taken hours, in which somebody may have written folds.
         guard.refuse_existing()
         with guard.written(out):
-            write_features(out, usable, store)
+            keys = {name: done[recording].key for recording, name in usable.items()}
+            write_features(out, keys, cache)
         if table and report.labels and report.folds:
             with guard.written(report.labels, report.folds):
                 labelled, report.segments, report.dropped = write_labels(
-                    report.labels, table, usable, counts
+                    report.labels, table, usable, rows
                 )
                 write_folds(report.folds, folds, table, labelled, usable, chosen.seed)
             for message in report.dropped:
                 logger.info("left out: %s", message)
         if not report.failed:
-            store.remove()
+            guard.forget()
     return report
 
 
 def _extract_missing(
-    recordings: list[Path], store: FeatureStore, workers: int, report: CorpusReport
-) -> dict[Path, int]:
-    """Rows of every usable recording, computed now or before."""
-    counts = {}
-    for path in recordings:
-        features = store.load(path) if path.is_file() else None
-        if features is not None:
-            counts[path] = len(features)
-    missing = [path for path in recordings if path not in counts]
-    report.reused = len(counts)
+    recordings: list[Path], cache: FeatureCache, workers: int, report: CorpusReport
+) -> dict[Path, Outcome]:
+    """Where the features of every usable recording are, computed now or before."""
+    done: dict[Path, Outcome] = {}
+
+    def note(outcome: Outcome) -> None:
+        done[outcome.recording] = outcome
+        for remark in outcome.remarks:
+            logger.warning("%s: %s", printable(outcome.recording), remark)
+
+    with progress("looking for known recordings", len(recordings)) as advance:
+        for recording in recordings:
+            if outcome := look_up(recording, cache):
+                note(outcome)
+            advance()
+    missing = [path for path in recordings if path not in done]
+    report.reused = len(done)
     with progress("extracting", len(recordings), report.reused) as advance:
-        for outcome in extract_all(missing, store, workers):
+        for outcome in extract_all(missing, cache, workers):
             if outcome.error:
                 report.failed[str(outcome.recording)] = outcome.error
                 logger.info("left out: %s", outcome.error)
             else:
-                counts[outcome.recording] = outcome.rows
+                note(outcome)
             advance()
-    return counts
+    return done

@@ -47,6 +47,10 @@ class OutputGuard:
         yield
         self._remember({path.name: _digest(path) for path in paths})
 
+    def forget(self) -> None:
+        """From now on the files are complete, and nobody's to replace."""
+        self._record.unlink(missing_ok=True)
+
     def _remember(self, digests: Mapping[str, str]) -> None:
         self._digests |= digests
         write_text(self._record, json.dumps(self._digests))

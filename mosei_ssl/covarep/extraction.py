@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mosei_ssl.covarep import envelope, harmonics, phase
 from mosei_ssl.covarep.analysis import Analysis
@@ -135,6 +136,8 @@ def row_times(count: int) -> np.ndarray:
     return (_FIRST_ROW + HOP * np.arange(count)) / SAMPLE_RATE
 
 
+# More threads than one cost processor time and save none: the matrices are small.
+@threadpool_limits.wrap(limits=1)
 # Digital silence passes through the stages as NaN and infinities, on purpose; they become zeros
 # in the end.
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")

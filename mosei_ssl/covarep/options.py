@@ -1,8 +1,11 @@
-"""Options that change the features."""
+"""What decides the features of a recording."""
 
 from dataclasses import dataclass
 
 from mosei_ssl.utils.options import Options, ranged
+
+EXTRACTOR_VERSION = 1
+"""Raised whenever the features of the same recording change; old ones in caches no longer count."""
 
 
 @dataclass(kw_only=True)

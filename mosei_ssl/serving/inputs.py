@@ -198,9 +198,10 @@ def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
         with contextlib.closing(CsdFeatures(source)) as features:
             yield features.video_ids, read
     else:
-        from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, extract_file
+        from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+        from mosei_ssl.corpus.feature_cache import FeatureCache
         from mosei_ssl.corpus.recordings import find_audio, video_ids
-        from mosei_ssl.covarep import row_times
+        from mosei_ssl.covarep import ExtractionOptions, row_times
 
         if source.is_file() and suffix not in AUDIO_SUFFIXES:
             raise UserError(
@@ -208,11 +209,14 @@ def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
                 f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
             )
 
+        cache = FeatureCache(ExtractionOptions())
         files = {name: file for file, name in video_ids(find_audio([source])).items()}
 
         def extract(name: str) -> tuple[np.ndarray, np.ndarray]:
             try:
-                rows = extract_file(files[name])
+                _, found = cache.fetch(files[name], must_keep=False)
+                found.warn(files[name])
+                rows = found.features
             except UserError as error:
                 if source.is_file():
                     raise

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from voices import RATE, pulse_train
 
-from mosei_ssl.corpus import extraction_pool
+from mosei_ssl.corpus import feature_cache
+from mosei_ssl.corpus.audio_files import FileFeatures
 from mosei_ssl.utils.errors import UserError
 
 
@@ -18,16 +19,24 @@ def recordings(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path_factory, monkeypatch):
+    """A cache that no other test has filled."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MOSEI_SSL_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Features that cost nothing: 50 rows of zeros for every file that is not text."""
 
-    def zeros(path, **options):
+    def zeros(path, options):
         if path.read_bytes().startswith(b"not audio"):
             raise UserError(f"{path}: not readable as audio")
-        return np.zeros((50, 74), np.float32)
+        return FileFeatures(np.zeros((50, 74), np.float32), RATE)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", zeros)
+    monkeypatch.setattr(feature_cache, "analyse_file", zeros)
     return zeros
 
 

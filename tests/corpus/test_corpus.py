@@ -11,15 +11,13 @@ import threading
 import numpy as np
 import psutil
 import pytest
-import threadpoolctl
 from children import start_child
-from deadly_store import DeadlyStore
+from deadly_cache import DeadlyCache
 from voices import RATE, pulse_train
 
-from mosei_ssl.corpus import extract_corpus, extract_file, extraction, extraction_pool
-from mosei_ssl.corpus import feature_store as stores
-from mosei_ssl.corpus.extraction_pool import extract_to_store
-from mosei_ssl.corpus.feature_store import FeatureStore
+from mosei_ssl.corpus import extract_corpus, extract_file, extraction, feature_cache
+from mosei_ssl.corpus.extraction_pool import extract_to_cache
+from mosei_ssl.corpus.feature_cache import FeatureCache
 from mosei_ssl.covarep import ExtractionOptions
 from mosei_ssl.utils import progress
 from mosei_ssl.utils.errors import UserError
@@ -58,7 +56,7 @@ def test_corpus_is_one_the_dataset_reads(report, recordings):
     folds = json.loads(report.folds.read_text())
     assert sorted(name for ids in folds.values() for name in ids) == [f"clip{k}" for k in range(6)]
     assert all({int(name[-1]) % 3 for name in ids} for ids in folds.values())
-    assert not list(report.features.parent.glob(".*parts"))
+    assert not list(report.features.parent.glob(".*"))
 
 
 def test_dataset_can_be_built_from_it(tmp_path, report, monkeypatch):
@@ -91,18 +89,18 @@ def test_bad_recordings_stop_nothing(tmp_path, recordings):
 def test_interrupted_extraction_resumes(tmp_path, recordings, monkeypatch, quick, number):
     calls = []
 
-    def stop_after_two(path, **options):
+    def stop_after_two(path, options):
         calls.append(path)
         if len(calls) == 3:
             signal.raise_signal(number)
-        return quick(path, **options)
+        return quick(path, options)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", stop_after_two)
+    monkeypatch.setattr(feature_cache, "analyse_file", stop_after_two)
     with pytest.raises(Interrupted) as caught:
         extract_corpus([recordings], tmp_path / "out.csd")
     assert caught.value.exit_code == 128 + number
     assert not (tmp_path / "out.csd").exists()
-    monkeypatch.setattr(extraction_pool, "extract_file", quick)
+    monkeypatch.setattr(feature_cache, "analyse_file", quick)
     report = extract_corpus([recordings], tmp_path / "out.csd")
     assert report.reused == 2
     assert len(report.rows) == 6
@@ -118,25 +116,23 @@ def test_other_options_compute_again(tmp_path, recordings, quick):
 
 
 def test_an_unforeseen_failure_is_reported(tmp_path, recordings, monkeypatch, quick):
-    def trip(path, **options):
+    def trip(path, options):
         if path.stem == "clip3":
             raise IndexError("out of reach")
-        return quick(path, **options)
+        return quick(path, options)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", trip)
+    monkeypatch.setattr(feature_cache, "analyse_file", trip)
     report = extract_corpus([recordings], tmp_path / "out.csd")
     assert len(report.rows) == 5
     assert "IndexError" in report.failed[str(recordings / "clip3.wav")]
 
 
-def test_whatever_a_recording_does_is_reported(tmp_path, recordings, monkeypatch):
-    def trip(path, **options):
+def test_whatever_a_recording_does_is_reported(recordings, monkeypatch):
+    def trip(path, options):
         raise KeyError("nobody thought of this")
 
-    monkeypatch.setattr(extraction_pool, "extract_file", trip)
-    outcome = extract_to_store(
-        recordings / "clip0.wav", FeatureStore(tmp_path / "parts", ExtractionOptions())
-    )
+    monkeypatch.setattr(feature_cache, "analyse_file", trip)
+    outcome = extract_to_cache(recordings / "clip0.wav", FeatureCache(ExtractionOptions()))
     assert "KeyError" in outcome.error
 
 
@@ -154,34 +150,16 @@ def test_a_recording_changed_while_it_was_read_is_not_kept(
     recording = tmp_path / "clip.wav"
     recording.write_bytes(b"first")
 
-    def change(path, **options):
+    def change(path, options):
         path.write_bytes(b"another")
-        return quick(path, **options)
+        return quick(path, options)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", change)
-    store = FeatureStore(tmp_path / "parts", ExtractionOptions())
-    assert "changed meanwhile" in extract_to_store(recording, store).error
-    assert store.load(recording) is None
-    monkeypatch.setattr(extraction_pool, "extract_file", quick)
-    assert extract_to_store(recording, store).rows == 50
-    assert len(store.load(recording)) == 50
-
-
-def test_two_processes_may_finish_one_recording(tmp_path, recordings, monkeypatch):
-    store = FeatureStore(tmp_path / "parts", ExtractionOptions())
-    recording = recordings / "clip0.wav"
-    number, savez = [1], np.savez
-    monkeypatch.setattr(stores.os, "getpid", lambda: number[0])
-
-    def meanwhile(file, **arrays):
-        if number == [1]:
-            number[0] = 2
-            store.save(recording, np.ones((2, 74)), arrays["fingerprint"])
-        savez(file, **arrays)
-
-    monkeypatch.setattr(stores.np, "savez", meanwhile)
-    store.save(recording, np.ones((1, 74)), store.fingerprint(recording))
-    assert len(store.load(recording)) == 1
+    monkeypatch.setattr(feature_cache, "analyse_file", change)
+    cache = FeatureCache(ExtractionOptions())
+    assert "changed meanwhile" in extract_to_cache(recording, cache).error
+    assert not list(cache.folder.rglob("*.npz"))
+    monkeypatch.setattr(feature_cache, "analyse_file", quick)
+    assert extract_to_cache(recording, cache).rows == 50
 
 
 @pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="names are taken for text here")
@@ -215,7 +193,7 @@ def test_processes_give_the_same_corpus_whatever_kills_one(
     from tfds_mosei.csd import ComputationalSequence
 
     audio = [recordings / f"clip{k}.wav" for k in range(3)]
-    monkeypatch.setattr(extraction, "FeatureStore", DeadlyStore)
+    monkeypatch.setattr(extraction, "FeatureCache", DeadlyCache)
     again = extract_corpus([*audio, tmp_path / "gone.wav"], tmp_path / "two.csd", workers=2)
     assert set(again.failed) == {str(tmp_path / "gone.wav"), str(audio[1])}
     assert "clip1.wav: the process died" in again.failed[str(audio[1])]
@@ -247,12 +225,17 @@ def extract_and_announce(audio, out, pipe):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_all_processes_and_the_same_call_resumes(tmp_path):
+def test_ctrl_c_stops_all_processes_and_the_same_call_resumes(tmp_path, empty_cache):
     for k in range(3):
         soundfile.write(tmp_path / f"clip{k}.wav", pulse_train(120, 0.5 if k else 60), RATE)
     audio, out = [str(tmp_path / f"clip{k}.wav") for k in range(3)], tmp_path / "out.csd"
     log, (ours, theirs) = tmp_path / "log", multiprocessing.Pipe()
-    process = start_child(extract_and_announce, audio, out, theirs, log=log)
+    process = start_child(
+        extract_and_announce,
+        *(audio, out, theirs),
+        log=log,
+        environment={"MOSEI_SSL_CACHE": str(empty_cache)},
+    )
     theirs.close()
     finished = set()
     for _ in range(2):
@@ -268,21 +251,8 @@ def test_ctrl_c_stops_all_processes_and_the_same_call_resumes(tmp_path):
     _, left_behind = psutil.wait_procs(workers, timeout=10)
     assert workers
     assert not left_behind
-    soundfile.write(audio[0], pulse_train(120, 0.5), RATE)
+    soundfile.write(audio[0], pulse_train(150, 0.5), RATE)
     assert extract_corpus(audio, out).reused == 2
-
-
-def test_one_worker_has_one_thread(tmp_path, recordings, monkeypatch, quick):
-    threads = []
-
-    def count(path, **options):
-        threads.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
-        return quick(path, **options)
-
-    monkeypatch.setattr(extraction_pool, "extract_file", count)
-    with threadpoolctl.threadpool_limits(2):
-        extract_corpus([recordings / "clip0.wav"], tmp_path / "out.csd")
-    assert set(threads) == {1}
 
 
 def test_progress_is_logged(tmp_path, recordings, monkeypatch, quick, caplog):
@@ -293,14 +263,14 @@ def test_progress_is_logged(tmp_path, recordings, monkeypatch, quick, caplog):
     reported, calls = threading.Event(), itertools.count()
     monkeypatch.setattr(progress.logger, "handle", lambda record: handle(record) or reported.set())
 
-    def until_reported(path, **options):
+    def until_reported(path, options):
         done = next(calls)
         while f"extracting: {done} of 6 done" not in caplog.text:
             reported.wait(1)
             reported.clear()
-        return quick(path, **options)
+        return quick(path, options)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", until_reported)
+    monkeypatch.setattr(feature_cache, "analyse_file", until_reported)
     extract_corpus([recordings], tmp_path / "out.csd")
     assert "extracting: 0 of 6 done (0 %), time left unknown" in caplog.text
     assert "extracting: 5 of 6 done (83 %), about 0 s left" in caplog.text

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mosei_ssl.corpus import extract_corpus, extraction, extraction_pool
+from mosei_ssl.corpus import extract_corpus, extraction, feature_cache
 from mosei_ssl.utils.errors import UserError
 
 
@@ -72,11 +72,11 @@ def test_folds_written_during_the_extraction_are_not_lost(
 ):
     folds = tmp_path / "folds.json"
 
-    def write_folds(path, **options):
+    def write_folds(path, options):
         folds.write_text("by hand")
-        return quick(path, **options)
+        return quick(path, options)
 
-    monkeypatch.setattr(extraction_pool, "extract_file", write_folds)
+    monkeypatch.setattr(feature_cache, "analyse_file", write_folds)
     with pytest.raises(UserError, match=r"folds\.json exists already"):
         extract_corpus([recordings], tmp_path / "out.csd", labels)
     assert folds.read_text() == "by hand"

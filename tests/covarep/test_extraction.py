@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import threadpoolctl
 from columns import COLUMN, HMPDD, HMPDM, MCEP
 from voices import RATE, pulse_train
 
@@ -30,6 +31,19 @@ def test_columns_stand_where_the_dataset_names_them(analysed):
         assert found.min() >= values.min() - 1e-12, name
         assert found.max() <= values.max() + 1e-12, name
     assert np.abs(analysed.features[:, HMPDM]).max() <= np.pi
+
+
+def test_one_thread_is_used(voice, monkeypatch):
+    threads, survey = [], extraction.survey
+
+    def count(recording):
+        threads.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+        return survey(recording)
+
+    monkeypatch.setattr(extraction, "survey", count)
+    with threadpoolctl.threadpool_limits(2):
+        extract(voice[:8000], RATE)
+    assert set(threads) == {1}
 
 
 def test_rows_lie_ten_milliseconds_apart(voice, analysed):
