@@ -13,6 +13,8 @@ Example:
 
 import importlib
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -102,23 +104,30 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-class _RegisterAfterKeras:
-    """Finds Keras as Python does, but has the classes of `mosei_ssl.models` registered after it."""
+def _execute_and_register(execute: Callable[[Any], None], module: Any) -> None:
+    execute(module)
+    importlib.import_module("mosei_ssl.models")
+
+
+def _execute_quietly(execute: Callable[[Any], None], module: Any) -> None:
+    importlib.import_module("mosei_ssl.utils.quiet").quiet_import(execute, module)
+
+
+_IMPORTS = {"keras": _execute_and_register, "tensorflow": _execute_quietly}
+
+
+class _Finder:
+    """Finds packages as Python does, but has the classes of `mosei_ssl.models` registered once
+    Keras is imported, and keeps TensorFlow's banner off the terminal."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        spec: Any = PathFinder.find_spec(name, path, target) if name == "keras" else None
-        if spec is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_register(module: Any) -> None:
-                execute(module)
-                importlib.import_module("mosei_ssl.models")
-
-            spec.loader.exec_module = execute_and_register
+        how = _IMPORTS.get(name)
+        spec: Any = PathFinder.find_spec(name, path, target) if how else None
+        if spec is not None and how is not None:
+            spec.loader.exec_module = partial(how, spec.loader.exec_module)
         return spec
 
 
 if "keras" in sys.modules:
     importlib.import_module("mosei_ssl.models")
-else:
-    sys.meta_path.insert(0, _RegisterAfterKeras())  # type: ignore[arg-type]
+sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
 from mosei_ssl.cli.dataset_report import dataset_report
 from mosei_ssl.config import Budget
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
+from mosei_ssl.utils.terminal import console
 
 
 @dataclass(kw_only=True)
@@ -63,7 +64,7 @@ def run(options: BuildOptions) -> int:
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         report = build_dataset(options)
-    Console().print(report, soft_wrap=True)
+    console().print(report, soft_wrap=True)
     return 0
 
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mosei_ssl.cli.output import say
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
 from mosei_ssl.utils.progress import progress
+from mosei_ssl.utils.terminal import console
 
 
 @dataclass(kw_only=True)
@@ -52,7 +51,7 @@ def run(options: EvaluateOptions) -> int:
     rows, heading = _score_runs(paths, options) if paths else _score_export(options)
     from mosei_ssl.metrics import metrics_table
 
-    Console().print(metrics_table(rows, title=heading))
+    console().print(metrics_table(rows, title=heading))
     for path in paths:
         say(f"Written: {Path(path) / 'metrics.json'}")
     return 0

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from rich.console import Console
 from rich.logging import RichHandler
 
 import mosei_ssl
 from mosei_ssl.cli.options import parse_options
-from mosei_ssl.cli.quiet import quiet_native_notes
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.keras_settings import check_keras_settings
 from mosei_ssl.utils.parsing import nearest
+from mosei_ssl.utils.quiet import quiet_process
 from mosei_ssl.utils.signals import Interrupted, stop_politely
+from mosei_ssl.utils.terminal import console
 
 _RESUMABLE = ("pretrain", "finetune")
 _USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
@@ -111,8 +111,12 @@ def _fail(verb: str, error: UserError, debug: bool) -> int:
 
 
 def _set_up_logging(debug: bool) -> None:
-    handler = RichHandler(console=Console(stderr=True), show_path=debug, show_time=debug)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    screen, form = console(stderr=True), "%(message)s"
+    handler: logging.Handler = RichHandler(console=screen, show_path=debug, show_time=debug)
+    if not screen.is_terminal:
+        # A table of levels and messages is for people.
+        handler, form = logging.StreamHandler(), "%(levelname)-8s %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler], force=True)
     for name in ("mosei_ssl", "tfds_mosei"):
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
     # TFDS (through absl) and TensorFlow warn about internals that a user cannot change.
@@ -122,8 +126,9 @@ def _set_up_logging(debug: bool) -> None:
 
 def console_script(argv: Sequence[str] | None = None) -> int:
     """`main` as a process, whose stderr is this program's alone."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")  # what is not worth a line is dropped here
     if "--debug" not in sys.argv:
-        quiet_native_notes()
+        quiet_process()
     code = main(argv)
     if code > 128:
         # Python would end with SIGINT if the interrupt came while a C extension ran Python code.

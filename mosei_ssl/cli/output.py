@@ -3,12 +3,12 @@
 import os
 import sys
 
-from rich.console import Console
+from mosei_ssl.utils.terminal import console
 
 
 def say(text: str) -> None:
     """Print a line as it is: whole, though it be longer than the screen, and brackets too."""
-    Console(soft_wrap=True).print(text, highlight=False, markup=False)
+    console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def write_out(text: str) -> None:

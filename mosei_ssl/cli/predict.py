@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from mosei_ssl import presets
 from mosei_ssl.cli.options import positional
 from mosei_ssl.cli.output import say, write_out
@@ -24,6 +22,7 @@ from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import check_writable, write_output
 from mosei_ssl.utils.options import Options
 from mosei_ssl.utils.progress import progress
+from mosei_ssl.utils.terminal import console
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ def run(options: PredictOptions) -> int:
         write_output(Path(options.out), output.to_text(records, options.format))
         say(f"Written: {options.out}")
     elif options.format == "table":
-        Console().print(output.to_table(records))
+        console().print(output.to_table(records))
     else:
         write_out(output.to_text(records, options.format))
     if options.plot is not None:

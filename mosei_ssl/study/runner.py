@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mosei_ssl.config import StudyConfig
 from mosei_ssl.metrics import LOWER_IS_BETTER, write_json
 from mosei_ssl.study.cells import Cell, grid_cells, preparation_cells, search_cells
@@ -21,6 +19,7 @@ from mosei_ssl.study.results import write_results
 from mosei_ssl.study.waves import run_wave
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import lock
+from mosei_ssl.utils.terminal import console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +82,7 @@ def run_study(
     if dry_run:
         chosen, _ = best_trials(config, search, out)
         cells = [*preparation, *search, *grid_cells(config, folds, budgets, chosen)]
-        Console(stderr=True).print(estimate_table(config, folds, cells, out, workers))
+        console(stderr=True).print(estimate_table(config, folds, cells, out, workers))
         return StudyResult(out, 0, {}, None)
     failed: dict[str, str] = {}
     with contextlib.ExitStack() as held:

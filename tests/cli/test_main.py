@@ -1,5 +1,6 @@
 """The command line: help that teaches, bad input in one line, exit code 2, no traceback."""
 
+import logging
 import re
 import signal
 import subprocess
@@ -7,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from mosei_ssl.cli import main
 from mosei_ssl.cli.main import VERBS
 from mosei_ssl.cli.verify import VerifyOptions
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.signals import stop_politely
+from mosei_ssl.utils.terminal import console
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -118,6 +121,22 @@ def test_a_file_that_cannot_be_read_is_one_line(monkeypatch, capsys):
     assert (
         capsys.readouterr().err == "mosei-ssl verify: /no/such/file: No such file or directory.\n"
     )
+
+
+def test_what_is_piped_is_not_wrapped(monkeypatch, capsys):
+    long = " ".join(["word"] * 100)
+
+    def run(options: VerifyOptions):
+        logging.getLogger("mosei_ssl.test").info(long)
+        console().print(Table(long))
+        return 0
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("mosei_ssl.cli.verify.run", run)
+    assert main(["verify", "x"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"INFO     {long}\n"
+    assert f" {long} " in captured.out
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -1,11 +1,13 @@
 """Keeps informational lines of TensorFlow's native code off the terminal."""
 
 import atexit
+import contextlib
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 _NOTE = re.compile(
     rb"^(WARNING: All log messages before absl::"
@@ -31,11 +33,14 @@ def without_notes(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield line
 
 
-def quiet_native_notes() -> None:
-    """Drop them from stderr from now on; TF_CPP_MIN_LOG_LEVEL does not in TensorFlow 2.21."""
-    real = os.dup(2)
-    sys.stderr.flush()  # and keep its terminal
-    sys.stderr = open(real, "w", buffering=1, encoding=sys.stderr.encoding, closefd=False)  # noqa: SIM115
+@contextlib.contextmanager
+def quiet_native_notes() -> Iterator[None]:
+    """Drop them from stderr meanwhile; TF_CPP_MIN_LOG_LEVEL does not in TensorFlow 2.21."""
+    try:
+        real = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
     reading, writing = os.pipe()
     os.dup2(writing, 2)
     os.close(writing)
@@ -47,11 +52,31 @@ def quiet_native_notes() -> None:
 
     thread = threading.Thread(target=forward, name="stderr filter", daemon=True)
     thread.start()
-
-    def drain() -> None:
+    try:
+        yield
+    finally:
         sys.stderr.flush()
         # Giving descriptor 2 back closes the pipe, which ends the thread.
         os.dup2(real, 2)
         thread.join(timeout=1)
 
-    atexit.register(drain)
+
+def quiet_process() -> None:
+    """Drop them until the process ends; Python itself keeps writing to the terminal."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    sys.stderr = open(real, "w", buffering=1, encoding=sys.stderr.encoding, closefd=False)  # noqa: SIM115
+    stack = contextlib.ExitStack()
+    stack.enter_context(quiet_native_notes())
+    atexit.register(stack.close)
+
+
+def quiet_import(execute: Callable[[Any], None], module: Any) -> None:
+    """Run the code of TensorFlow's package without its banner, which no level of its log drops.
+
+    A TF_CPP_MIN_LOG_LEVEL of 0 brings it back; by default only what is fatal is said later too,
+    since all else that goes wrong is an exception.
+    """
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.nullcontext() if level == "0" else quiet_native_notes():
+        execute(module)
