@@ -31,11 +31,11 @@ from mosei_ssl.metrics import (
     pooled_features,
     write_json,
 )
+from mosei_ssl.metrics.comparison import RESAMPLES, score_cell
 from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.models import load_keras_file
 from mosei_ssl.serving import export
 from mosei_ssl.serving.manifest import MANIFEST
-from mosei_ssl.serving.model_card import RESAMPLES, score_cell
 from mosei_ssl.training import evaluate, finetune, pretrain
 from mosei_ssl.training.evaluation import predict_segments
 from mosei_ssl.utils.files import write_text
@@ -128,7 +128,7 @@ def score(config: FinetuneConfig, corpora: list[Path]) -> str:
         lines += [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for name, values in found.items():
             row = with_intervals(part.video_ids, part.emotions, values, RESAMPLES)
-            cells = [score_cell(*row[metric][:, -1]) for metric in METRICS]
+            cells = [score_cell(row[metric][:, -1]) for metric in METRICS]
             label = "**emotion-small**" if name == "model" else PREDICTOR_LABELS[name]
             lines.append(f"| {label} | {' | '.join(cells)} |")
         lines.append("")

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # From a fresh machine to a SavedModel: make .venv, install, then walk every stage.
-#   ./scripts/quickstart.sh                      on a small synthetic corpus
-#   ./scripts/quickstart.sh --manual-dir PATH    on your own .csd files
-#   ./scripts/quickstart.sh --help
+#   ./scripts/quickstart.sh                                     on a small synthetic corpus
+#   ./scripts/quickstart.sh --recordings DIR --labels SHEET     on your recordings and their labels
+#   ./scripts/quickstart.sh --manual-dir DIR                    on a corpus in MOSEI's layout
+# All options: mosei-ssl quickstart --help
 set -euo pipefail
-here="$(cd "$(dirname "$0")" && pwd)"
-case "${1:-}" in -h | --help) exec bash "$here/walk.sh" --help ;; esac
+case "${1:-}" in -h | --help) sed -n '2,6s/^# *//p' "$0" && exit ;; esac
 caller="$PWD"
-cd "$here/.."
+cd "$(dirname "$0")/.."
 # shellcheck disable=SC1091
 source scripts/venv.sh "${MOSEI_SSL_EXTRAS:-audio}"
-repository="$PWD"
+places=(--out "$PWD/quickstart" --saved-models "$PWD/saved_models")
 cd "$caller"
-exec bash "$here/walk.sh" --configs "$repository/configs/small" \
-  --out "$repository/quickstart" --saved-models "$repository/saved_models" "$@"
+[ "${1:-}" != --recordings ] || shift
+exec mosei-ssl quickstart "${places[@]}" "$@"

@@ -1,10 +1,13 @@
 """A small corpus in MOSEI's layout, drawn from random numbers.
 
-Each emotion drives a slow oscillation that is mixed into its own set of columns, the stronger the
-faster; means and spreads hardly depend on it. Speech between the annotated segments moves likewise.
+Speech is a row of sounds, each a pattern of high and low columns. Every emotion has sounds of its
+own, which come the more often the stronger it is; a sound comes as often as its opposite, so means
+and spreads of the columns say nothing. So what can be found without labels, the sounds, is what the
+labels depend on. Speech between the annotated segments is made likewise.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +28,7 @@ from tfds_mosei.schema import (
     NUM_FEATURES,
 )
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 MIN_VIDEOS = 3
 
 _RATE = 1.0 / FRAME_PERIOD
@@ -33,10 +36,11 @@ _SEGMENT_SECONDS = (2.0, 6.0)
 _PAUSE_SECONDS = (0.4, 1.2)
 _EXTRA_SPEECH = 0.3
 _EXTRA_SECONDS = (2.0, 5.0)
-_SLOWEST_HZ = 0.4
-_HZ_PER_LEVEL = 0.5
-_COLUMNS_PER_EMOTION = 14
-_AMPLITUDE = 0.9
+_SOUND_SECONDS = (0.2, 0.5)
+_SOUNDS = 2  # of each emotion, and as many opposites
+_NEUTRAL_SOUNDS = 8
+_NEUTRAL_WEIGHT = 3.0  # beside levels of 0 to 3
+_AMPLITUDE = 0.8
 _PRESENT = (0.45, 0.30, 0.30, 0.20, 0.25, 0.20)
 _LEVELS = np.arange(1, 10) / 3.0
 _LEVEL_WEIGHTS = np.array([2, 3, 4, 3, 3, 4, 2, 2, 3], float)
@@ -127,7 +131,7 @@ def _draw_video(
 
     def add(seconds: float, levels: np.ndarray | None) -> int:
         frames = max(1, round(seconds * _RATE))
-        pieces.append(_draw_movement(rng, frames, levels))
+        pieces.append(_draw_sounds(rng, frames, levels))
         voiced.append(_draw_voicing(rng, frames, levels is not None))
         return sum(map(len, pieces))
 
@@ -159,15 +163,20 @@ def _draw_levels(rng: np.random.Generator, temper: np.ndarray) -> np.ndarray:
     return np.where(present, levels, 0.0)
 
 
-def _draw_movement(rng: np.random.Generator, frames: int, levels: np.ndarray | None) -> np.ndarray:
-    """Two quadratures of each emotion's oscillation: float64 [frames, 6, 2]; zero in pauses."""
+def _draw_sounds(rng: np.random.Generator, frames: int, levels: np.ndarray | None) -> np.ndarray:
+    """Columns in units of their spread: float64 [frames, 74]; zero in pauses."""
+    rows = np.zeros((frames, NUM_FEATURES))
     if levels is None:
-        return np.zeros((frames, len(EMOTIONS), 2))
-    hertz = (_SLOWEST_HZ + _HZ_PER_LEVEL * levels) * rng.uniform(0.93, 1.07, len(EMOTIONS))
-    wander = rng.normal(0.0, 0.02, (frames, len(EMOTIONS))).cumsum(axis=0)
-    time = np.arange(frames)[:, None] * FRAME_PERIOD
-    phase = 2 * np.pi * (hertz * time + rng.random(len(EMOTIONS))) + wander
-    return np.stack([np.cos(phase), np.sin(phase)], axis=-1)
+        return rows
+    weights = np.append(levels, _NEUTRAL_WEIGHT)
+    patterns = _patterns()
+    position = 0
+    while position < frames:
+        source = patterns[rng.choice(len(weights), p=weights / weights.sum())]
+        end = position + int(rng.integers(*np.multiply(_SOUND_SECONDS, _RATE).astype(int)))
+        rows[position:end] = rng.choice(source) * rng.choice([-1.0, 1.0])
+        position = end
+    return rows
 
 
 def _draw_voicing(rng: np.random.Generator, frames: int, speaking: bool) -> np.ndarray:
@@ -181,18 +190,17 @@ def _draw_voicing(rng: np.random.Generator, frames: int, speaking: bool) -> np.n
     return voiced
 
 
-def _mixing() -> np.ndarray:
-    """How oscillations enter columns: float64 [6, 2, 74], the same in every corpus."""
+@functools.cache
+def _patterns() -> list[np.ndarray]:
+    """Sounds of each emotion, and neutral ones: float64 [number, 74], the same in every corpus."""
     rng = np.random.default_rng([GENERATOR_VERSION, 3])
     free = [_F0, *range(_MCEP_0 + 1, _MCEP_0 + 25), *range(_HMPDM_0 + 7, NUM_FEATURES)]
-    mixing = np.zeros((len(EMOTIONS), 2, NUM_FEATURES))
-    for emotion in range(len(EMOTIONS)):
-        columns = rng.choice(free, _COLUMNS_PER_EMOTION, replace=False)
-        angle = rng.uniform(0, 2 * np.pi, _COLUMNS_PER_EMOTION)
-        gain = _AMPLITUDE * rng.uniform(0.6, 1.2, _COLUMNS_PER_EMOTION)
-        mixing[emotion, 0, columns] = gain * np.cos(angle)
-        mixing[emotion, 1, columns] = gain * np.sin(angle)
-    return mixing
+    patterns = []
+    for number in [_SOUNDS] * len(EMOTIONS) + [_NEUTRAL_SOUNDS]:
+        sounds = np.zeros((number, NUM_FEATURES))
+        sounds[:, free] = _AMPLITUDE * rng.choice([-1.0, 1.0], (number, len(free)))
+        patterns.append(sounds)
+    return patterns
 
 
 def _scales() -> tuple[np.ndarray, np.ndarray]:
@@ -222,12 +230,11 @@ def _scales() -> tuple[np.ndarray, np.ndarray]:
     return centre, spread
 
 
-def _columns(rng: np.random.Generator, movement: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+def _columns(rng: np.random.Generator, sounds: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     """Rows as a feature extractor would write them: float32 [frames, 74]."""
     frames = len(voiced)
     speaker = rng.normal(0.0, 0.5, NUM_FEATURES)
-    standard = np.einsum("teq,eqc->tc", movement, _mixing())
-    standard += speaker + _smooth_noise(rng, frames)
+    standard = sounds + speaker + _smooth_noise(rng, frames)
     loudness = np.convolve(voiced, np.ones(15) / 15, mode="same")
     standard[:, _MCEP_0] += 2.5 * (loudness - 0.5)
     centre, spread = _scales()

@@ -58,18 +58,23 @@ class BuildOptions(Options):
 
 
 def run(options: BuildOptions) -> int:
+    build_dataset(options)
+    return 0
+
+
+def build_dataset(options: BuildOptions) -> str:
+    """Prepare a TFDS dataset, or find it prepared, and show what it holds; gives its name."""
     import tensorflow_datasets as tfds
 
     # The builder logs its progress; TFDS prints unknown sizes, and bars longer than a line.
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
-        report = build_dataset(options)
+        name, report = _prepared(options)
     console().print(report, soft_wrap=True)
-    return 0
+    return name
 
 
-def build_dataset(options: BuildOptions) -> Group:
-    """Prepare a TFDS dataset, or find it prepared, and lay out what it holds."""
+def _prepared(options: BuildOptions) -> tuple[str, Group]:
     import tfds_mosei
     from mosei_ssl.data.budgets import check_label_budget
     from tfds_mosei.report_page import HTML_FILE
@@ -98,7 +103,7 @@ def build_dataset(options: BuildOptions) -> Group:
         name = metadata["folds"]["source"]
         path = Path(manual_dir or "", name)
         lines.append(f"folds {options.folds or (path if manual_dir and path.is_file() else name)}")
-    return Group(*map(Text, lines), dataset_report(metadata))
+    return builder.builder_config.name, Group(*map(Text, lines), dataset_report(metadata))
 
 
 def _check_default_place(data_dir: Path) -> None:

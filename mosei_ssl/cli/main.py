@@ -19,11 +19,11 @@ from mosei_ssl.utils.quiet import quiet_process
 from mosei_ssl.utils.signals import Interrupted, stop_politely
 from mosei_ssl.utils.terminal import console
 
-_RESUMABLE = ("pretrain", "finetune")
+_RESUMABLE = ("pretrain", "finetune", "quickstart")
 _USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
 
-VERBS: tuple[str, ...] = ("build", "convert", "pretrain", "finetune", "evaluate", "export")
-VERBS += ("verify", "labels", "select", "extract", "predict", "demo", "study")
+VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
+VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "study")
 
 _HELP = """usage: mosei-ssl VERB [options]
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         first = {verb: str(_module(verb).__doc__).splitlines()[0] for verb in VERBS}
-        print(_HELP.format(verbs="\n".join(f"  {v:<9} {text}" for v, text in first.items())))
+        print(_HELP.format(verbs="\n".join(f"  {v:<10} {text}" for v, text in first.items())))
         return 0
     if arguments[0] == "--version":
         print(f"mosei-ssl {mosei_ssl.__version__}")

@@ -25,9 +25,9 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}. `{self.prog} --help` explains all options.")
 
 
-def positional() -> Any:
+def positional(**settings: Any) -> Any:
     """A dataclass field that is given by its place on the line instead of by name."""
-    return dataclasses.field(metadata={"positional": True})
+    return dataclasses.field(metadata={"positional": True}, **settings)
 
 
 def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:

@@ -3,7 +3,7 @@
 An interrupted run resumes where it was: give the same command again.
 
 Example:
-  mosei-ssl pretrain --run runs/pre --config configs/small_pretrain.yaml --epochs 40
+  mosei-ssl pretrain --run runs/pre --config small_pretrain --epochs 40
 """
 
 from dataclasses import dataclass

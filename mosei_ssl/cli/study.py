@@ -4,7 +4,7 @@ The grid is arms x label budgets x folds x seeds. Killed at any moment and start
 command does only what is missing.
 
 Example:
-  mosei-ssl study --config configs/small_study.yaml --out studies/first --workers 2
+  mosei-ssl study --config small_study --out studies/first --workers 2
 """
 
 from dataclasses import dataclass

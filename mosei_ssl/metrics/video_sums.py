@@ -135,21 +135,29 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
 
 
 def with_intervals(
-    video_ids: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray], samples: int
+    video_ids: np.ndarray,
+    labels: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    samples: int,
+    minus: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Value and ends of a 95 % bootstrap interval over videos: [3, E + 1] of each metric, or NaN.
 
-    An interval is NaN where most samples leave a score undefined. Source: Efron and Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapter 13.
+    With other predictions `minus`, of the same segments, it is the difference. An interval is NaN
+    where most samples leave a score undefined. Source: Efron and Tibshirani, An Introduction to the
+    Bootstrap, 1993, chapter 13.
     """
-    sums = video_sums(video_ids, labels, predictions)
-    count = len(sums.videos)
+    count = len(np.unique(video_ids))
     draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), samples)
-    values = scores(weighted(sums, np.ones((1, count))))
-    drawn = scores(weighted(sums, draws.astype(float)))
+    # The first sample is the one that was seen.
+    weights = np.vstack([np.ones((1, count)), draws])
+    many = scores(weighted(video_sums(video_ids, labels, predictions), weights))
+    if minus is not None:
+        others = scores(weighted(video_sums(video_ids, labels, minus), weights))
+        many = {metric: values - others[metric] for metric, values in many.items()}
     found = {}
-    for metric, many in drawn.items():
-        undefined = np.isnan(many).mean(axis=0) > 0.5
-        ends = np.nanquantile(np.where(undefined, 0, many), [0.025, 0.975], axis=0)
-        found[metric] = np.vstack([values[metric], np.where(undefined, np.nan, ends)])
+    for metric, (value, *drawn) in many.items():
+        undefined = np.isnan(drawn).mean(axis=0) > 0.5
+        ends = np.nanquantile(np.where(undefined, 0, drawn), [0.025, 0.975], axis=0)
+        found[metric] = np.vstack([value, np.where(undefined, np.nan, ends)])
     return found

@@ -1,6 +1,5 @@
 """The model card of an export: what it is, how well it does, what it must not be used for."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,15 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.metrics import METRICS, all_zero, format_score
+from mosei_ssl.metrics.comparison import RESAMPLES, read_predictions, score_cell
 from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.serving.deployment import render
 from mosei_ssl.serving.manifest import EXTRA_ASSETS
-from mosei_ssl.serving.signatures import OUTPUTS
-from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from tfds_mosei.schema import EMOTIONS
 
 MODEL_CARD = f"{EXTRA_ASSETS}/model_card.md"
 LABELS = f"{EXTRA_ASSETS}/labels.txt"
-RESAMPLES = 2000
 
 
 def write_model_card(
@@ -48,12 +45,7 @@ def write_model_card(
 
 
 def _scores(file: Path) -> dict[str, Any]:
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            videos, labels = stored["video_ids"], stored["labels"]
-            predictions = {name: stored[name] for name in OUTPUTS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is damaged ({error}): evaluate the run again.") from None
+    videos, labels, predictions = read_predictions(file)
     return {
         "split": file.stem.removeprefix("predictions-"),
         "segments": len(labels),
@@ -73,13 +65,7 @@ def score_rows(
     found = with_intervals(videos, labels, predictions, RESAMPLES)
     zero = with_intervals(videos, labels, all_zero(len(labels)), 1)
     return [
-        [name, *(score_cell(*found[metric][:, row]) for metric in METRICS)]
+        [name, *(score_cell(found[metric][:, row]) for metric in METRICS)]
         + [format_score(zero[metric][0, row]) for metric in ("mae", "accuracy")]
         for row, name in enumerate((*EMOTIONS, "all"))
     ]
-
-
-def score_cell(value: float, low: float, high: float) -> str:
-    """A score with its interval, where it has one."""
-    interval = "" if np.isnan(low) else f" [{format_score(low)}, {format_score(high)}]"
-    return format_score(value) + interval

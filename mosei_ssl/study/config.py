@@ -36,7 +36,7 @@ def load_study_config(path: str | os.PathLike[str]) -> StudyConfig:
             the key and the allowed values.
 
     Example:
-        >>> load_study_config("configs/mosei_paper.yaml").baseline
+        >>> load_study_config("mosei_paper").baseline
         'baseline'
     """
     values = read_yaml(path)

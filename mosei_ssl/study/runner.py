@@ -67,7 +67,7 @@ def run_study(
 
     Example:
         >>> from mosei_ssl.study import load_study_config
-        >>> config = load_study_config("configs/small_study.yaml")
+        >>> config = load_study_config("small_study")
         >>> run_study(config, "studies/first", workers=2)  # doctest: +SKIP
     """
     check(config)

@@ -16,6 +16,9 @@ from mosei_ssl.utils.options import OptionError
 
 T = TypeVar("T")
 
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Where the options that come with the package are."""
+
 _KINDS = {
     int: "a whole number",
     float: "a number",
@@ -127,13 +130,19 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping in a YAML file, empty if the file is; anything wrong is a `UserError`."""
+    """The mapping in a YAML file, empty if the file is; anything wrong is a `UserError`.
+
+    Those that come with the package are known by their names: `small_pretrain`.
+    """
     import yaml
 
+    shipped = {file.stem: file for file in CONFIGS.glob("*.yaml")}
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        file = Path(path) if Path(path).exists() else shipped.get(str(path), Path(path))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        known = "" if Path(path).suffix else f" (shipped: {', '.join(sorted(shipped))})"
+        raise UserError(f"cannot read {path}: {error.strerror}{known}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict | None):

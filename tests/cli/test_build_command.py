@@ -101,8 +101,8 @@ def test_a_data_dir_that_is_a_file_is_one_line_and_code_2(tmp_path, capsys):
 
 
 def test_a_label_budget_is_checked_with_the_message_of_finetune(built, capsys):
-    data_dir = built[0]
-    named = next(name for name in tfds_mosei.list_prepared(data_dir))
+    data_dir, out, _ = built
+    named = out.split()[1]
     segments = load_segments(DataConfig(data_dir=str(data_dir), dataset=named), "train").labelled()
     assert build(data_dir, "--labels", str(len(segments))) == 0
     with pytest.raises(UserError) as refusal:

@@ -3,7 +3,6 @@
 import importlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from mosei_ssl.cli.options import parse_options
 from mosei_ssl.config import BACKBONES, BackboneConfig
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import ranged
+from mosei_ssl.utils.parsing import read_yaml
 
 
 def module_of(verb):
@@ -155,10 +155,14 @@ def test_a_mistake_in_a_file_names_the_file(file, text, message):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_files_named_in_the_help_are_there(verb):
-    root = Path(__file__).parents[2]
-    named = re.findall(r"configs/\w+\.yaml", module_of(verb).__doc__)
-    assert all((root / name).is_file() for name in named)
+def test_configs_named_in_the_help_are_there(verb):
+    assert all(map(read_yaml, re.findall(r"--config (\S+)", module_of(verb).__doc__)))
+
+
+def test_configs_come_with_the_package():
+    options = parse("pretrain", "--run", "r", "--config", "small_pretrain")
+    assert options.task.name == "codebook"
+    assert "small_pretrain" in complaint("pretrain", "--run", "r", "--config", "small_pretrian")
 
 
 def test_a_file_that_is_missing_is_named():

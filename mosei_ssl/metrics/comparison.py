@@ -1,0 +1,65 @@
+"""What a run's kept predictions come to, alone or beside another run's, with intervals."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mosei_ssl.metrics.table import format_score
+from mosei_ssl.metrics.video_sums import with_intervals
+from mosei_ssl.utils.errors import UserError
+
+RESAMPLES = 2000
+_OUTPUTS = ("intensity", "class", "present", "expected")
+
+
+def read_predictions(file: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Video ids [N], labels [N, 6] and predictions [N, 6] that `evaluate` kept of a split.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            found = stored["video_ids"], stored["labels"]
+            return *found, {name: stored[name] for name in _OUTPUTS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file} is damaged ({error}): evaluate the run again.") from None
+
+
+def score_cell(found: np.ndarray, sign: str = "") -> str:
+    """Write a score and the ends of its interval [3]; with `sign` "+", a difference."""
+    value, low, high = found
+    if np.isnan(value):
+        return format_score(None)
+    interval = "" if np.isnan(low) else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{value:{sign}.3f}{interval}"
+
+
+def summary(run: Path, baseline: Path, labels: int, split: str = "test") -> str:
+    """One sentence on a pretrained run and its baseline, both evaluated on a split.
+
+    Args:
+        run: directory of the run.
+        baseline: that of the run with the identical backbone from scratch.
+        labels: labels that both had.
+        split: split that both were evaluated on.
+
+    Returns:
+        For example "With 50 labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0
+        and 0.5; pretraining changed r by +0.034 [+0.011, +0.058]." Intervals are 95 %, over videos.
+
+    Raises:
+        UserError: predictions are missing or damaged.
+    """
+    file = f"predictions-{split}.npz"
+    videos, truth, ours = read_predictions(run / file)
+    theirs = read_predictions(baseline / file)[2]
+    own = with_intervals(videos, truth, ours, RESAMPLES)
+    change = with_intervals(videos, truth, ours, RESAMPLES, minus=theirs)
+    r, auroc = (score_cell(own[name][:, -1]) for name in ("pearson_r", "auroc"))
+    changed = score_cell(change["pearson_r"][:, -1], sign="+")
+    return (
+        f"With {labels} labels: r {r}, AUROC {auroc}; chance is 0 and 0.5; pretraining changed r "
+        f"by {changed}."
+    )
