@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.config import DataConfig
+from mosei_ssl.data.recognition import Content, named, recognise
 from mosei_ssl.data.row_period import refuse_other_period
 from mosei_ssl.data.segments import Segments, concatenate_segments
 from mosei_ssl.utils.errors import UserError
@@ -89,7 +90,7 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
 
     Rows of an extra dataset are mapped to the first dataset's feature statistics (see
     `concatenate_segments`). An extra dataset made of the same corpus with other folds may train on
-    videos that the first one holds out, so videos are compared by id.
+    videos that the first one holds out, so videos are compared by id and by content.
 
     Args:
         config: The dataset and its `extra_datasets`.
@@ -119,7 +120,7 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
         who = f"extra_datasets: {name!r}"
         refuse_other_period(part.row_period, parts[0].row_period, who, f"{parts[0].name} has")
         refuse_held_out(
-            np.unique(part.video_ids),
+            part.content,
             config,
             f"{who} would let held-out speakers into pretraining",
             "allowed are datasets without such videos",
@@ -128,25 +129,25 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     return concatenate_segments(parts, match_statistics=True) if len(parts) > 1 else parts[0]
 
 
-def refuse_held_out(videos: np.ndarray, config: DataConfig, who: str, remedy: str) -> None:
-    """Refuse videos that are in a dataset's validation or test split.
+def refuse_held_out(videos: Content, config: DataConfig, who: str, remedy: str) -> None:
+    """Refuse videos that are in a dataset's validation or test split, under whatever id.
 
-    The error message starts with `who` and ends with `remedy`.
+    `videos` are as `Segments.content`. The error message starts with `who` and ends with `remedy`.
     """
     import tensorflow_datasets as tfds
 
     first = find_dataset(config.data_dir, config.dataset)
     builder = _builder(first)
-    known, only = builder.info.splits, tfds.decode.PartialDecoding({"video_id": True})
+    only = tfds.decode.PartialDecoding({"video_id": True, "features": True})
     for split in ("validation", "test"):
-        if split not in known or known[split].num_examples == 0:
+        if split not in builder.info.splits or builder.info.splits[split].num_examples == 0:
             continue
-        held_out = [x["video_id"].decode("utf-8") for x in _examples(builder, split, only)]
-        shared = np.intersect1d(held_out, videos)
-        if len(shared):
+        held_out = _examples(builder, split, only)
+        found = recognise(videos, ((x["video_id"].decode(), x["features"]) for x in held_out))
+        if found:
             raise UserError(
-                f"{who}: it holds {len(shared)} video(s) of the {split} split of "
-                f"{first.parent.name}, {str(shared[0])!r} for one; {remedy}"
+                f"{who}: it holds {len(found)} video(s) of the {split} split of "
+                f"{first.parent.name}, {named(found)}; {remedy}"
             )
 
 

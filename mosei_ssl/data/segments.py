@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.data.recognition import Content, merge_content, sample_content
 from mosei_ssl.data.row_period import row_period
 
 FEATURES = 74
@@ -31,6 +32,7 @@ class Segments:
         metadata: Metadata of the (first) prepared dataset: fingerprint, synthetic,
             feature_statistics and so on.
         name: Name of the dataset and split, for messages and reports.
+        raw_content: What `content` gives, of frames that are no longer raw.
 
     Example:
         >>> segments = segments_from_arrays([np.zeros((5, 74)), np.ones((9, 74))], np.eye(6)[:2])
@@ -46,6 +48,7 @@ class Segments:
     sentiment: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
     name: str = ""
+    raw_content: Content | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -92,6 +95,13 @@ class Segments:
         """Seconds from row to row; None for a row per word."""
         return row_period(self.metadata)
 
+    @cached_property
+    def content(self) -> Content:
+        """What videos are recognised by, under whatever id: see `mosei_ssl.data.recognition`."""
+        if self.raw_content is not None:
+            return self.raw_content
+        return sample_content(zip(self.video_ids, self.frames, strict=True))
+
     def length_order(self) -> np.ndarray:
         """Order segments by length, so that evaluation pads little.
 
@@ -134,6 +144,7 @@ def concatenate_segments(parts: Sequence[Segments], *, match_statistics: bool = 
         **{key: np.concatenate([getattr(part, key) for part in parts]) for key in _COLUMNS},
         metadata=first.metadata | ({"synthetic": True} if synthetic else {}),
         name="+".join(part.name for part in parts),
+        raw_content=merge_content(p.content for p in parts) if match_statistics else None,
     )
 
 

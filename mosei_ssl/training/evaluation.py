@@ -19,6 +19,7 @@ from mosei_ssl.data import (
     refuse_other_period,
     split_names,
 )
+from mosei_ssl.data.recognition import named, recognise
 from mosei_ssl.metrics import (
     classical_predictions,
     evaluate_predictions,
@@ -173,12 +174,12 @@ def _refuse_what_was_learned(run: RunDirectory, train: Segments, scored: Segment
     than = f"{run.path} was trained on"
     refuse_other_period(scored.row_period, train.row_period, scored.name, than)
     seen = videos_seen(run)
-    seen = train.video_ids if seen is None else seen
-    shared = np.intersect1d(seen, scored.video_ids)
-    if len(shared):
+    seen = train.content if seen is None else seen
+    found = recognise(seen, zip(scored.video_ids, scored.frames, strict=True))
+    if found:
         raise UserError(
-            f"{scored.name} holds {len(shared)} video(s) that {run.path} has learned from, "
-            f"{str(shared[0])!r} for one: score it on other videos."
+            f"{scored.name} holds {len(found)} video(s) that {run.path} has learned from, "
+            f"{named(found)}: score it on other videos."
         )
 
 

@@ -168,7 +168,7 @@ def _train(
     best = BestEpoch(config.monitor, config.patience) if config.keep_best else None
     validation = load_segments(config, "validation").labelled()
     before = videos_seen(RunDirectory(config.pretrained)) if config.pretrained else None
-    note_videos(run, segments.video_ids, validation.video_ids, () if before is None else before)
+    note_videos(run, segments.content, validation.content, before or {})
     validation = validation.subset(validation.length_order())
     fit(
         model,

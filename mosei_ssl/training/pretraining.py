@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from mosei_ssl.data import (
     load_segments,
     make_evaluation_dataset,
 )
+from mosei_ssl.data.recognition import Content, merge_content
 from mosei_ssl.models import (
     Backbone,
     EmotionModel,
@@ -91,7 +92,7 @@ def _pretrain(
             keras.config.set_dtype_policy("float32")
             _log.info("%s has finished already", run.path)
             return run
-        note_videos(run, segments.video_ids)
+        note_videos(run, segments.content)
         with scope():
             adapt(model, segments, config, config.seed)
             steps = BatchPlan(segments.lengths, config).steps_per_epoch * config.epochs
@@ -175,22 +176,37 @@ def describe_dataset(segments: Segments) -> dict[str, object]:
     }
 
 
-def note_videos(run: RunDirectory, *videos: Iterable[str]) -> None:
-    """Keep the ids of all videos that a run learns from, for `videos_seen`."""
-    ids = sorted({str(video) for part in videos for video in part})
-    write_text(run / "videos.json", json.dumps(ids, indent=0) + "\n")
+def note_videos(run: RunDirectory, *videos: Content) -> None:
+    """Keep the ids and the content of all videos that a run learns from, for `videos_seen`."""
+    merged = merge_content(videos)
+    content = {
+        video: " ".join(f"{value:016x}" for value in sorted(merged[video]))
+        for video in sorted(merged)
+    }
+    write_text(run / "videos.json", json.dumps(content, indent=0) + "\n")
 
 
-def videos_seen(run: RunDirectory) -> np.ndarray | None:
-    """Ids of the videos that a run has learned from; None, with a warning, if it does not say."""
+def videos_seen(run: RunDirectory) -> Content | None:
+    """The videos that a run has learned from; None, with a warning, if it does not say.
+
+    Runs of earlier versions know them by id alone.
+    """
     file = run / "videos.json"
-    if file.exists():
-        return np.array(read(file, json.loads, list), str)
-    _log.warning(
-        "%s is missing: whether it has seen videos of the validation or test split is not known",
-        file,
-    )
-    return None
+    if not file.exists():
+        _log.warning(
+            "%s is missing: whether it has seen videos of the validation or test split is not "
+            "known",
+            file,
+        )
+        return None
+    return read(file, _parse_content, dict)
+
+
+def _parse_content(text: str) -> Content:
+    known = json.loads(text)
+    if isinstance(known, list):
+        known = dict.fromkeys(known, "")
+    return {video: frozenset(int(h, 16) for h in known[video].split()) for video in known}
 
 
 def backbone_for(config: BackboneConfig, segments: Segments, seed: int) -> Backbone:

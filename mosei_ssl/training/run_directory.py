@@ -37,7 +37,7 @@ class RunDirectory:
     RUN/config.yaml         every option, resolved; paths are absolute
     RUN/checkpoints/        training state of an unfinished run
     RUN/history.csv         one row per epoch
-    RUN/videos.json         ids of all videos learned from, those of `pretrained` among them
+    RUN/videos.json         ids and content of all videos learned from, also in `pretrained`
     RUN/train, validation   TensorBoard logs
     RUN/hparams             options and scores for TensorBoard's HParams dashboard
     RUN/backbone.keras      (pretraining) the encoder
