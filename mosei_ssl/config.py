@@ -239,6 +239,11 @@ class PretrainConfig(TrainingConfig):
         30
     """
 
+    common: ClassVar[tuple[str, ...]] = (
+        *("run", "data_dir", "dataset", "epochs", "batch_size", "precision"),
+        *("seed", "backbone.kind", "task.name"),
+    )
+
     splits: list[str] = field(default_factory=lambda: ["train"])
     task: TaskConfig = field(default_factory=MaskedTimestepConfig)
 
@@ -279,6 +284,11 @@ class FinetuneConfig(TrainingConfig):
         >>> FinetuneConfig(run="runs/base100", labels=100, from_scratch=True).patience
         8
     """
+
+    common: ClassVar[tuple[str, ...]] = (
+        *("run", "labels", "pretrained", "from_scratch", "freeze_backbone", "data_dir", "dataset"),
+        *("epochs", "seed"),
+    )
 
     labels: Budget = ranged("all", 1)
     pretrained: str | None = None

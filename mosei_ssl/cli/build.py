@@ -11,14 +11,16 @@ Examples:
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from rich.console import Group
 from rich.text import Text
 
 from mosei_ssl.cli.dataset_report import dataset_report
+from mosei_ssl.cli.output import write_json_out
 from mosei_ssl.config import Budget
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
@@ -44,7 +46,12 @@ class BuildOptions(Options):
         labels: a label budget to check: too many for the train split end the command with code 2.
         synthetic: a small synthetic corpus, written as .csd and read back; for trying things out.
         size: videos of the synthetic corpus.
+        json: print name, folder, files and report of the dataset as JSON.
     """
+
+    common: ClassVar[tuple[str, ...]] = (
+        *("manual_dir", "folds", "data_dir", "unlabelled", "overwrite", "synthetic", "json"),
+    )
 
     manual_dir: str | None = None
     folds: str | None = None
@@ -55,6 +62,7 @@ class BuildOptions(Options):
     labels: Budget | None = None
     synthetic: bool = False
     size: int | None = None
+    json: bool = False
 
 
 def run(options: BuildOptions) -> int:
@@ -69,12 +77,16 @@ def build_dataset(options: BuildOptions) -> str:
     # The builder logs its progress; TFDS prints unknown sizes, and bars longer than a line.
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
-        name, report = _prepared(options)
-    console().print(report, soft_wrap=True)
-    return name
+        facts = collect(options)
+    if options.json:
+        write_json_out(facts)
+    else:
+        console().print(page(facts), soft_wrap=True)
+    return str(facts["dataset"])
 
 
-def _prepared(options: BuildOptions) -> tuple[str, Group]:
+def collect(options: BuildOptions) -> dict[str, Any]:
+    """Prepare a TFDS dataset, or find it prepared: its name, places and metadata."""
     import tfds_mosei
     from mosei_ssl.data.budgets import check_label_budget
     from tfds_mosei.report_page import HTML_FILE
@@ -87,23 +99,35 @@ def _prepared(options: BuildOptions) -> tuple[str, Group]:
     if not synthetic and manual_dir is None:
         _check_default_place(Path(options.data_dir))
     settings = dict(vars(options))
-    del settings["synthetic"], settings["labels"]
+    for name in ("synthetic", "labels", "json"):
+        del settings[name]
     builder = tfds_mosei.build("synthetic" if synthetic else "covarep", **settings)
     metadata = dict(builder.info.metadata or {})
     if options.labels is not None:
         levels = metadata["report"]["splits"]["train"].get("emotion_levels") or {}
         check_label_budget(options.labels, max(map(sum, levels.values()), default=0))
-    lines = [f"dataset {builder.builder_config.name} in {builder.data_dir}"]
-    page = Path(builder.data_dir) / HTML_FILE
-    if page.is_file():
-        lines.append(f"report {page}")
+    html = Path(builder.data_dir) / HTML_FILE
+    folds = None
     # Those of the synthetic corpus are as synthetic as the rest of it.
     if not synthetic and metadata.get("folds"):
         # The dataset keeps only the name of the file.
         name = metadata["folds"]["source"]
         path = Path(manual_dir or "", name)
-        lines.append(f"folds {options.folds or (path if manual_dir and path.is_file() else name)}")
-    return builder.builder_config.name, Group(*map(Text, lines), dataset_report(metadata))
+        folds = options.folds or str(path if manual_dir and path.is_file() else name)
+    return {
+        "dataset": builder.builder_config.name,
+        "folder": str(builder.data_dir),
+        "report": str(html) if html.is_file() else None,
+        "folds": folds,
+        "metadata": metadata,
+    }
+
+
+def page(facts: Mapping[str, Any]) -> Group:
+    """Lay out what `build_dataset` found."""
+    lines = [f"dataset {facts['dataset']} in {facts['folder']}"]
+    lines += [f"{key} {facts[key]}" for key in ("report", "folds") if facts[key] is not None]
+    return Group(*map(Text, lines), dataset_report(facts["metadata"]))
 
 
 def _check_default_place(data_dir: Path) -> None:

@@ -22,8 +22,8 @@ Picture: {picture}
 This voice is synthetic. Next, with recordings of your own:
 
   mosei-ssl predict talk.wav --plot talk.png
-  mosei-ssl select recordings/ --budget 50 --template labels.xlsx   # which ones to label first
-  mosei-ssl export --preset emotion-small --to saved_models/emotion  # for TF Serving"""
+  mosei-ssl quickstart recordings/ --labels labels.xlsx               # a model of your own
+  mosei-ssl export --preset emotion-small --to saved_models/emotion   # for TF Serving"""
 
 
 @dataclass(kw_only=True)

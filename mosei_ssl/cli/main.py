@@ -2,16 +2,20 @@
 
 import contextlib
 import importlib
+import itertools
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from types import ModuleType
 
 from rich.logging import RichHandler
 
 import mosei_ssl
+from mosei_ssl.cli.completion import completion_script
 from mosei_ssl.cli.options import parse_options
+from mosei_ssl.cli.output import write_out
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.keras_settings import check_keras_settings
 from mosei_ssl.utils.parsing import nearest
@@ -19,11 +23,14 @@ from mosei_ssl.utils.quiet import quiet_process
 from mosei_ssl.utils.signals import Interrupted, stop_politely
 from mosei_ssl.utils.terminal import console
 
+_log = logging.getLogger(__name__)
 _RESUMABLE = ("pretrain", "finetune", "quickstart")
 _USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "study")
+
+_SWITCHES = frozenset(("-q", "--quiet", "-v", "--verbose", "--debug"))
 
 _HELP = """usage: mosei-ssl VERB [options]
 
@@ -32,7 +39,9 @@ Self-supervised, label-efficient emotion recognition on CMU-MOSEI's acoustic fea
 verbs:
 {verbs}
 
-`mosei-ssl VERB --help` explains a verb, with an example. The usual order:
+`mosei-ssl VERB --help` explains a verb, with an example; --help-all also its rarely used options.
+Every verb takes -q, -v and --debug. `mosei-ssl --version` and `mosei-ssl --print-completion bash`
+(or zsh, tcsh) stand alone. The usual order:
 
   mosei-ssl build    --manual-dir DIR
   mosei-ssl pretrain --run runs/pre
@@ -54,33 +63,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 for a study with failed cells and where nobody reads the output
         any more, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
+    start = time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    before = list(itertools.takewhile(_SWITCHES.__contains__, arguments))
+    verb, *arguments = arguments[len(before) :] or ["--help"]
+    if verb in ("-h", "--help", "--help-all"):
         first = {verb: str(_module(verb).__doc__).splitlines()[0] for verb in VERBS}
         print(_HELP.format(verbs="\n".join(f"  {v:<10} {text}" for v, text in first.items())))
         return 0
-    if arguments[0] == "--version":
+    if verb == "--version":
         print(f"mosei-ssl {mosei_ssl.__version__}")
         return 0
-    debug = "--debug" in arguments
-    if arguments[0] == "--debug":
-        arguments.append(arguments.pop(0))
-    verb = arguments.pop(0)
-    if verb not in VERBS:
+    if verb not in (*VERBS, "--print-completion"):
         sys.stderr.write(
             f"mosei-ssl: there is no verb {verb!r}{nearest(verb, VERBS)}; "
             f"there are: {', '.join(VERBS)}.\n"
         )
         return 2
-    _set_up_logging(debug)
+    arguments = before + arguments
+    debug = "--debug" in arguments
+    _set_up_logging(arguments)
     try:
         # From here on: importing TensorFlow takes seconds, in which a machine may be taken away.
         with stop_politely() if verb in _RESUMABLE else contextlib.nullcontext():
+            if verb == "--print-completion":
+                modules = {verb: _module(verb) for verb in VERBS}
+                write_out(completion_script("".join(arguments[:1]), modules))
+                return 0
             module = _module(verb)
             options = parse_options(module, arguments)
             if verb in _USE_KERAS and not getattr(options, "server", None):
                 check_keras_settings()
-            return module.run(options)
+            _log.debug("options: %s", options)
+            code = module.run(options)
+            took = time.monotonic() - start
+            _log.debug("took %.1f s, %.1f s of processor time", took, time.process_time())
+            return code
     except UserError as error:
         return _fail(verb, error, debug)
     except Interrupted as error:
@@ -110,7 +128,11 @@ def _fail(verb: str, error: UserError, debug: bool) -> int:
     return 2
 
 
-def _set_up_logging(debug: bool) -> None:
+def _set_up_logging(arguments: Sequence[str]) -> None:
+    given = _SWITCHES.intersection(arguments)
+    debug = "--debug" in given
+    level = logging.WARNING if given & {"-q", "--quiet"} else logging.INFO
+    level = logging.DEBUG if debug or given & {"-v", "--verbose"} else level
     screen, form = console(stderr=True), "%(message)s"
     handler: logging.Handler = RichHandler(console=screen, show_path=debug, show_time=debug)
     if not screen.is_terminal:
@@ -118,7 +140,7 @@ def _set_up_logging(debug: bool) -> None:
         handler, form = logging.StreamHandler(), "%(levelname)-8s %(message)s"
     logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler], force=True)
     for name in ("mosei_ssl", "tfds_mosei"):
-        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
+        logging.getLogger(name).setLevel(level)
     # TFDS (through absl) and TensorFlow warn about internals that a user cannot change.
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.WARNING if debug else logging.ERROR)

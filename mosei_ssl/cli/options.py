@@ -8,6 +8,7 @@ import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
@@ -22,7 +23,7 @@ from mosei_ssl.utils.parsing import chosen, from_mapping, merge, nested, read_ya
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}. `{self.prog} --help` explains all options.")
+        raise UserError(f"{message}. `{self.prog} --help-all` explains all options.")
 
 
 def positional(**settings: Any) -> Any:
@@ -39,23 +40,16 @@ def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     arguments = [*map(_dashed, arguments[:end]), *arguments[end:]]
     # Which options there are depends on the backbone and the task.
-    general = _general_parser(cls, f"mosei-ssl {verb.__name__.rpartition('.')[2]}")
-    found = vars(general.parse_known_args(arguments)[0])
+    shown = () if "--help-all" in arguments[:end] else cls.common
+    parser = _parser_of_choices(verb, cls, shown)
+    found = vars(parser.parse_known_args(arguments)[0])
     takes_files = issubclass(cls, DataConfig)
     files = found.get("config", []) if takes_files else []
     in_files = merge(*(nested(read_yaml(file)) for file in files))
     kinds = {name: value for name, value in found.items() if "." in name}
-    parser = _Parser(
-        prog=general.prog,
-        usage=f"{general.prog} --run RUN [options]" if takes_files else None,
-        parents=[general],
-        description=verb.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
     with _explained(parser, kinds, files):
-        names = _add_options(parser, cls, merge(in_files, nested(kinds)))
+        names = _add_options(parser, cls, merge(in_files, nested(kinds)), shown)
+    _add_switches(parser, bool(shown))
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         name = unknown[0].partition("=")[0]
@@ -93,42 +87,90 @@ def _dashed(argument: str) -> str:
     return name + sign + value
 
 
-def _general_parser(cls: type[Options], program: str) -> _Parser:
-    """What can be read without knowing which backbone and task were chosen."""
-    parser = _Parser(
-        prog=program, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    if issubclass(cls, DataConfig):
-        parser.add_argument("--config", action="append", help="YAML file with any of these options")
-        parser.add_argument("--print-config", action="store_true", help="print all options as YAML")
-    for field, hint in typing.get_type_hints(cls).items():
-        if registry := getattr(hint, "registry", None):
-            name, choices = f"{field}.{hint.discriminator}", f"{{{','.join(registry)}}}"
-            text = f"which {field}; its options are below (default: {next(iter(registry))})"
-            parser.add_argument(f"--{name}", metavar=choices, dest=name, help=text)
+def complete_parser(verb: ModuleType) -> argparse.ArgumentParser:
+    """The parser of a verb with all its options, for those who read it instead of a line."""
+    cls = typing.get_type_hints(verb.run)["options"]
+    parser = _parser_of_choices(verb, cls)
+    _add_options(parser, cls, {})
+    _add_switches(parser)
     return parser
 
 
+def _parser_of_choices(
+    verb: ModuleType, cls: type[Options], shown: Collection[str] = ()
+) -> _Parser:
+    """A parser of what can be read without knowing which backbone and task were chosen."""
+    program = f"mosei-ssl {verb.__name__.rpartition('.')[2]}"
+    usage, hints, required = [program], typing.get_type_hints(cls), required_options(cls)
+    for field in dataclasses.fields(cls):
+        value = _metavar(field)
+        if "positional" in field.metadata:
+            value += "..." if typing.get_origin(hints[field.name]) is list else ""
+            usage.append(value if field.name in required else f"[{value}]")
+        elif field.name in required:
+            usage.append(f"--{field.name} {value}")
+    parser = _Parser(
+        prog=program,
+        usage=" ".join([*usage, "[options]"]),
+        description=verb.__doc__,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=28),
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    if issubclass(cls, DataConfig):
+        parser.add_argument("--config", action="append", help="YAML file with any of these options")
+        parser.add_argument("--print-config", action="store_true", help="print all options as YAML")
+    for name, hint in hints.items():
+        if registry := getattr(hint, "registry", None):
+            name = f"{name}.{hint.discriminator}"
+            text = f"it has options of its own (default: {next(iter(registry))})"
+            parser.add_argument(
+                f"--{name}",
+                dest=name,
+                metavar=f"{{{','.join(registry)}}}",
+                help=text if not shown or name in shown else argparse.SUPPRESS,
+            )
+    return parser
+
+
+def _add_switches(parser: argparse.ArgumentParser, abridged: bool = False) -> None:
+    """Add what every verb has."""
+    group = parser.add_argument_group("of every verb")
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="debug messages, too")
+    group.add_argument("--debug", action="store_true", help="debug messages and tracebacks")
+    group.add_argument("-h", "--help", action="help", help="explain the verb")
+    text = "explain its rarely used options, too" if abridged else argparse.SUPPRESS
+    group.add_argument("--help-all", action="help", help=text)
+
+
 def _add_options(
-    parser: argparse._ActionsContainer, cls: type, given: Mapping[str, Any], group: str = ""
+    parser: argparse._ActionsContainer,
+    cls: type[Options],
+    given: Mapping[str, Any],
+    shown: Collection[str] = (),
+    group: str = "",
 ) -> dict[str, str]:
     """Add an option for each field; gives the spelling of each by its dotted name."""
     hints, docs = typing.get_type_hints(cls), _docs(cls)
     names: dict[str, str] = {}
-    for field in dataclasses.fields(cls):
+    required = required_options(cls)
+    for field in sorted(dataclasses.fields(cls), key=lambda field: field.name not in required):
         name, hint, text = f"{group}{field.name}", hints[field.name], docs.get(field.name, "")
         if field.name == getattr(cls, "discriminator", None):
             continue
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and issubclass(hint, Options):
             section = given.get(field.name)
             section = section if isinstance(section, Mapping) else {}
             kind = chosen(hint, section, name)
             title = (docstring_parser.parse(kind.__doc__ or "").short_description or "").rstrip(".")
-            names |= _add_options(parser.add_argument_group(title), kind, section, f"{name}.")
+            box = parser.add_argument_group(title)
+            names |= _add_options(box, kind, section, shown, f"{name}.")
             continue
         names[name] = f"--{name}".replace("_", "-")
-        settings: dict[str, Any] = {"metavar": field.name.upper().replace("_", "-")}
+        settings: dict[str, Any] = {"metavar": _metavar(field, hint)}
         if typing.get_origin(hint) is list:
             settings["nargs"] = "+"
         elif typing.get_origin(hint) is Literal:
@@ -145,8 +187,18 @@ def _add_options(
             # A file may turn it on, and the line off again: --freeze-backbone false.
             settings = {"nargs": "?", "const": True, "metavar": "false"}
         text = (text + _default(field)).replace("%", "%%")
+        if shown and name not in shown:
+            text = argparse.SUPPRESS
         parser.add_argument(names[name], dest=name, help=text, **settings)
     return names
+
+
+def _metavar(field: dataclasses.Field, hint: Any = None) -> str:
+    """What stands for the value in a help text: short, so that the explanation fits beside it."""
+    numbers = {int: "N", float: "X"}
+    kinds = {hint, *typing.get_args(hint)} & set(numbers)
+    word = field.name.upper().rpartition("_")[2]
+    return word if "positional" in field.metadata or not kinds else numbers[min(kinds, key=str)]
 
 
 def _docs(cls: type) -> dict[str, str]:

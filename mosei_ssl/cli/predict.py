@@ -13,7 +13,7 @@ import itertools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mosei_ssl import presets
 from mosei_ssl.cli.options import positional
@@ -53,6 +53,10 @@ class PredictOptions(Options):
         out: file to write instead of the screen.
         plot: of a recording: also draw waveform, F0 and emotions along time into this file.
     """
+
+    common: ClassVar[tuple[str, ...]] = (
+        *("model", "server", "segments", "window", "format", "out", "plot"),
+    )
 
     input: list[str] = positional()
     model: str | None = None

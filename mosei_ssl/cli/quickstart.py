@@ -17,7 +17,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mosei_ssl import presets
 from mosei_ssl.cli.options import parse_options, positional
@@ -48,6 +48,11 @@ class QuickstartOptions(Options):
         saved_models: where the export goes.
         seed: fixes labelled subset, data order and initial weights.
     """
+
+    common: ClassVar[tuple[str, ...]] = (
+        *("labels", "speaker_from", "workers", "manual_dir", "folds", "budget", "out"),
+        *("saved_models", "seed"),
+    )
 
     recordings: list[str] = positional(default_factory=list)
     labels: str | None = None

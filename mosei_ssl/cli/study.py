@@ -7,9 +7,10 @@ Example:
   mosei-ssl study --config small_study --out studies/first --workers 2
 """
 
+import dataclasses
 from dataclasses import dataclass
 
-from mosei_ssl.cli.output import say
+from mosei_ssl.cli.output import say, write_json_out
 from mosei_ssl.utils.options import Options
 
 
@@ -23,6 +24,7 @@ class StudyOptions(Options):
         workers: trainings at a time.
         dry_run: list the runs and estimate what they cost.
         seed: run this one seed instead of the study's seeds.
+        json: print folder, report, number of finished cells and errors of failed ones as JSON.
     """
 
     config: str
@@ -30,6 +32,7 @@ class StudyOptions(Options):
     workers: int = 1
     dry_run: bool = False
     seed: int | None = None
+    json: bool = False
 
 
 def run(options: StudyOptions) -> int:
@@ -39,6 +42,9 @@ def run(options: StudyOptions) -> int:
     if options.seed is not None:
         config.seeds = [options.seed]
     result = run_study(config, options.out, workers=options.workers, dry_run=options.dry_run)
-    if result.report is not None:
+    if options.json:
+        paths = {"folder": str(result.folder), "report": result.report and str(result.report)}
+        write_json_out(dataclasses.asdict(result) | paths)
+    elif result.report is not None:
         say(f"Report: {result.report}")
     return 1 if result.failed else 0

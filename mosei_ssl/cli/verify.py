@@ -7,7 +7,7 @@ Example:
 from dataclasses import dataclass
 
 from mosei_ssl.cli.options import positional
-from mosei_ssl.cli.output import say
+from mosei_ssl.cli.output import say, write_json_out
 from mosei_ssl.utils.options import Options
 
 
@@ -18,16 +18,21 @@ class VerifyOptions(Options):
     Args:
         directory: NAME/VERSION, or NAME for its highest version.
         manifest_sha256: SHA-256 that the manifest itself must have, as printed by the export.
+        json: print what was found, with the whole manifest, as JSON.
     """
 
     directory: str = positional()
     manifest_sha256: str | None = None
+    json: bool = False
 
 
 def run(options: VerifyOptions) -> int:
     from mosei_ssl.serving.manifest import verify
 
     found = verify(options.directory, options.manifest_sha256)
+    if options.json:
+        write_json_out(found._asdict() | {"directory": str(found.directory)})
+        return 0
     run_, dataset = found.manifest.get("run", {}), found.manifest.get("dataset", {})
     lines = [
         f"OK  {found.directory}: {found.files} files, {found.size:,} bytes, as exported",

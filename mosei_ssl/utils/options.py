@@ -32,9 +32,16 @@ def ranged(
 
 @dataclass(kw_only=True)
 class Options:
-    """A group of options, whose ranges and choices are checked when it is made."""
+    """A group of options, whose ranges and choices are checked when it is made.
 
-    group: ClassVar[str] = ""  # its name within a stage's options, with its full stop
+    Attributes:
+        group: its name within a stage's options, with its full stop.
+        common: dotted names of the options that `--help` shows, where it leaves some to
+            `--help-all`.
+    """
+
+    group: ClassVar[str] = ""
+    common: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))

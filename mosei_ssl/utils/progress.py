@@ -53,7 +53,7 @@ def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Ca
         *columns,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (console.is_terminal and logger.isEnabledFor(logging.INFO)),
         speed_estimate_period=24 * 3600.0,  # items may be minutes apart
     ) as drawn:
         task = drawn.add_task("", total=total, completed=done)

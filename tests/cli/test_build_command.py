@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import json
 import logging
+from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
@@ -50,6 +52,15 @@ def test_options_reach_the_dataset(built):
     assert splits["tfrecord"] == {"train", "validation", "test", "unlabelled"}
     (arrays,) = (b for b in builders if b.info.file_format.value == "array_record")
     assert len(arrays.as_data_source("test")) == 20
+
+
+def test_json_says_what_was_built_and_nothing_else_is_on_standard_output(built, capsys):
+    assert build(built[0], "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["dataset"] in tfds_mosei.list_prepared(built[0])
+    assert (Path(facts["folder"]) / "report.json").is_file()
+    assert Path(facts["report"]).is_file()
+    assert facts["metadata"]["synthetic"] is True
 
 
 def test_overwriting_makes_it_again_in_the_format_asked_for(tmp_path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mosei_ssl.cli.build import BuildOptions, build_dataset
+from mosei_ssl.cli.build import BuildOptions, collect, page
 from mosei_ssl.cli.dataset_report import dataset_report
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei import report_page
@@ -37,12 +37,12 @@ def test_the_places_of_report_and_folds_are_named(tmp_path):
     swapped = {"train": "train", "validation": "test", "test": "validation"}
     other.write_text(json.dumps({split: folds[of] for split, of in swapped.items()}))
     place = {"data_dir": str(tmp_path / "data"), "manual_dir": str(corpus)}
-    lines = text_of(build_dataset(BuildOptions(**place))).splitlines()
+    lines = text_of(page(collect(BuildOptions(**place)))).splitlines()
     report = Path(lines[1].removeprefix("report "))
     assert report.name == "report.html"
     assert report.is_file()
     assert lines[2] == f"folds {corpus / 'folds.json'}"
-    lines = text_of(build_dataset(BuildOptions(**place, folds=str(other)))).splitlines()
+    lines = text_of(page(collect(BuildOptions(**place, folds=str(other))))).splitlines()
     assert lines[2] == f"folds {other}"
 
 
@@ -62,6 +62,6 @@ def test_what_is_odd_is_told():
 def test_contradicting_options_are_refused(tmp_path):
     corpus = str(tmp_path)
     with pytest.raises(UserError, match="--manual-dir"):
-        build_dataset(BuildOptions(manual_dir=corpus, synthetic=True))
+        collect(BuildOptions(manual_dir=corpus, synthetic=True))
     with pytest.raises(UserError, match="--size"):
-        build_dataset(BuildOptions(manual_dir=corpus, size=3))
+        collect(BuildOptions(manual_dir=corpus, size=3))

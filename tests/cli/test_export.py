@@ -1,5 +1,7 @@
 """`mosei-ssl export` and `mosei-ssl verify`."""
 
+import json
+
 from mosei_ssl.cli import main
 
 
@@ -10,6 +12,12 @@ def test_export_then_verify(finished_run, tmp_path, capsys):
     noted = digest.split()[-1]
     assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", noted]) == 0
     # An unset variable of a script must not pass for a digest.
+    capsys.readouterr()
+    assert main(["verify", str(tmp_path / "emotion"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["directory"] == str(tmp_path / "emotion" / "1")
+    assert found["manifest_sha256"] == noted
+    assert found["files"] == len(found["manifest"]["files"])
     assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", ""]) == 2
     capsys.readouterr()
     assert main(["verify", str(tmp_path / "emotion")]) == 0

@@ -1,10 +1,14 @@
 """The command line: help that teaches, bad input in one line, exit code 2, no traceback."""
 
+import dataclasses
+import importlib
+import json
 import logging
 import re
 import signal
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from rich.table import Table
 from mosei_ssl.cli import main
 from mosei_ssl.cli.main import VERBS
 from mosei_ssl.cli.verify import VerifyOptions
+from mosei_ssl.study import StudyResult
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.signals import stop_politely
 from mosei_ssl.utils.terminal import console
@@ -33,8 +38,36 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
     assert f"mosei-ssl {verb} " in text.split("options:")[0].replace("usage: ", "", 1)
     assert "xample" in text
     assert "--debug" in text
-    assert ("--seed" in text) == (verb in ("pretrain", "finetune", "select", "extract", "study"))
+    draw = ("quickstart", "pretrain", "finetune", "select", "extract", "study")
+    assert ("--seed" in text) == (verb in draw)
     assert not re.search(r"--[\w.-]*_", text)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_a_screen_and_help_all_has_every_option(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    short = capsys.readouterr().out
+    assert short.count("\n") <= 40
+    with pytest.raises(SystemExit):
+        main([verb, "--help-all"])
+    options = typing.get_type_hints(importlib.import_module(f"mosei_ssl.cli.{verb}").run)["options"]
+    names = {f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(options)}
+    everything = capsys.readouterr().out
+    hidden = names - set(re.findall(r"--[\w-]+", short))
+    assert hidden - set(re.findall(r"--[\w-]+", everything)) <= positionals_and_groups(options)
+    # Whoever is not told of an option is told where to look.
+    assert ("--help-all" in short) == bool(options.common)
+
+
+def positionals_and_groups(options):
+    hints = typing.get_type_hints(options)
+    return {
+        f"--{field.name}"
+        for field in dataclasses.fields(options)
+        if field.metadata.get("positional") or dataclasses.is_dataclass(hints[field.name])
+    }
 
 
 def test_without_arguments_the_verbs_are_listed(capsys):
@@ -121,6 +154,72 @@ def test_a_file_that_cannot_be_read_is_one_line(monkeypatch, capsys):
     assert (
         capsys.readouterr().err == "mosei-ssl verify: /no/such/file: No such file or directory.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("switches", "levels"),
+    [
+        ([], "INFO WARNING"),
+        (["-q"], "WARNING"),
+        (["--quiet"], "WARNING"),
+        (["-v"], "DEBUG INFO WARNING"),
+        (["--verbose"], "DEBUG INFO WARNING"),
+        (["--debug"], "DEBUG INFO WARNING"),
+    ],
+)
+def test_switches_before_or_behind_the_verb_decide_what_is_told(
+    switches, levels, monkeypatch, capsys
+):
+    def run(options: VerifyOptions):
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger("mosei_ssl.test").log(level, "said")
+        return 0
+
+    monkeypatch.setattr("mosei_ssl.cli.verify.run", run)
+    for line in ([*switches, "verify", "x"], ["verify", "x", *switches]):
+        assert main(line) == 0
+        told = capsys.readouterr().err.splitlines()
+        assert " ".join(row.split()[0] for row in told if row.endswith("said")) == levels
+
+
+def test_quiet_and_verbose_contradict_each_other(capsys):
+    assert main(["verify", "x", "-q", "-v"]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_json_of_a_study_is_all_there_is_on_standard_output(monkeypatch, capsys):
+    result = StudyResult(Path("out"), 3, {"runs/x": "killed"}, Path("out/report.html"))
+    monkeypatch.setattr("mosei_ssl.study.load_study_config", lambda file: None)
+    monkeypatch.setattr("mosei_ssl.study.run_study", lambda *args, **options: result)
+    assert main(["study", "--config", "x.yaml", "--out", "out", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "folder": "out",
+        "finished": 3,
+        "failed": {"runs/x": "killed"},
+        "report": "out/report.html",
+    }
+
+
+def test_a_shell_completes_verbs_options_and_choices(tmp_path, capsys):
+    assert main(["--print-completion", "bash"]) == 0
+    (tmp_path / "completion.sh").write_text(capsys.readouterr().out)
+    script = """
+    . ./completion.sh
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    _shtab_mosei_ssl
+    echo "${COMPREPLY[@]}"
+    """
+
+    def completed(*words):
+        command = ["bash", "-c", script, "bash", "mosei-ssl", *words]
+        return subprocess.check_output(command, cwd=tmp_path, text=True).split()
+
+    assert completed("pre") == ["pretrain", "predict"]
+    assert completed("finetune", "--from") == ["--from-scratch"]
+    assert completed("pretrain", "--backbone.kind", "") == ["transformer", "codebook"]
+    assert completed("verify", "com") == ["completion.sh"]
+    assert main(["--print-completion", "fish"]) == 2
+    assert "bash, zsh, tcsh, not 'fish'" in capsys.readouterr().err
 
 
 def test_what_is_piped_is_not_wrapped(monkeypatch, capsys):

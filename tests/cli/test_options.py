@@ -129,7 +129,7 @@ def test_switches_can_be_turned_off_again(file):
 def test_a_mistake_on_the_line_is_told_in_one_line(arguments, message):
     text = complaint(*arguments)
     assert message in text
-    assert text.endswith(f"`mosei-ssl {arguments[0]} --help` explains all options.")
+    assert text.endswith(f"`mosei-ssl {arguments[0]} --help-all` explains all options.")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_backbone_of_someone_else_has_its_options_on_the_line(monkeypatch, cap
         "pretrain", *line, "--backbone.wings=0"
     )
     with pytest.raises(SystemExit):
-        parse("pretrain", "--backbone.kind", "mine", "--help")
+        parse("pretrain", "--backbone.kind", "mine", "--help-all")
     help_text = capsys.readouterr().out
     assert "--backbone.wings" in help_text
     assert "how many (default: 2)" in help_text
