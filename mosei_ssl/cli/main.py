@@ -28,7 +28,8 @@ _RESUMABLE = ("pretrain", "finetune", "quickstart")
 _USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
-VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "study")
+VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
+VERBS += ("study",)
 
 _SWITCHES = frozenset(("-q", "--quiet", "-v", "--verbose", "--debug"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,9 +20,22 @@ logger = logging.getLogger(__name__)
 # File name endings taken for audio where a folder is searched.
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
 
+# What soundfile calls the kinds of files that a stranger may send.
+_STREAMED = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3")
+_HIGHEST_STREAMED = 192_000  # Hz; a few kilobytes can claim more memory than a server has
+
 _BLOCK_SECONDS = 30
+_BLOCK_VALUES = 2**24  # of all channels: a header may claim 64 of them at 768 kHz
 # So much may be missing without a warning: MP3 encoders pad, and not all record by how much.
 _SLACK_SECONDS = 0.1
+
+
+class NotAudio(UserError):
+    """What was given as a recording is of another kind, or damaged."""
+
+
+class TooLong(UserError):
+    """A recording is longer than was allowed."""
 
 
 def printable(name: object) -> str:
@@ -35,13 +48,6 @@ def open_audio(path: str | Path) -> Iterator:
     """Opens an audio file as a ``SoundFile``; whatever is wrong with it is raised with its name."""
     path = Path(path)
     try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise UserError(
-            "reading audio needs the package soundfile: pip install 'mosei_ssl[audio]'"
-        ) from error
-    unreadable = "not readable as audio ({}); wav, flac, mp3 and ogg are read"
-    try:
         if not path.exists():
             raise UserError("no such file")
         if path.is_dir():
@@ -50,15 +56,31 @@ def open_audio(path: str | Path) -> Iterator:
             raise UserError("the file is empty")
         if path.suffix.lower() == ".raw":
             # libsndfile believes the ending, and then asks for rate and channels.
-            raise UserError(unreadable.format("raw samples have no rate or channels"))
+            raise NotAudio(_UNREADABLE.format("raw samples have no rate or channels"))
         # As bytes: a name that is not UTF-8 could not be encoded again from a string.
-        with soundfile.SoundFile(os.fsencode(path)) as file:
+        with _sound_file(os.fsencode(path)) as file:
+            yield file
+    except UserError as error:
+        raise UserError(f"{printable(path)}: {error}") from error
+
+
+_UNREADABLE = "not readable as audio ({}); wav, flac, mp3 and ogg are read"
+
+
+@contextmanager
+def _sound_file(source: bytes | BinaryIO) -> Iterator:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        raise UserError(
+            "reading audio needs the package soundfile: pip install 'mosei_ssl[audio]'"
+        ) from error
+    try:
+        with soundfile.SoundFile(source) as file:
             yield file
     except soundfile.SoundFileError as error:
         reason = " ".join(str(getattr(error, "error_string", error)).split())
-        raise UserError(f"{printable(path)}: {unreadable.format(reason)}") from error
-    except UserError as error:
-        raise UserError(f"{printable(path)}: {error}") from error
+        raise NotAudio(_UNREADABLE.format(reason)) from error
 
 
 def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
@@ -87,11 +109,46 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
     return samples
 
 
+def read_audio_stream(stream: BinaryIO, most_seconds: float) -> np.ndarray:
+    """Reads what a stranger sent as :func:`read_audio` reads a file, without touching the disk.
+
+    Args:
+        stream: The bytes of a wav, flac, mp3 or ogg file.
+        most_seconds: Length up to which memory is spent on it.
+
+    Returns:
+        float64 [N] at 16 kHz.
+
+    Raises:
+        NotAudio: It is of another kind, or damaged.
+        TooLong: It lasts longer, whatever its header says.
+        UserError: As for :func:`read_audio`.
+
+    Example:
+        >>> read_audio_stream(speech_wav.open("rb"), most_seconds=10).shape
+        (16000,)
+    """
+    with _sound_file(stream) as file:
+        if file.format not in _STREAMED:
+            raise NotAudio(_UNREADABLE.format(f"this is {file.format}"))
+        if file.samplerate > _HIGHEST_STREAMED:
+            raise UserError(
+                f"sampling rate {file.samplerate} Hz: at most {_HIGHEST_STREAMED} are accepted"
+            )
+        if file.frames > most_seconds * file.samplerate:
+            raise TooLong(
+                f"the recording lasts {file.frames / file.samplerate:.4g} s; at most "
+                f"{most_seconds:g} s are accepted"
+            )
+        return _read_whole(file, None, [])
+
+
 def _read_whole(file, channel: int | None, remarks: list[str]) -> np.ndarray:
     channel = _audible_channel(file, channel, remarks)
-    samples = file.read(dtype="float64", always_2d=True)
+    mixed = [audio.mix(block, channel) for block in _blocks(file)]
+    samples = np.concatenate(mixed) if mixed else np.zeros(0)
     remarks += _cut(len(samples), file)
-    return audio.prepare(samples, file.samplerate, channel)
+    return audio.prepare(samples, file.samplerate)
 
 
 @contextmanager
@@ -131,7 +188,7 @@ def _blocks(file) -> Iterator[np.ndarray]:
     """What is left of a file, float64 [N, channels] at a time."""
     # SoundFile.blocks goes by the length in the header, and repeats its last block where a file
     # was cut off.
-    size = _BLOCK_SECONDS * file.samplerate
+    size = max(min(_BLOCK_SECONDS * file.samplerate, _BLOCK_VALUES // file.channels), 1)
     while len(block := file.read(size, dtype="float64", always_2d=True)):
         yield block
 

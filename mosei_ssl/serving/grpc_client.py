@@ -29,6 +29,7 @@ _CHANNEL_OPTIONS = [
     # `Client` repeats requests, within its deadline.
     ("grpc.enable_retries", 0),
     # Otherwise a server that comes back is found only after minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
 ]

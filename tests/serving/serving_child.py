@@ -43,3 +43,10 @@ def answer_without_this_package(saved_model, inputs, outputs) -> int:
     np.savez(outputs, **{name: value.numpy() for name, value in found.items()})
     assert not set(Refuse.packages) & set(sys.modules)
     return 0
+
+
+def gateway_command(*arguments) -> int:
+    """`mosei-ssl serve`."""
+    from mosei_ssl.cli import main
+
+    return main(["serve", *arguments])

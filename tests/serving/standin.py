@@ -329,6 +329,7 @@ def main(arguments=None, say=say_on_stdout, wait=sys.stdin.read):
     parser.add_argument("--name", default="emotion")
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--no-warmup", action="store_true")
+    parser.add_argument("--grpc-port", type=int, default=0, help="0: one that is free")
     parser.add_argument("--threads", type=int, default=0, help="of TensorFlow; 0: its choice")
     options = parser.parse_args(arguments)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
@@ -345,7 +346,7 @@ def main(arguments=None, say=say_on_stdout, wait=sys.stdin.read):
         Prediction(servable), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(servable), server)
-    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    grpc_port = server.add_insecure_port(f"127.0.0.1:{options.grpc_port}")
     server.start()
     Rest.servable = servable
     rest = RestServer(("127.0.0.1", 0), Rest)

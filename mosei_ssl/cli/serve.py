@@ -1,0 +1,74 @@
+"""Answer recordings over HTTP: POST one to /v1/emotions, and get what `predict` prints as JSON.
+
+A model here, or one on a TF Serving server. SIGTERM stops it once what is in progress is answered.
+
+Examples:
+  mosei-ssl serve --port 8080
+  mosei-ssl serve --server grpc://localhost:8500 --model saved_models/emotion
+  curl --data-binary @talk.wav http://localhost:8080/v1/emotions
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+
+from mosei_ssl.gateway.limits import Limits
+from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.options import ranged
+
+
+@dataclass(kw_only=True)
+class ServeOptions(Limits):
+    """Options of `mosei-ssl serve`.
+
+    Args:
+        model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small); with --server
+            the export that runs there, for its threshold and the means of its training.
+        server: a TF Serving server, http://HOST:8501 or grpc://HOST:8500, that runs the model.
+        model_name: name of the model on the server.
+        host: address to listen at; 0.0.0.0 for all of this machine.
+        port: port to listen at.
+    """
+
+    model: str | None = None
+    server: str | None = None
+    model_name: str = "emotion"
+    host: str = "127.0.0.1"
+    port: int = ranged(8080, 0, 65535)
+
+
+def run(options: ServeOptions) -> int:
+    try:
+        import uvicorn
+
+        from mosei_ssl.gateway.app import create_app
+    except ImportError as error:
+        raise UserError(
+            f"a gateway needs more packages ({error}): pip install 'mosei_ssl[gateway]'"
+        ) from None
+    from mosei_ssl import presets
+    from mosei_ssl.serving import LocalModel, connect, verify
+    from mosei_ssl.serving.predictor import Predictor
+
+    predictor: Predictor
+    if options.server is None:
+        # Its matrix products cost more to set up than these small ones take.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        predictor = LocalModel(options.model or presets.DEFAULT)
+    else:
+        predictor = connect(options.server, options.model_name, timeout=options.timeout)
+        if options.model is not None:
+            predictor.manifest = verify(options.model).manifest
+    form = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, force=True)
+    config = uvicorn.Config(
+        create_app(predictor, options),
+        host=options.host,
+        port=options.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(options.timeout) + 1,
+    )
+    uvicorn.Server(config).run()
+    return 0

@@ -1,0 +1,1 @@
+"""Recordings in over HTTP, emotions out: `mosei-ssl serve`, with the extra `gateway`."""
