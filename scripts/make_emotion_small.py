@@ -18,7 +18,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import yaml
 
 import tfds_mosei
 from mosei_ssl.config import FinetuneConfig, PretrainConfig
@@ -29,13 +28,13 @@ from mosei_ssl.metrics import (
     PREDICTOR_LABELS,
     classical_predictions,
     pooled_features,
-    write_json,
 )
 from mosei_ssl.metrics.comparison import RESAMPLES, score_cell
 from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.models import load_keras_file
-from mosei_ssl.serving import export
+from mosei_ssl.presets import archive
 from mosei_ssl.serving.manifest import MANIFEST
+from mosei_ssl.serving.publishing import write_preset
 from mosei_ssl.training import evaluate, finetune, pretrain
 from mosei_ssl.training.evaluation import predict_segments
 from mosei_ssl.utils.files import write_text
@@ -158,17 +157,7 @@ def main() -> None:
     finetune(config)
     evaluate(run)
     shutil.rmtree(PRESET, ignore_errors=True)
-    licence = "CREMA-D: ODbL 1.0; EMO-DB: CC0 1.0"
-    version = export(run, PRESET, licence=licence)
-    shutil.rmtree(PRESET / "deployment")
-    # What fine-tuning starts from, without where it was made.
-    for name in ("model.keras", "videos.json"):
-        shutil.copy(Path(run) / name, PRESET)
-    info = json.loads((Path(run) / "run.json").read_text()) | {"command": Path(__file__).name}
-    write_json(PRESET / "run.json", info)
-    known = yaml.safe_load((Path(run) / "config.yaml").read_text())
-    known |= {"data_dir": "data", "dataset": None, "pretrained": None}
-    write_text(PRESET / "config.yaml", yaml.safe_dump(known, sort_keys=False))
+    version = write_preset(run, PRESET, licence="CREMA-D: ODbL 1.0; EMO-DB: CC0 1.0")
     manifest = json.loads((version / MANIFEST).read_text())
     card = CARD.format(
         scores=score(config, given.corpora),
@@ -177,6 +166,7 @@ def main() -> None:
         speech=", ".join(file.stem for file in given.speech) or "none",
     )
     write_text(PRESET / "README.md", card)
+    archive.seal(PRESET)
 
 
 if __name__ == "__main__":

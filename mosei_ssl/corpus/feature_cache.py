@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import tempfile
 import uuid
 import zipfile
@@ -16,16 +15,9 @@ import numpy as np
 from mosei_ssl.corpus.audio_files import FileFeatures, analyse_file, printable
 from mosei_ssl.covarep import EXTRACTOR_VERSION, ExtractionOptions
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import put_in_place
+from mosei_ssl.utils.files import cache_folder, put_in_place, sha256
 
 logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """The user's cache of this package: ``MOSEI_SSL_CACHE``, else ``~/.cache/mosei_ssl``."""
-    if chosen := os.environ.get("MOSEI_SSL_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mosei_ssl"
 
 
 class FeatureCache:
@@ -52,8 +44,7 @@ class FeatureCache:
     def key(self, recording: Path) -> str:
         """Digest of a recording's content and of whatever else decides its features."""
         try:
-            with recording.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = sha256(recording)
         except OSError as error:
             raise UserError(f"{printable(recording)}: {error.strerror}") from None
         # libsndfile goes by the ending where the content does not tell the format.

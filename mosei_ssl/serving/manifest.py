@@ -1,7 +1,6 @@
 """The manifest of an export: what it came from, and the SHA-256 of every file."""
 
 import datetime
-import hashlib
 import json
 import sys
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mosei_ssl import presets
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.files import sha256, write_text
 from mosei_ssl.utils.versions import package_versions
 
 EXTRA_ASSETS = "assets.extra"
@@ -33,12 +32,6 @@ class Verification(NamedTuple):
     size: int
     manifest_sha256: str
     manifest: dict[str, Any]
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def stamp() -> dict[str, Any]:

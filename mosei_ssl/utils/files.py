@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import zipfile
@@ -18,6 +19,19 @@ _log = logging.getLogger(__name__)
 # Messages, not classes: TensorFlow, HDF5 and Python each raise an error of their own.
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 _REASONS = [os.strerror(number) for number in _NUMBERS]
+
+
+def cache_folder() -> Path:
+    """The user's cache of this package: `MOSEI_SSL_CACHE`, else `~/.cache/mosei_ssl`."""
+    if chosen := os.environ.get("MOSEI_SSL_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mosei_ssl"
+
+
+def sha256(file: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

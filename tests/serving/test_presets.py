@@ -1,6 +1,8 @@
 """The shipped model: predicting from recordings, exporting, fine-tuning from its backbone."""
 
 import json
+import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from mosei_ssl.cli import main
 from mosei_ssl.config import CodebookConfig, FinetuneConfig, HeadConfig, OptimizerConfig
 from mosei_ssl.metrics import emotion_threshold
 from mosei_ssl.models import Backbone, load_keras_file, load_preset
+from mosei_ssl.presets import archive
 from mosei_ssl.serving import verify
 from mosei_ssl.serving.inputs import holds_datasets
 from mosei_ssl.utils.errors import UserError
@@ -105,6 +108,65 @@ def test_it_is_exported_as_it_is(tmp_path, capsys):
     assert (place / "deployment").is_dir()
     assert main(["export", "--preset", "emotion-small", "--run", "r", "--to", str(place)]) == 2
     assert "either --run RUN or --preset" in capsys.readouterr().err
+
+
+def test_a_preset_of_ones_own_is_one_file_that_others_predict_and_train_with(
+    finished_run, tmp_path, capsys
+):
+    file, rows = tmp_path / "mine.zip", tmp_path / "rows.npy"
+    np.save(rows, np.random.default_rng(0).normal(size=(200, 74)).astype(np.float32))
+    assert main(["export", "--run", str(finished_run), "--to", str(file)]) == 0
+    assert main(["export", "--run", str(finished_run), "--to", str(file)]) == 2
+    assert "there already" in capsys.readouterr().err
+    assert main(["predict", str(rows), "--model", str(file), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "rows"
+    assert main(["export", "--preset", str(file), "--to", str(tmp_path / "saved")]) == 0
+    theirs, mine = Backbone.from_preset(file), Backbone.from_preset(finished_run)
+    for ours, other in zip(theirs.learned_variables, mine.learned_variables, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, other)))
+    assert str(finished_run) not in (presets.find(file) / "config.yaml").read_text()
+
+
+def _changed(name, content, source, target):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for member in old.namelist():
+            if member != name:
+                new.writestr(member, old.read(member))
+        new.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", b"{}", "run.json changed, lost or added"),
+        ("more.py", b"", "which its manifest does not list"),
+        ("../../outside", b"", "which its manifest does not list"),
+        ("preset.json", b"{]", "preset.json is damaged"),
+        ("preset.json", b'{"format": 1, "files": {"/etc/x": {"sha256": ""}}}', "elsewhere"),
+        ("preset.json", b'{"format": 2}', "later version"),
+    ],
+)
+def test_an_archive_that_was_tampered_with_is_refused(
+    name, content, message, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MOSEI_SSL_CACHE", str(tmp_path / "cache"))
+    whole, bad = tmp_path / "whole.zip", tmp_path / "bad.zip"
+    archive.pack(presets.find(presets.DEFAULT), whole)
+    _changed(name, content, whole, bad)
+    with pytest.raises(UserError, match=message):
+        presets.find(bad)
+    bad.write_bytes(whole.read_bytes()[:5000])
+    with pytest.raises(UserError, match="damaged"):
+        presets.find(bad)
+    assert not [f for f in (tmp_path / "cache").rglob("*") if f.is_file()]
+
+
+def test_a_shipped_preset_that_was_changed_is_refused(tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(presets.find(presets.DEFAULT), folder)
+    (folder / "videos.json").write_text("[]")
+    with pytest.raises(UserError, match=r"videos.json changed"):
+        presets.find(folder)
 
 
 def test_fine_tuning_starts_from_it(synthetic_data, tmp_path):
