@@ -371,7 +371,8 @@ class StudyConfig(Options):
         datasets: prepared datasets, one per fold; empty takes the only one in `data.data_dir`,
             or those built from `manual_dir`.
         manual_dir: folder of .csd files to build the datasets from.
-        folds: folds files in `manual_dir`, one dataset each; empty takes the folder's folds.json.
+        folds: files of folds in `manual_dir`, such as `mosei-ssl folds` writes; each fold becomes a
+            dataset; empty takes the folder's folds.json.
         budgets: numbers of labelled segments, or "all". None takes 25, 50, 100, 200, 400, 800,
             1600 as far as every fold reaches, and all.
         seeds: seeds of pretraining, labelled subset, data order and initial weights.

@@ -106,9 +106,20 @@ def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds")
 
 def load_folds(path: str | os.PathLike[str]) -> Folds:
     """Reads folds from a JSON file or from the SDK's Python file."""
+    found = load_cross_validation(path)
+    if len(found) != 1:
+        raise CorpusError(
+            f"{path}: holds {len(found)} folds, for the cross-validation of a study; a dataset "
+            "takes one."
+        )
+    return found[0]
+
+
+def load_cross_validation(path: str | os.PathLike[str]) -> list[Folds]:
+    """Reads what `load_folds` reads, or a JSON file with a list of folds."""
     path = Path(path)
     if path.suffix == ".py":
-        return parse_standard_file(path)
+        return [parse_standard_file(path)]
     text = _read_text(path)
     try:
         content = json.loads(text)
@@ -117,7 +128,9 @@ def load_folds(path: str | os.PathLike[str]) -> Folds:
             f"{path}: not valid JSON ({error}). A folds file holds the lists train, validation "
             "and test."
         ) from error
-    return make_folds(content, str(path))
+    if not isinstance(content, list):
+        return [make_folds(content, str(path))]
+    return [make_folds(x, f"{path}, fold {number}") for number, x in enumerate(content, start=1)]
 
 
 def find_folds(folder: str | os.PathLike[str]) -> Path | None:

@@ -29,7 +29,7 @@ _USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
-VERBS += ("study",)
+VERBS += ("folds", "study")
 
 _SWITCHES = frozenset(("-q", "--quiet", "-v", "--verbose", "--debug"))
 

@@ -9,15 +9,22 @@ import numpy as np
 
 from mosei_ssl import __version__
 from mosei_ssl.corpus.feature_cache import FeatureCache
-from mosei_ssl.corpus.label_table import LabelTable
-from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds
+from mosei_ssl.corpus.label_table import LabelTable, own_speaker
+from mosei_ssl.corpus.speaker_folds import (
+    cross_validation_folds,
+    free_for_training,
+    speaker_disjoint_folds,
+)
 from mosei_ssl.covarep.signal import ROWS_PER_SECOND
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from tfds_mosei import csd
 from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_ROOT
+from tfds_mosei.sources import Corpus, find_sources
 
 logger = logging.getLogger(__name__)
+
+SPEAKERS_FILE = "speakers.json"
 
 
 def write_features(path: Path, keys: Mapping[str, str], cache: FeatureCache) -> None:
@@ -90,14 +97,8 @@ def write_folds(
         # So many recordings failed that a split has none left: divide the others anew.
         folds = speaker_disjoint_folds(table, labelled, seed)
     content = {split: [names[recording] for recording in paths] for split, paths in folds.items()}
-    held_out = {
-        speaker
-        for split in ("validation", "test")
-        for recording in folds[split]
-        for speaker in table.speakers[recording]
-    }
     others = [r for r in names if r not in table.segments]
-    free = [r for r in others if not held_out & table.speakers[r]]
+    free = free_for_training(folds, table.speakers, others)
     content["train"] += [names[recording] for recording in free]
     if others:
         logger.info(
@@ -107,3 +108,67 @@ def write_folds(
             sum(not table.speakers[recording] for recording in others),
         )
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_speakers(path: Path, table: LabelTable, names: Mapping[Path, str]) -> None:
+    """Writes the speakers of recordings where they are known, for `write_cross_validation`."""
+    known = {
+        name: sorted(table.speakers[recording] - {own_speaker(recording)})
+        for recording, name in names.items()
+    }
+    content = {name: speakers for name, speakers in known.items() if speakers}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_cross_validation(
+    corpus: str | Path, k: int, seed: int = 0, out: str | Path | None = None
+) -> tuple[Path, list[dict[str, list[str]]]]:
+    """Writes k folds of a corpus, no speaker in two splits of one, for a study.
+
+    Videos without labels are for training, unless their speaker is in validation or test.
+
+    Args:
+        corpus: Folder of the corpus, with the speakers that an extraction wrote, if any.
+        k: How many folds, at least 3.
+        seed: Which speakers are together.
+        out: File to write; None for ``folds_kK.json`` in the corpus.
+
+    Returns:
+        The file and the folds.
+
+    Raises:
+        UserError: No corpus is found, there are too few speakers, or the file holds other folds.
+    """
+    corpus = Path(corpus)
+    with Corpus(find_sources(corpus)) as opened:
+        labels, videos = opened.labels, sorted(opened.features.video_ids)
+        sizes = {video: len(labels[video].intervals) for video in videos if video in labels}
+    speakers = _read_speakers(corpus / SPEAKERS_FILE)
+    if unknown := sum(video not in speakers for video in sizes):
+        logger.warning(
+            "%s names no speaker of %d videos: each counts as a different speaker",
+            *(corpus / SPEAKERS_FILE, unknown),
+        )
+    folds = cross_validation_folds(sizes, speakers, k, seed)
+    others = [video for video in videos if video not in sizes]
+    for fold in folds:
+        fold["train"] += free_for_training(fold, speakers, others)
+    text = json.dumps(folds, indent=1) + "\n"
+    place = corpus / f"folds_k{k}.json" if out is None else Path(out)
+    if place.exists() and place.read_text(encoding="utf-8") != text:
+        raise UserError(f"{place} exists already and holds something else: give another --out")
+    write_text(place, text)
+    return place, folds
+
+
+def _read_speakers(path: Path) -> dict[str, set[str]]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {video: set(speakers) for video, speakers in content.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path} is not an object of lists, the speakers by video id ({error}): repair or "
+            "delete it"
+        ) from None

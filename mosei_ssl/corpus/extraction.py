@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mosei_ssl.corpus.audio_files import printable
-from mosei_ssl.corpus.corpus_files import write_features, write_folds, write_labels
+from mosei_ssl.corpus.corpus_files import (
+    SPEAKERS_FILE,
+    write_features,
+    write_folds,
+    write_labels,
+    write_speakers,
+)
 from mosei_ssl.corpus.extraction_pool import Outcome, extract_all, look_up
 from mosei_ssl.corpus.feature_cache import FeatureCache
 from mosei_ssl.corpus.label_table import PRESENT, read_labels
@@ -76,9 +82,9 @@ def extract_corpus(
         audio: Files and folders (searched for audio).
         out: Feature file to write, ``.csd``.
         labels: Table or class folders as :func:`~mosei_ssl.corpus.label_table.read_labels`
-            describes them. With labels, a label file ``OUT_labels.csd`` and speaker-disjoint
-            ``folds.json`` are written next to the features: the folder is what ``mosei-ssl
-            build`` takes.
+            describes them. With labels, a label file ``OUT_labels.csd``, speaker-disjoint
+            ``folds.json`` and ``speakers.json`` are written next to the features: the folder is
+            what ``mosei-ssl build`` and ``mosei-ssl folds`` take.
         present_level: As for ``read_labels``.
         speaker_from: As for ``read_labels``.
         workers: Processes, one core each.
@@ -104,7 +110,7 @@ def extract_corpus(
     recordings = find_audio(audio)
     names = video_ids(recordings)
     report = CorpusReport(Path(out))
-    out, table, folds = report.features, None, {}
+    out, table, speakers, folds = report.features, None, None, {}
     if labels is not None:
         table = read_labels(
             labels, recordings, present_level=present_level, speaker_from=speaker_from
@@ -112,8 +118,9 @@ def extract_corpus(
         folds = speaker_disjoint_folds(table, recordings, chosen.seed)
         report.labels = out.with_name(f"{out.stem}_labels.csd")
         report.folds = out.with_name("folds.json")
+        speakers = out.with_name(SPEAKERS_FILE)
     cache = FeatureCache(chosen)
-    paths = [path for path in (out, report.labels, report.folds) if path]
+    paths = [path for path in (out, report.labels, report.folds, speakers) if path]
     guard = OutputGuard(paths, out.with_name(f".{out.name}.incomplete"), overwrite)
     guard.refuse_existing()
     cache.check_writable()
@@ -132,12 +139,13 @@ def extract_corpus(
         with guard.written(out):
             keys = {name: done[recording].key for recording, name in usable.items()}
             write_features(out, keys, cache)
-        if table and report.labels and report.folds:
-            with guard.written(report.labels, report.folds):
+        if table and report.labels and report.folds and speakers:
+            with guard.written(report.labels, report.folds, speakers):
                 labelled, report.segments, report.dropped = write_labels(
                     report.labels, table, usable, rows
                 )
                 write_folds(report.folds, folds, table, labelled, usable, chosen.seed)
+                write_speakers(speakers, table, usable)
             for message in report.dropped:
                 logger.info("left out: %s", message)
         if not report.failed:

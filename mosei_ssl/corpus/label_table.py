@@ -240,6 +240,11 @@ def _class_folders(
     return found, "emotion from the folder's name"
 
 
+def own_speaker(recording: Path) -> str:
+    """Stands for the speaker of a labelled recording of which none is known."""
+    return f"file {recording}"
+
+
 def _complete_speakers(
     table: LabelTable, recordings: Iterable[Path], speaker_from: str | None
 ) -> None:
@@ -257,7 +262,7 @@ def _complete_speakers(
         if not speakers and match and match[1]:
             speakers.add(_same_name(match[1]))
         elif not speakers and recording in table.segments:
-            speakers.add(f"file {recording}")
+            speakers.add(own_speaker(recording))
             unknown += 1
     if unknown:
         logger.warning(

@@ -1,16 +1,21 @@
-"""Train, validation and test folds that keep each speaker on one side."""
+"""Folds that keep each speaker on one side: train, validation and test, or k of them in turn."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import scipy.sparse.csgraph
 
 from mosei_ssl.corpus.label_table import LabelTable
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import LABELLED_SPLITS
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T", Path, str)
 
 # Of the segments.
 _SHARES = dict(zip(LABELLED_SPLITS, (0.6, 0.2, 0.2), strict=True))
@@ -25,12 +30,12 @@ def speaker_disjoint_folds(
     the other for validation and test; one speaker's recordings are divided into all three. So are
     those of more speakers if shared recordings link all of them. The log warns of either.
     """
-    groups = speaker_groups(table, recordings)
-    labelled = sum(map(len, groups))
-    if labelled < len(_SHARES):
+    sizes = {path: len(table.segments[path]) for path in recordings if path in table.segments}
+    groups = speaker_groups(table.speakers, list(sizes))
+    if len(sizes) < len(_SHARES):
         raise UserError(
-            f"{table.path}: {labelled} labelled recording(s), at least 3 are needed, one each for "
-            "train, validation and test (cut long ones into several files)"
+            f"{table.path}: {len(sizes)} labelled recording(s), at least 3 are needed, one each "
+            "for train, validation and test (cut long ones into several files)"
         )
     if len(groups) < len(_SHARES):
         logger.warning("%s: %s", table.path, _shortage(table, groups))
@@ -39,37 +44,95 @@ def speaker_disjoint_folds(
         if len(divided) < 2:
             divided, kept = kept, divided
         halves = {"validation": 0.5, "test": 0.5}
-        folds = {"train": kept} | _deal([[path] for path in divided], halves, table, seed)
+        folds = {"train": kept} | _deal([[path] for path in divided], halves, sizes, seed)
     else:
         units = groups if len(groups) > 1 else [[path] for path in groups[0]]
-        folds = _deal(units, _SHARES, table, seed)
+        folds = _deal(units, _SHARES, sizes, seed)
     position = {recording: index for index, recording in enumerate(recordings)}
     return {split: sorted(paths, key=position.__getitem__) for split, paths in folds.items()}
 
 
-def speaker_groups(table: LabelTable, recordings: Sequence[Path]) -> list[list[Path]]:
-    """Labelled recordings that must stay together as they share a speaker, in the given order."""
-    groups: list[tuple[set[str], list[Path]]] = []
-    for recording in recordings:
-        if recording not in table.segments:
-            continue
-        speakers = set(table.speakers[recording])
-        together = [group for group in groups if group[0] & speakers]
-        apart = [group for group in groups if not group[0] & speakers]
-        members = [path for _, paths in together for path in paths] + [recording]
-        groups = [*apart, (speakers.union(*(names for names, _ in together)), members)]
-    position = {recording: index for index, recording in enumerate(recordings)}
-    ordered = [sorted(paths, key=position.__getitem__) for _, paths in groups]
-    return sorted(ordered, key=lambda paths: position[paths[0]])
+def cross_validation_folds(
+    sizes: Mapping[str, int], speakers: Mapping[str, AbstractSet[str]], k: int, seed: int = 0
+) -> list[dict[str, list[str]]]:
+    """Divides labelled videos into k parts, each of which is for testing in one of k folds.
+
+    The part after it is for validation then, and the others for training. No speaker is in two
+    parts, which have about the same number of segments.
+
+    Args:
+        sizes: Number of labelled segments by video.
+        speakers: Speakers by video; one without any counts as a speaker of its own.
+        k: How many folds, at least 3.
+        seed: Of the order in which speakers are dealt out.
+
+    Returns:
+        The k folds, ids by split.
+
+    Raises:
+        UserError: There are fewer than k groups of speakers.
+
+    Example:
+        >>> sizes = {"a1": 2, "a2": 2, "b": 3, "c": 3}
+        >>> speakers = {"a1": {"anna"}, "a2": {"anna"}}
+        >>> [fold["test"] for fold in cross_validation_folds(sizes, speakers, 3)]
+        [['c'], ['a1', 'a2'], ['b']]
+    """
+    groups = speaker_groups(speakers, list(sizes))
+    if len(groups) < k:
+        raise UserError(
+            f"{k} folds need {k} groups of speakers that share no recording, and there are "
+            f"{len(groups)}: give a smaller --k, at least 3"
+        )
+    names = [str(number) for number in range(k)]
+    parts = _deal(groups, dict.fromkeys(names, 1 / k), sizes, seed)
+    folds = []
+    for number in range(k):
+        test, validation = names[number], names[(number + 1) % k]
+        train = [name for name in names if name not in (test, validation)]
+        chosen = {"train": train, "validation": [validation], "test": [test]}
+        folds.append(
+            {split: sorted(v for n in chosen[split] for v in parts[n]) for split in chosen}
+        )
+    return folds
+
+
+def speaker_groups(speakers: Mapping[T, AbstractSet[str]], items: Sequence[T]) -> list[list[T]]:
+    """Recordings that must stay together as they share a speaker, in the given order."""
+    pairs = [(row, name) for row, item in enumerate(items) for name in speakers.get(item, ())]
+    column = {name: len(items) + n for n, name in enumerate(dict.fromkeys(n for _, n in pairs))}
+    edges = np.array([(row, column[name]) for row, name in pairs], int).reshape(-1, 2).T
+    size = len(items) + len(column)
+    graph = scipy.sparse.coo_array((np.ones(len(pairs)), tuple(edges)), shape=(size, size))
+    groups: dict[int, list[T]] = {}
+    _, numbers = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    for item, number in zip(items, numbers, strict=False):
+        groups.setdefault(number, []).append(item)
+    return list(groups.values())
+
+
+def free_for_training(
+    folds: Mapping[str, Sequence[T]],
+    speakers: Mapping[T, AbstractSet[str]],
+    others: Sequence[T],
+) -> list[T]:
+    """Those of other recordings, without labels, whose speaker is neither validated nor tested."""
+    held_out = {
+        speaker
+        for split in ("validation", "test")
+        for recording in folds[split]
+        for speaker in speakers.get(recording, ())
+    }
+    return [recording for recording in others if not held_out & speakers.get(recording, set())]
 
 
 def _deal(
-    units: Sequence[list[Path]], shares: Mapping[str, float], table: LabelTable, seed: int
-) -> dict[str, list[Path]]:
+    units: Sequence[list[T]], shares: Mapping[str, float], sizes: Mapping[T, int], seed: int
+) -> dict[str, list[T]]:
     """Deals units out in random order, each to the split that lacks the most segments."""
     order = np.random.default_rng(seed).permutation(len(units))
-    weights = [sum(len(table.segments[path]) for path in unit) for unit in units]
-    folds: dict[str, list[Path]] = {split: [] for split in shares}
+    weights = [sum(sizes[path] for path in unit) for unit in units]
+    folds: dict[str, list[T]] = {split: [] for split in shares}
     filled = dict.fromkeys(shares, 0.0)
     for rank, index in enumerate(order):
         empty = [split for split in shares if not folds[split]]

@@ -102,17 +102,21 @@ def _pretrains_on_synthetic(config: StudyConfig, dataset: str) -> bool:
 
 
 def _built(config: StudyConfig) -> list[str]:
-    """Build one dataset per folds file; their names."""
+    """Build a dataset of each fold; their names."""
     import tfds_mosei
+    from tfds_mosei.folds import Folds, load_cross_validation
 
     assert config.manual_dir is not None
+    files = [Path(config.manual_dir) / name for name in config.folds]
+    found: list[Folds | None] = [folds for file in files for folds in load_cross_validation(file)]
     names = []
-    files: list[str | None] = [*config.folds]
-    for folds in files or [None]:
-        path = None if folds is None else str(Path(config.manual_dir) / folds)
-        logger.info("dataset of %s", folds or "the folder's own folds")
+    for folds in found or [None]:
+        logger.info("dataset of %s", folds.source if folds else "the folder's own folds")
         builder = tfds_mosei.build(
-            "covarep", data_dir=config.data.data_dir, manual_dir=config.manual_dir, folds=path
+            "covarep",
+            data_dir=config.data.data_dir,
+            manual_dir=config.manual_dir,
+            folds=folds.videos if folds else None,
         )
         names.append(builder.builder_config.name)
     return names

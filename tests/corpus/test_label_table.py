@@ -208,7 +208,7 @@ def test_only_endings_of_audio_are_cut_from_names(tmp_path):
 
 def test_a_speaker_may_be_written_in_several_ways(tmp_path):
     table, paths = make_table(tmp_path, ["Zoë", "zoe\u0308", "ZOË", "zoe"])
-    assert speaker_groups(table, paths) == [paths[:3], paths[3:]]
+    assert speaker_groups(table.speakers, paths) == [paths[:3], paths[3:]]
 
 
 def test_speakers_stay_on_one_side(tmp_path):
