@@ -38,7 +38,7 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
     assert f"mosei-ssl {verb} " in text.split("options:")[0].replace("usage: ", "", 1)
     assert "xample" in text
     assert "--debug" in text
-    draw = ("quickstart", "pretrain", "finetune", "select", "extract", "study")
+    draw = ("quickstart", "pretrain", "finetune", "select", "extract", "folds", "study")
     assert ("--seed" in text) == (verb in draw)
     assert not re.search(r"--[\w.-]*_", text)
 
