@@ -5,7 +5,7 @@ options are dataclasses, such as `PretrainConfig`; models and layers are Keras's
 `mosei_ssl.models` and `mosei_ssl.layers`. Everything is loaded when first used, and once Keras is
 imported `keras.saving.load_model` knows the classes of this package.
 
-Example:
+Examples:
     >>> import mosei_ssl
     >>> mosei_ssl.PretrainConfig(run="runs/pre").epochs
     30
@@ -81,7 +81,7 @@ _HOMES = {
 def load(model: str = "emotion-small") -> "Recognizer":
     """Load a preset or an export that answers for recordings, see `mosei_ssl.serving.Recognizer`.
 
-    Example:
+    Examples:
         >>> import mosei_ssl
         >>> table = mosei_ssl.load("emotion-small").predict(speech_wav)
         >>> len(table)

@@ -234,7 +234,7 @@ class PretrainConfig(TrainingConfig):
         splits: splits to pretrain on. Splits that hold validation or test speakers are refused.
         task: the pretraining task.
 
-    Example:
+    Examples:
         >>> PretrainConfig(run="runs/pre", task=CodebookTaskConfig()).epochs
         30
     """
@@ -280,7 +280,7 @@ class FinetuneConfig(TrainingConfig):
             so that validation labels decide nothing.
         monitor: the validation score to watch.
 
-    Example:
+    Examples:
         >>> FinetuneConfig(run="runs/base100", labels=100, from_scratch=True).patience
         8
     """
@@ -386,7 +386,7 @@ class StudyConfig(Options):
         per_speaker: whether to add the SVR on features standardised per test speaker.
         threads: threads of each worker; fixed, so that results do not depend on the workers.
 
-    Example:
+    Examples:
         >>> StudyConfig(seeds=[0, 1, 2]).baseline
         'baseline'
     """

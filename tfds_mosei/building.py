@@ -53,7 +53,7 @@ def build(
     Raises:
         CorpusError: the corpus or the folds are not usable; nothing is left half-written.
 
-    Example:
+    Examples:
         >>> import tfds_mosei
         >>> builder = tfds_mosei.build("synthetic", data_dir=synthetic_data, size=8)
         >>> example = next(iter(builder.as_dataset(split="train")))

@@ -70,7 +70,7 @@ class ComputationalSequence(contextlib.AbstractContextManager):
     Its `root`, for example ``"COVAREP"``, may be left out where there is one; `video_ids` are
     sorted. A `CorpusError` is raised if the file is missing, cut short or holds no sequence.
 
-    Example:
+    Examples:
         >>> from tfds_mosei import csd
         >>> path = csd.write(tmp_path / "speech.csd", "COVAREP",
         ...                  [("talk", [[0.0, 0.01]], [[1.0, 2.0]])], dimension_names=["F0", "VUV"])

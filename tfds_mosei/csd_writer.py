@@ -34,7 +34,7 @@ def write(
     `CorpusError` is raised if a video has arrays that do not fit together, or an id that HDF5
     cannot hold, or if the file cannot be made.
 
-    Example:
+    Examples:
         >>> from tfds_mosei import FEATURE_NAMES, csd
         >>> times = np.array([[0.0, 0.01], [0.01, 0.02]])
         >>> csd.write(tmp_path / "speech.csd", "COVAREP", [("talk", times, np.zeros((2, 74)))],

@@ -10,7 +10,7 @@ class CorpusError(UserError):
 
     The message says what is wrong, in which file or video, and what to do about it.
 
-    Example:
+    Examples:
         >>> import tfds_mosei
         >>> try:
         ...     tfds_mosei.build("covarep", data_dir=tmp_path, manual_dir="no/such/folder")

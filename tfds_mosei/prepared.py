@@ -21,7 +21,7 @@ def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
     Returns:
         Directory of the newest version of each, by config name.
 
-    Example:
+    Examples:
         >>> import tfds_mosei
         >>> list(tfds_mosei.list_prepared(synthetic_data))
         ['synthetic-8ef2a99ba3']
@@ -48,7 +48,7 @@ def find_prepared(data_dir: str | os.PathLike[str], dataset: str | None = None) 
     Raises:
         CorpusError: there is none, or several fit.
 
-    Example:
+    Examples:
         >>> import tensorflow_datasets as tfds, tfds_mosei
         >>> builder = tfds.builder_from_directory(tfds_mosei.find_prepared(synthetic_data))
         >>> builder.info.features["features"].shape

@@ -59,7 +59,7 @@ def four_class(intensity: "np.ndarray") -> "np.ndarray":
     Returns:
         int32 array of the same shape.
 
-    Example:
+    Examples:
         >>> four_class([0.5, 1.4999, 7.0]).tolist()
         [1, 1, 3]
 

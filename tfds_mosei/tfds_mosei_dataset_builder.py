@@ -55,7 +55,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Raises:
         CorpusError: the corpus or the folds are not usable.
 
-    Example:
+    Examples:
         >>> import tfds_mosei
         >>> builder = tfds_mosei.Builder(config="synthetic", size=8, data_dir=synthetic_data)
         >>> builder.builder_config.name

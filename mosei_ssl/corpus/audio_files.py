@@ -97,7 +97,7 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
         UserError: Missing, empty, not audio, shorter than 0.1 s, or with samples that are not
             finite; the message names the file.
 
-    Example:
+    Examples:
         >>> read_audio(speech_wav).shape
         (16000,)
     """
@@ -124,7 +124,7 @@ def read_audio_stream(stream: BinaryIO, most_seconds: float) -> np.ndarray:
         TooLong: It lasts longer, whatever its header says.
         UserError: As for :func:`read_audio`.
 
-    Example:
+    Examples:
         >>> read_audio_stream(speech_wav.open("rb"), most_seconds=10).shape
         (16000,)
     """
@@ -249,7 +249,7 @@ def extract_file(path: str | Path, **options: Any) -> np.ndarray:
     Raises:
         UserError: The file cannot be used (the message names it), or an option is out of range.
 
-    Example:
+    Examples:
         >>> extract_file(speech_wav, chunk_seconds=None).shape
         (100, 74)
     """

@@ -99,7 +99,7 @@ def extract_corpus(
         UserError: Bad labels or options, no usable recording, output in the way.
         mosei_ssl.utils.signals.Interrupted: SIGTERM or Ctrl-C; the same call resumes.
 
-    Example:
+    Examples:
         >>> report = extract_corpus([speech_wav], speech_wav.with_name("corpus.csd"))
         >>> report.rows
         {'speech': 100}

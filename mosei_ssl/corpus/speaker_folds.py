@@ -72,7 +72,7 @@ def cross_validation_folds(
     Raises:
         UserError: There are fewer than k groups of speakers.
 
-    Example:
+    Examples:
         >>> sizes = {"a1": 2, "a2": 2, "b": 3, "c": 3}
         >>> speakers = {"a1": {"anna"}, "a2": {"anna"}}
         >>> [fold["test"] for fold in cross_validation_folds(sizes, speakers, 3)]

@@ -70,7 +70,7 @@ def extract(
         UserError: Samples that are not usable audio: empty, shorter than 0.1 s, not finite, or
             of the wrong shape or type; or an option out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> buzz = np.sign(np.sin(2 * np.pi * 120 * np.arange(16000) / 16000)) * 0.1
         >>> extract(buzz, 16000).shape
@@ -107,7 +107,7 @@ def analyse(
     Raises:
         UserError: As in :func:`extract`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> buzz = np.sign(np.sin(2 * np.pi * 120 * np.arange(16000) / 16000)) * 0.1
         >>> analyse(buzz, 16000).f0_median
@@ -129,7 +129,7 @@ def row_times(count: int) -> np.ndarray:
     Returns:
         Seconds, float64 [count].
 
-    Example:
+    Examples:
         >>> row_times(3)
         array([0.0049375, 0.0149375, 0.0249375])
     """

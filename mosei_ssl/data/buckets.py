@@ -26,7 +26,7 @@ def bucket_boundaries(
     For each number of buckets the best boundaries are found exactly by dynamic programming over
     the distinct rounded lengths.
 
-    Example:
+    Examples:
         >>> bucket_boundaries(np.array([10, 11, 99]), multiple=10)
         (10, 20, 100)
     """
@@ -81,7 +81,7 @@ class BatchPlan:
     A bucket's leftovers move on into the next longer bucket, so no segment is dropped. With
     `min_steps` an epoch repeats the segments until it has so many batches.
 
-    Example:
+    Examples:
         >>> plan = BatchPlan(np.array([30, 30, 90]), DataConfig(batch_size=2), seed=0)
         >>> plan.steps_per_epoch, [batch.padded_length for batch in plan.epoch(0)]
         (2, [40, 100])

@@ -17,7 +17,7 @@ def label_order(
     First come, rarest emotion first, segments that make every emotion occur; then random
     segments, taking turns over the groups (videos or speakers) as long as they last.
 
-    Example:
+    Examples:
         >>> sorted(label_order(np.eye(6), seed=0).tolist())
         [0, 1, 2, 3, 4, 5]
     """
@@ -72,7 +72,7 @@ def draw_label_budget(
     Raises:
         UserError: If the budget is not in 1..N.
 
-    Example:
+    Examples:
         >>> len(draw_label_budget(np.eye(6), 3, seed=0))
         3
     """

@@ -19,7 +19,7 @@ from mosei_ssl.utils.errors import UserError
 def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:
     """Directory of a prepared dataset, which `tfds.builder_from_directory` takes.
 
-    Example:
+    Examples:
         >>> (find_dataset(synthetic_data) / "dataset_info.json").exists()
         True
     """
@@ -42,7 +42,7 @@ def load_segments(config: DataConfig, split: str) -> Segments:
     Raises:
         UserError: If the dataset is not there, has no such split, or the split is empty.
 
-    Example:
+    Examples:
         >>> train = load_segments(DataConfig(data_dir=str(synthetic_data)), "train")
         >>> train.rows(0).shape[1], train.synthetic
         (74, True)
@@ -53,7 +53,7 @@ def load_segments(config: DataConfig, split: str) -> Segments:
 def load_prepared(directory: str | os.PathLike[str], split: str) -> Segments:
     """Load a split, or several joined by "+", from the directory of a prepared dataset.
 
-    Example:
+    Examples:
         >>> load_prepared(find_dataset(synthetic_data), "test").emotions.shape[1]
         6
     """
@@ -77,7 +77,7 @@ def normalization(
     Raises:
         UserError: If there is no such dataset.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.models import TransformerBackbone
         >>> backbone = TransformerBackbone(**normalization(synthetic_data))
     """
@@ -104,7 +104,7 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
         UserError: If a split is missing, or an extra dataset gives videos of the first dataset's
             validation or test split, or has another row period.
 
-    Example:
+    Examples:
         >>> config = DataConfig(data_dir=str(synthetic_data))
         >>> spoken = load_pretraining_segments(config, ["train", "unlabelled"])
         >>> len(spoken) > len(load_segments(config, "train"))
@@ -154,7 +154,7 @@ def refuse_held_out(videos: Content, config: DataConfig, who: str, remedy: str) 
 def split_names(split: str) -> list[str]:
     """Take apart splits that are joined by "+"; each name comes once.
 
-    Example:
+    Examples:
         >>> split_names("train + unlabelled")
         ['train', 'unlabelled']
     """

@@ -48,7 +48,7 @@ def make_training_dataset(
     Raises:
         ValueError: Without segments.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.data import segments_from_arrays
         >>> train = segments_from_arrays([np.zeros((50, 74))] * 5, np.zeros((5, 6)))
         >>> dataset = make_training_dataset(train, DataConfig(batch_size=2))
@@ -87,7 +87,7 @@ def make_evaluation_dataset(
     Returns:
         A finite `tf.data.Dataset` as from `make_training_dataset`, but B differs.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.data import segments_from_arrays
         >>> test = segments_from_arrays([np.zeros((50, 74))] * 5, np.zeros((5, 6)))
         >>> dataset = make_evaluation_dataset(test, DataConfig(batch_size=4))

@@ -13,7 +13,7 @@ _TOLERANCE = 0.05  # share of the period
 def row_period(metadata: Mapping[str, Any]) -> float | None:
     """Seconds from row to row, as metadata say; None for a row per word.
 
-    Example:
+    Examples:
         >>> row_period({}), row_period({"row_period": 0.05})
         (0.01, 0.05)
     """
@@ -24,7 +24,7 @@ def row_period(metadata: Mapping[str, Any]) -> float | None:
 def refuse_other_period(period: float | None, needed: float | None, whose: str, than: str) -> None:
     """Raise a `UserError` unless two row periods are the same.
 
-    Example:
+    Examples:
         >>> refuse_other_period(0.05, 0.01, "talk.csd", "the model was trained on")
         Traceback (most recent call last):
         mosei_ssl.utils.errors.UserError: talk.csd has a row every 50 ms; the model was trained ...

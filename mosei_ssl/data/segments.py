@@ -34,7 +34,7 @@ class Segments:
         name: Name of the dataset and split, for messages and reports.
         raw_content: What `content` gives, of frames that are no longer raw.
 
-    Example:
+    Examples:
         >>> segments = segments_from_arrays([np.zeros((5, 74)), np.ones((9, 74))], np.eye(6)[:2])
         >>> len(segments), segments.lengths, segments.rows(1).shape
         (2, array([5, 9]), (9, 74))
@@ -127,7 +127,7 @@ def concatenate_segments(parts: Sequence[Segments], *, match_statistics: bool = 
     Raises:
         ValueError: Without parts, or if statistics to match are missing.
 
-    Example:
+    Examples:
         >>> part = segments_from_arrays([np.zeros((5, 74))], np.zeros((1, 6)))
         >>> len(concatenate_segments([part, part]))
         2
@@ -184,7 +184,7 @@ def segments_from_arrays(
     Returns:
         The segments.
 
-    Example:
+    Examples:
         >>> len(segments_from_arrays([np.zeros((5, 74))], np.zeros((1, 6))))
         1
     """

@@ -28,7 +28,7 @@ def select_segments(
     Returns:
         int64 indices, the most useful first.
 
-    Example:
+    Examples:
         >>> near = np.array([[0.0], [0.1], [0.2], [9.0], [9.1], [9.2]])
         >>> select_segments(near, 1, labelled=[0]).tolist()
         [4]

@@ -33,7 +33,7 @@ class CodebookEncoder(keras.layers.Layer):
     Raises:
         ValueError: If `context` is not odd or `code_dim` not positive.
 
-    Example:
+    Examples:
         >>> encoder = CodebookEncoder(hidden_dim=16, code_dim=4)
         >>> tuple(encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape)
         (1, 5, 16)

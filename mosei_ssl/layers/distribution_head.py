@@ -31,7 +31,7 @@ class DistributionHead(keras.layers.Layer):
     Returns:
         float32 [B, num_emotions, num_levels]. Softmax over the last axis gives probabilities.
 
-    Example:
+    Examples:
         >>> tuple(DistributionHead()(np.zeros((2, 16))).shape)
         (2, 6, 4)
 

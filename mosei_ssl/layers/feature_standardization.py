@@ -33,7 +33,7 @@ class FeatureStandardization(keras.layers.Layer):
     Raises:
         ValueError: If `mean` and `std` differ in length, or hold non-finite or negative values.
 
-    Example:
+    Examples:
         >>> layer = FeatureStandardization(mean=[100.0, 0.0], std=[50.0, 1.0])
         >>> keras.ops.convert_to_numpy(layer(np.array([[150.0, -np.inf]]))).tolist()
         [[1.0, 0.0]]

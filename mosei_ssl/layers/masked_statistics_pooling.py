@@ -36,7 +36,7 @@ class MaskedStatisticsPooling(keras.layers.Layer):
         float32 [B, 2D]: the D means, then the D standard deviations. A sequence without valid
         timesteps gives zeros.
 
-    Example:
+    Examples:
         >>> pool = MaskedStatisticsPooling()
         >>> pooled = pool(np.array([[[1.0], [3.0], [9.0]]]), np.array([[True, True, False]]))
         >>> keras.ops.convert_to_numpy(pooled).round(3).tolist()

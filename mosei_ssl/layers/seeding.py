@@ -19,7 +19,7 @@ def derive_seed(seed: int, *path: str | int) -> int:
     Returns:
         int in [0, 2**31).
 
-    Example:
+    Examples:
         >>> derive_seed(0, "encoder", 1) == derive_seed(0, "encoder", 1)
         True
         >>> derive_seed(0, "encoder", 1) == derive_seed(0, "encoder", 2)

@@ -29,7 +29,7 @@ class TemporalPooling(keras.layers.Layer):
     Raises:
         ValueError: If `factor` is below 1.
 
-    Example:
+    Examples:
         >>> frames, mask = TemporalPooling(10)(np.ones((1, 25, 74)), np.ones((1, 25), bool))
         >>> tuple(frames.shape), tuple(mask.shape)
         ((1, 3, 148), (1, 3))

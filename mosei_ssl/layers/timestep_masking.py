@@ -34,7 +34,7 @@ class TimestepMasking(keras.layers.Layer):
     Raises:
         ValueError: If `ratio` is not inside (0, 1) or `span` is below 1.
 
-    Example:
+    Examples:
         >>> masking = TimestepMasking(ratio=0.3, span=5)
         >>> seen, hidden = masking(np.zeros((2, 50, 8)), np.ones((2, 50), bool), training=True)
         >>> tuple(seen.shape), tuple(hidden.shape)

@@ -33,7 +33,7 @@ class TransformerEncoder(keras.layers.Layer):
     Raises:
         ValueError: If `hidden_dim` is odd or not a multiple of `num_heads`.
 
-    Example:
+    Examples:
         >>> encoder = TransformerEncoder(hidden_dim=16, num_layers=2, num_heads=2)
         >>> tuple(encoder(np.zeros((1, 5, 148)), np.ones((1, 5), bool)).shape)
         (1, 5, 16)

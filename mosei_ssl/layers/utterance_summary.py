@@ -26,7 +26,7 @@ class UtteranceSummary(keras.layers.Layer):
     Returns:
         float32 [B, 2F].
 
-    Example:
+    Examples:
         >>> tuple(UtteranceSummary()(np.zeros((2, 5, 148)), np.ones((2, 5), bool)).shape)
         (2, 296)
 

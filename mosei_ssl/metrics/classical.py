@@ -22,7 +22,7 @@ def pooled_features(
     Returns:
         float32 [N, 4 D]: all means, then all stds, 10th and 90th percentiles.
 
-    Example:
+    Examples:
         >>> pooled_features([np.array([[1.0], [3.0]])], [0.0]).astype(float).round(1).tolist()
         [[2.0, 1.0, 1.2, 2.8]]
     """
@@ -53,7 +53,7 @@ def standardise_per_group(features: np.ndarray, groups: Sequence[str] | np.ndarr
     A column that is constant within a group becomes 0. On test data this looks at the test
     speaker's other clips: a comparison, not a competitor.
 
-    Example:
+    Examples:
         >>> standardise_per_group(np.array([[1.0], [3.0]]), ["a", "a"]).tolist()
         [[-1.0], [1.0]]
     """
@@ -73,7 +73,7 @@ def prediction_dict(values: np.ndarray) -> dict[str, np.ndarray]:
 
     "present" is not clipped to [0, 3], which would throw away ranks.
 
-    Example:
+    Examples:
         >>> prediction_dict(np.array([[-0.2, 1.6]]))["class"].tolist()
         [[0, 2]]
     """
@@ -86,7 +86,7 @@ def prediction_dict(values: np.ndarray) -> dict[str, np.ndarray]:
 def all_zero(count: int, emotions: int = len(EMOTIONS)) -> dict[str, np.ndarray]:
     """Predict no emotion for any of `count` segments.
 
-    Example:
+    Examples:
         >>> all_zero(2)["intensity"].shape
         (2, 6)
     """
@@ -96,7 +96,7 @@ def all_zero(count: int, emotions: int = len(EMOTIONS)) -> dict[str, np.ndarray]
 def train_median(labels: np.ndarray, count: int) -> dict[str, np.ndarray]:
     """Predict each emotion's median over [M, 6] labels of the labelled subset everywhere.
 
-    Example:
+    Examples:
         >>> train_median(np.array([[0.0, 1.0], [0.0, 2.0], [3.0, 2.0]]), 1)["intensity"].tolist()
         [[0.0, 2.0]]
     """
@@ -124,7 +124,7 @@ def regression(
     Returns:
         Prediction dictionary of [N, 6] arrays.
 
-    Example:
+    Examples:
         >>> x = np.linspace(0.0, 3.0, 100)[:, None]
         >>> regression("ridge", x, x, x[[0, 50, 99]])["class"].ravel().tolist()
         [0, 2, 3]
@@ -173,7 +173,7 @@ def classical_predictions(
         Prediction dictionaries by name: "all_zero", "train_median", "ridge", "svr" and perhaps
         "svr_per_speaker".
 
-    Example:
+    Examples:
         >>> x, y = np.eye(4), np.eye(4)[:, :2]
         >>> sorted(classical_predictions(x, y, x))
         ['all_zero', 'ridge', 'svr', 'train_median']

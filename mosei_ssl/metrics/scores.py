@@ -20,7 +20,7 @@ PREDICTION_KEYS = ("intensity", "class", "present", "expected")
 def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
     """Pearson's correlation of [N] labels and values; None if either is constant or N < 2.
 
-    Example:
+    Examples:
         >>> pearson(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0])) is None
         True
     """
@@ -34,7 +34,7 @@ def pearson(labels: np.ndarray, values: np.ndarray) -> float | None:
 def auroc(present: np.ndarray, score: np.ndarray) -> float | None:
     """Area under the ROC curve of [N] scores for [N] bool; None if all are of one class.
 
-    Example:
+    Examples:
         >>> auroc(np.array([False, True]), np.array([0.1, 0.9]))
         1.0
 
@@ -58,7 +58,7 @@ def emotion_threshold(labels: np.ndarray, present: np.ndarray) -> float:
     "Index for rating diagnostic tests", Cancer 3, 1950). `labels` and `present` are [N, E]; where
     all segments are of one kind it is 0.5.
 
-    Example:
+    Examples:
         >>> emotion_threshold(np.array([[0.0], [1.0], [3.0]]), np.array([[0.1], [0.3], [0.2]]))
         0.2
     """
@@ -75,7 +75,7 @@ def emotion_threshold(labels: np.ndarray, present: np.ndarray) -> float:
 def balanced_accuracy(classes: np.ndarray, predicted: np.ndarray) -> float | None:
     """Mean recall over those of the four classes that occur in [N] labels; None without labels.
 
-    Example:
+    Examples:
         >>> balanced_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 0]))
         0.5
     """
@@ -125,7 +125,7 @@ def evaluate_predictions(
     Raises:
         ValueError: If shapes disagree, a key is missing or a value is not finite.
 
-    Example:
+    Examples:
         >>> labels = np.array([[0., 1.], [2., 0.]])
         >>> perfect = {"intensity": labels, "class": labels, "present": labels, "expected": labels}
         >>> evaluate_predictions(labels, perfect, ("happy", "sad"))["overall"]["pearson_r"]

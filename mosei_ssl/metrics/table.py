@@ -43,7 +43,7 @@ _COMPARED_WITH = ("all_zero", "ridge", "svr")
 def format_score(value: float | None, digits: int = 3) -> str:
     """Write one score with so many digits after the point, an undefined one as a dash.
 
-    Example:
+    Examples:
         >>> format_score(0.16349), format_score(None)
         ('0.163', '-')
     """
@@ -64,7 +64,7 @@ def metrics_table(results: Mapping[str, Mapping[str, Any]], *, title: str = "Sco
     Returns:
         A rich renderable.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.metrics import all_zero, evaluate_predictions
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
         >>> metrics_table({"all_zero": scores}, title="test split").renderables[0].row_count
@@ -105,7 +105,7 @@ def _table(title: str | Text, columns: Sequence[str]) -> Table:
 def verdicts(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say of every model what it is not better than, in the digits that the table shows.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.metrics import all_zero, evaluate_predictions
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
         >>> verdicts({"model": scores, "all_zero": scores})[0][:43]
@@ -148,7 +148,7 @@ def _better(one: Mapping[str, Any], other: Mapping[str, Any], metric: str) -> bo
 def json_safe(value: Any) -> Any:
     """Nested mappings, sequences, arrays and scalars as JSON can hold them: NaN becomes None.
 
-    Example:
+    Examples:
         >>> json_safe({"a": np.float32(0.5), "b": float("nan")})
         {'a': 0.5, 'b': None}
     """
@@ -164,7 +164,7 @@ def json_safe(value: Any) -> Any:
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write anything that `json_safe` takes as JSON that any parser reads, whole or not at all.
 
-    Example:
+    Examples:
         >>> write_json(tmp_path / "metrics.json", {"mae": np.float32(0.5)}).read_text()
         '{\\n  "mae": 0.5\\n}\\n'
     """

@@ -37,7 +37,7 @@ class Backbone(SegmentModel):
         encoder saw), `padding_mask` bool [B, T'], with T' = ceil(T / pooling_factor), and
         `summary` float32 [B, 2F'], statistics of the whole segment, see `UtteranceSummary`.
 
-    Example:
+    Examples:
         >>> outputs = backbone(x)
         >>> tuple(outputs["sequence"].shape), tuple(outputs["summary"].shape)
         ((2, 4, 8), (2, 296))
@@ -86,7 +86,7 @@ class Backbone(SegmentModel):
         Raises:
             UserError: there is no such preset, it cannot be read, or it is another backbone.
 
-        Example:
+        Examples:
             >>> backbone.save(tmp_path / "backbone.keras")
             >>> type(Backbone.from_preset(tmp_path)).__name__
             'TransformerBackbone'

@@ -28,7 +28,7 @@ def build_backbone(
     Raises:
         UserError: If options do not fit together.
 
-    Example:
+    Examples:
         >>> from mosei_ssl import CodebookConfig
         >>> type(build_backbone(CodebookConfig(), [0.0] * 74, [1.0] * 74)).__name__
         'CodebookBackbone'
@@ -53,7 +53,7 @@ def build_pretraining_model(
     Raises:
         UserError: If the options do not fit the backbone.
 
-    Example:
+    Examples:
         >>> from mosei_ssl import MaskedTimestepConfig
         >>> build_pretraining_model(MaskedTimestepConfig(mask_span=3), backbone).mask_span
         3

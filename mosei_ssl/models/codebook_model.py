@@ -43,7 +43,7 @@ class CodebookModel(PretrainingModel):
     Raises:
         ValueError: If the backbone has another encoder or an option is out of range.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.models import CodebookBackbone
         >>> backbone = CodebookBackbone([0.0] * 74, [1.0] * 74, hidden_dim=8, code_dim=4)
         >>> model = CodebookModel(backbone)

@@ -20,7 +20,7 @@ class EmotionMAE(keras.metrics.Mean):
         y_pred: float [B, E, L]. Logits over levels 0 .. L - 1.
         sample_weight: float [B], optional.
 
-    Example:
+    Examples:
         >>> metric = EmotionMAE()
         >>> float(metric(np.array([[1.0]]), np.array([[[0.0, 0.0, 0.0, 9.0]]])))
         2.0
@@ -48,7 +48,7 @@ class EmotionAccuracy(EmotionMAE):
 
     Called as `EmotionMAE` is.
 
-    Example:
+    Examples:
         >>> metric = EmotionAccuracy()
         >>> float(metric(np.array([[2.5, 0.0]]), np.array([[[0.0, 0, 0, 9], [0.0, 0, 0, 9]]])))
         0.5

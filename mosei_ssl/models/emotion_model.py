@@ -48,7 +48,7 @@ class EmotionModel(SegmentModel):
     Raises:
         UserError: If an option of the head is out of range.
 
-    Example:
+    Examples:
         >>> model = EmotionModel(backbone)
         >>> model.adapt(x)
         >>> model.compile("adam", metrics=["mae"])

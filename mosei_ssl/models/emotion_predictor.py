@@ -17,7 +17,7 @@ def emotion_predictions(logits) -> dict:
         `class` int32, the mode, best in accuracy; `present` float32, the probability of any
         intensity above level 0; `expected` float32, the mean.
 
-    Example:
+    Examples:
         >>> float(emotion_predictions(np.log([[[0.3, 0.1, 0.4, 0.2]]]))["intensity"][0, 0])
         2.0
     """
@@ -46,7 +46,7 @@ class EmotionPredictor(SegmentModel):
         Dict of [B, 6] tensors `intensity`, `class`, `present`, `expected`; see
         `emotion_predictions`.
 
-    Example:
+    Examples:
         >>> predictor = EmotionPredictor(emotion_model)
         >>> predictor.predict(x, verbose=0)["class"].shape
         (2, 6)

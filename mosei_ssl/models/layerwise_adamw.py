@@ -20,7 +20,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         multipliers: numbers by variable path; 1 where there is none.
         **kwargs: as for `keras.optimizers.AdamW`.
 
-    Example:
+    Examples:
         >>> model = EmotionModel(backbone)
         >>> multipliers = learning_rate_multipliers(model, layer_decay=0.5)
         >>> model.compile(LayerwiseAdamW(multipliers, learning_rate=1e-3))
@@ -92,7 +92,7 @@ def learning_rate_multipliers(model: EmotionModel, layer_decay: float) -> dict[s
     Raises:
         ValueError: If `layer_decay` is out of range.
 
-    Example:
+    Examples:
         >>> multipliers = learning_rate_multipliers(EmotionModel(backbone), 0.5)
         >>> sorted(set(multipliers.values()))
         [0.25, 0.5]

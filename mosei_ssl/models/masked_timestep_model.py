@@ -28,7 +28,7 @@ class MaskedTimestepModel(PretrainingModel):
         Dict of `reconstruction` float32 [B, T', F'], `target` float32 [B, T', F'] and `weight`
         float32 [B, T'], 1 where a timestep is hidden and valid, 0 elsewhere.
 
-    Example:
+    Examples:
         >>> model = MaskedTimestepModel(backbone)
         >>> model.compile("adam")
         >>> sorted(model.evaluate(x, verbose=0, return_dict=True))

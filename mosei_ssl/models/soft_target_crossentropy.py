@@ -19,7 +19,7 @@ class SoftTargetCrossentropy(keras.losses.Loss):
     Returns:
         float32 [B] (reduced as `reduction` says): mean over the labelled emotions.
 
-    Example:
+    Examples:
         >>> loss = SoftTargetCrossentropy()
         >>> round(float(loss(np.array([[0.0]]), np.array([[[0.0, 0.0, 0.0, 0.0]]]))), 3)  # log 4
         1.386

@@ -23,7 +23,7 @@ class TransformerBackbone(Backbone):
         pooling_factor: int. Frames (at 100 Hz) per timestep.
         seed: int. Seed of initial weights and dropout.
 
-    Example:
+    Examples:
         >>> backbone = TransformerBackbone(mean=[0.0] * 74, std=[1.0] * 74)
         >>> x = {"features": np.zeros((2, 95, 74)), "padding_mask": np.ones((2, 95), bool)}
         >>> tuple(backbone(x)["sequence"].shape)

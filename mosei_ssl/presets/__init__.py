@@ -22,7 +22,7 @@ def find(name: str | Path) -> Path:
     Raises:
         UserError: the preset is damaged, or was changed.
 
-    Example:
+    Examples:
         >>> find("emotion-small").name, find("runs/pre")
         ('emotion-small', PosixPath('runs/pre'))
     """

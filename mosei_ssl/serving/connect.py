@@ -29,7 +29,7 @@ def connect(
     Raises:
         UserError: the address is not such a URL, or what the protocol needs is not installed.
 
-    Example:
+    Examples:
         >>> with connect("http://localhost:8501", "emotion", timeout=5) as client:
         ...     client.predict([])["intensity"].shape  # nothing to ask
         (0, 6)

@@ -37,7 +37,7 @@ def evaluate_saved_model(
         UserError: no such model or split, no labelled segment, or the model was changed since it
             was exported.
 
-    Example:
+    Examples:
         >>> data = DataConfig(data_dir=str(synthetic_data))
         >>> scores = evaluate_saved_model(saved_model, data)
         >>> 0 <= scores["predictors"]["model"]["overall"]["mae"] <= 3

@@ -42,7 +42,7 @@ def export(
         UserError: no such run, another kind of run, an unreadable model, a place that cannot be
             written, or a Keras backend other than TensorFlow.
 
-    Example:
+    Examples:
         >>> export(finished_run, tmp_path / "saved_models" / "emotion").name
         '1'
     """
@@ -108,7 +108,7 @@ def export_model(
         UserError: the place cannot be written, a format is unknown or its converter not
             installed, or the Keras backend is not TensorFlow.
 
-    Example:
+    Examples:
         >>> version = export_model(emotion_model, tmp_path / "in_memory")
         >>> sorted(path.name for path in version.parent.iterdir())
         ['1', 'deployment']
@@ -145,7 +145,7 @@ def export_preset(name: str, to: str | Path) -> Path:
     Raises:
         UserError: no such preset, one that has changed, or a place that cannot be written.
 
-    Example:
+    Examples:
         >>> export_preset("emotion-small", tmp_path / "small").name
         '1'
     """

@@ -82,7 +82,7 @@ def read_segments(
         UserError: nothing to judge is found, a file is missing, damaged, of another kind or
             width, or a segment is longer than models accept.
 
-    Example:
+    Examples:
         >>> file = tmp_path / "talk.npy"
         >>> np.save(file, np.zeros((400, 74), np.float32))  # four seconds
         >>> [(s.start, s.end) for s in read_segments(file, window=2.0)]

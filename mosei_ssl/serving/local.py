@@ -29,7 +29,7 @@ class LocalModel(Predictor):
         UserError: it is missing, cannot be loaded, lacks the signature, or has changed since it
             was exported.
 
-    Example:
+    Examples:
         >>> model = LocalModel(saved_model)
         >>> model.predict([np.zeros((100, 74))])["intensity"].shape
         (1, 6)

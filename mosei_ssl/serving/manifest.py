@@ -86,7 +86,7 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
     Raises:
         UserError: anything differs, or there is no readable manifest.
 
-    Example:
+    Examples:
         >>> verify(saved_model).manifest["run"]["kind"]
         'finetune'
     """

@@ -95,7 +95,7 @@ def plan_batches(lengths: Sequence[int], max_batch: int, max_frames: int) -> Ite
     Yields the indices of each batch: at most `max_batch` segments and `max_frames` frames, padding
     included; a longer segment goes alone.
 
-    Example:
+    Examples:
         >>> list(plan_batches([5, 900, 6], 2, 1000))
         [[0, 2], [1]]
     """

@@ -58,7 +58,7 @@ def publish(run: str | Path, to: str | Path, licence: str | None = None) -> Path
         UserError: the file is there already or cannot be written; or as for
             `mosei_ssl.serving.export`.
 
-    Example:
+    Examples:
         >>> publish(finished_run, tmp_path / "mine.zip").name
         'mine.zip'
     """

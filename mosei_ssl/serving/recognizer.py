@@ -28,7 +28,7 @@ class Recognizer:
     Raises:
         UserError: the model is missing, or has changed since it was exported.
 
-    Example:
+    Examples:
         >>> table = Recognizer(saved_model).predict(speech_wav)
         >>> table[["name", "start", "end"]].round(1).values.tolist()
         [['speech', 0.0, 1.0]]

@@ -81,7 +81,7 @@ def analyse(
     Raises:
         ValueError: there are no cells of the baseline.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.metrics import all_zero
         >>> from mosei_ssl.metrics.video_sums import video_sums
         >>> sums = {("1", 0): video_sums(["a", "b"], np.ones((2, 6)), all_zero(2))}

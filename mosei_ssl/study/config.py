@@ -35,7 +35,7 @@ def load_study_config(path: str | os.PathLike[str]) -> StudyConfig:
         UserError: the file cannot be read, or a key or value is not allowed; the message names
             the key and the allowed values.
 
-    Example:
+    Examples:
         >>> load_study_config("mosei_paper").baseline
         'baseline'
     """

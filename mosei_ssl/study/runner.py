@@ -65,7 +65,7 @@ def run_study(
         UserError: the configuration is not possible, `out` holds another study or is in use, or a
             dataset is missing or cannot be built.
 
-    Example:
+    Examples:
         >>> from mosei_ssl.study import load_study_config
         >>> config = load_study_config("small_study")
         >>> run_study(config, "studies/first", workers=2)  # doctest: +SKIP

@@ -67,7 +67,7 @@ def evaluate(
         UserError: no such run or split, a damaged file in the run, the run's dataset is no longer
             there, or the other one has another row period or videos that the run has learned from.
 
-    Example:
+    Examples:
         >>> evaluate("runs/ssl100")["predictors"]["model"]["overall"]["mae"]  # doctest: +SKIP
     """
     directory = RunDirectory(run).open("finetune").require_finished()

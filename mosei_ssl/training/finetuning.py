@@ -81,7 +81,7 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
             that is missing, unfinished or damaged, a loss that is not finite.
         Interrupted: stopped by a signal, with the state saved.
 
-    Example:
+    Examples:
         >>> run = finetune(  # doctest: +SKIP
         ...     FinetuneConfig(run="runs/ssl100", labels=100, pretrained="runs/pre")
         ... )

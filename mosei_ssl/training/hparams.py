@@ -19,7 +19,7 @@ def trial_name(run: Path) -> str:
 
     It is the study's folder, arm, labels, fold and seed, or the run's folder and the one above.
 
-    Example:
+    Examples:
         >>> trial_name(Path("/home/me/runs/ssl200"))
         'runs/ssl200'
         >>> trial_name(Path("studies/first/cells/train/ssl/labels-25/fold-1/seed-0/run"))

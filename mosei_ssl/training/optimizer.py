@@ -19,7 +19,7 @@ def make_optimizer(
     Returns:
         The optimizer.
 
-    Example:
+    Examples:
         >>> optimizer = make_optimizer(OptimizerConfig(learning_rate=0.002), steps=1000)
         >>> float(optimizer.learning_rate)  # the warm-up begins
         0.0

@@ -60,7 +60,7 @@ def pretrain(
         UserError: bad options, data that is missing or empty, a loss that is not finite.
         Interrupted: stopped by a signal, with the state saved.
 
-    Example:
+    Examples:
         >>> run = pretrain(PretrainConfig(run="runs/pre", epochs=20))  # doctest: +SKIP
 
     References:

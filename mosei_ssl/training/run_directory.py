@@ -54,7 +54,7 @@ class RunDirectory:
         path: the directory.
         info: what run.json holds, once the run is opened or started.
 
-    Example:
+    Examples:
         >>> run = RunDirectory(finished_run).open("finetune")
         >>> run.finished, run.info["seed"]
         (True, 3)

@@ -57,7 +57,7 @@ def convert_package(
         CorpusError: the package cannot be read, its sentiments are not those of `labels`, or `out`
             holds files. Nothing is written then.
 
-    Example:
+    Examples:
         >>> file = tmp_path / "mine.npz"
         >>> np.savez(file, train_audio=np.ones((2, 9, 74)), train_ids=["a[0]", "a[1]"])
         >>> convert_package(file, tmp_path / "mine")[0].rpartition("/")[2]
