@@ -1,14 +1,14 @@
 """Entry point: picks the verb, turns bad input into one line and exit code 2."""
 
-import contextlib
 import importlib
 import itertools
 import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from rich.logging import RichHandler
 
@@ -24,12 +24,30 @@ from mosei_ssl.utils.signals import Interrupted, stop_politely
 from mosei_ssl.utils.terminal import console
 
 _log = logging.getLogger(__name__)
-_RESUMABLE = ("pretrain", "finetune", "quickstart")
-_USE_KERAS = (*_RESUMABLE, "evaluate", "export", "predict", "demo", "study")
+_RESUMABLE = ("pretrain", "finetune", "quickstart", "extract", "study")
+_USE_KERAS = (
+    "pretrain",
+    "finetune",
+    "quickstart",
+    "evaluate",
+    "export",
+    "predict",
+    "demo",
+    "study",
+)
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
 VERBS += ("folds", "study")
+
+EXIT_CODES = {
+    0: "done",
+    1: "a study has failed cells, or nobody reads the output any more",
+    2: "bad input",
+    3: "an export is damaged, or has been tampered with",
+    130: "stopped by Ctrl-C",
+    143: "stopped by SIGTERM",
+}
 
 _SWITCHES = frozenset(("-q", "--quiet", "-v", "--verbose", "--debug"))
 
@@ -51,6 +69,9 @@ Every verb takes -q, -v and --debug. `mosei-ssl --version` and `mosei-ssl --prin
   mosei-ssl evaluate --run runs/ssl100 --split test
   mosei-ssl export   --run runs/ssl100 --to saved_models/emotion
   mosei-ssl predict  INPUT --model saved_models/emotion
+
+exit codes:
+{codes}
 """
 
 
@@ -61,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; default `sys.argv[1:]`.
 
     Returns:
-        The exit code: 0 done, 1 for a study with failed cells and where nobody reads the output
-        any more, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
+        The exit code, see `EXIT_CODES`.
     """
     start = time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -70,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb, *arguments = arguments[len(before) :] or ["--help"]
     if verb in ("-h", "--help", "--help-all"):
         first = {verb: str(_module(verb).__doc__).splitlines()[0] for verb in VERBS}
-        print(_HELP.format(verbs="\n".join(f"  {v:<10} {text}" for v, text in first.items())))
+        verbs, codes = _listed(first), _listed(EXIT_CODES)
+        print(_HELP.format(verbs=verbs, codes=codes))
         return 0
     if verb == "--version":
         print(f"mosei-ssl {mosei_ssl.__version__}")
@@ -86,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _set_up_logging(arguments)
     try:
         # From here on: importing TensorFlow takes seconds, in which a machine may be taken away.
-        with stop_politely() if verb in _RESUMABLE else contextlib.nullcontext():
+        with stop_politely():
             if verb == "--print-completion":
                 modules = {verb: _module(verb) for verb in VERBS}
                 write_out(completion_script("".join(arguments[:1]), modules))
@@ -103,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(verb, error, debug)
     except Interrupted as error:
-        sys.stderr.write(f"mosei-ssl {verb}: {error}. Give the same command to resume.\n")
+        told = f"{error}. Give the same command to resume" if verb in _RESUMABLE else "stopped"
+        sys.stderr.write(f"mosei-ssl {verb}: {told}.\n")
         return error.exit_code
     except OSError as error:
         if error.filename is None:
@@ -114,6 +136,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _listed(texts: Mapping[Any, str]) -> str:
+    return "\n".join(f"  {name!s:<10} {text}" for name, text in texts.items())
+
+
 def _module(verb: str) -> ModuleType:
     return importlib.import_module(f"mosei_ssl.cli.{verb}")
 
@@ -121,12 +147,13 @@ def _module(verb: str) -> ModuleType:
 def _fail(verb: str, error: UserError, debug: bool) -> int:
     if debug:
         raise error
+    code = error.exit_code
     # Recognised by name: importing the class takes seconds.
     if type(error).__name__ == "NothingPreparedError":
         option = "data.data_dir in the --config" if verb == "study" else "--data-dir"
         error = UserError(f"{error} {option} names another folder.")
     sys.stderr.write(f"mosei-ssl {verb}: {error}\n")
-    return 2
+    return code
 
 
 def _set_up_logging(arguments: Sequence[str]) -> None:

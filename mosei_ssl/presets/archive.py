@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.errors import DamagedExportError, UserError
 from mosei_ssl.utils.files import cache_folder, put_in_place, sha256, write_text
 
 MANIFEST = "preset.json"
@@ -25,14 +25,14 @@ def seal(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raise a UserError if a preset is not what was published."""
+    """Raise a DamagedExportError if a preset is not what was published."""
     listed = _listed((folder / MANIFEST).read_bytes(), folder)
     present = {f.relative_to(folder).as_posix(): f for f in folder.rglob("*") if not f.is_dir()}
     del present[MANIFEST]
     wrong = sorted(present.keys() ^ listed.keys())
     wrong += [n for n in sorted(present.keys() & listed.keys()) if sha256(present[n]) != listed[n]]
     if wrong:
-        raise UserError(
+        raise DamagedExportError(
             f"{folder} is not the preset that was published: {', '.join(wrong)} changed, lost or "
             "added. Fetch it again."
         )
@@ -52,7 +52,8 @@ def unpacked(archive: Path) -> Path:
     """Where a preset's archive is unpacked and checked, once, in the user's cache.
 
     Raises:
-        UserError: it is damaged, no preset, or holds what its manifest does not list.
+        DamagedExportError: it is damaged, or holds what its manifest does not list.
+        UserError: it is no preset, or one of a later version.
     """
     digest = sha256(archive)
     place = cache_folder() / "presets" / digest[:16] / archive.stem
@@ -63,8 +64,12 @@ def unpacked(archive: Path) -> Path:
             try:
                 with zipfile.ZipFile(archive) as source:
                     _extract(source, archive, building)
+            except UserError:
+                raise
             except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError) as error:
-                raise UserError(f"{archive} is damaged ({error}): fetch it again.") from None
+                raise DamagedExportError(
+                    f"{archive} is damaged ({error}): fetch it again."
+                ) from None
             check(building)
             if not place.is_dir():  # another process may have been faster
                 building.rename(place)
@@ -80,7 +85,7 @@ def _extract(source: zipfile.ZipFile, archive: Path, to: Path) -> None:
     listed = _listed(source.read(MANIFEST), archive)
     for member in members:
         if member.filename not in {*listed, MANIFEST} or ".." in Path(member.filename).parts:
-            raise UserError(
+            raise DamagedExportError(
                 f"{archive} holds {member.filename!r}, which its manifest does not list."
             )
         target = to / member.filename
@@ -96,8 +101,12 @@ def _listed(manifest: bytes, place: Path) -> dict[str, str]:
         if content["format"] != 1:
             raise UserError(f"{place} is of a later version of mosei_ssl: install that.")
         found = {name: str(entry["sha256"]) for name, entry in content["files"].items()}
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{place}: {MANIFEST} is damaged ({error!r}): fetch it again.") from None
+        raise DamagedExportError(
+            f"{place}: {MANIFEST} is damaged ({error!r}): fetch it again."
+        ) from None
     if any(Path(name).is_absolute() for name in found):
-        raise UserError(f"{place}: {MANIFEST} names files elsewhere.")
+        raise DamagedExportError(f"{place}: {MANIFEST} names files elsewhere.")
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from mosei_ssl.serving.manifest import MANIFEST, latest_version, verify
 from mosei_ssl.serving.predictor import Predictor, pad
 from mosei_ssl.serving.signatures import OUTPUTS, PREDICT_SIGNATURE
-from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.errors import DamagedExportError, UserError
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ class LocalModel(Predictor):
         manifest: what the manifest says; empty without one, and then nothing was verified.
 
     Raises:
-        UserError: it is missing, cannot be loaded, lacks the signature, or has changed since it
-            was exported.
+        DamagedExportError: it cannot be loaded, or has changed since it was exported.
+        UserError: it is missing, or lacks the signature.
 
     Examples:
         >>> model = LocalModel(saved_model)
@@ -62,7 +62,7 @@ def _load(directory: Path):
     except Exception as error:
         # Damage shows up as OSError, protobuf, key and TensorFlow errors alike.
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
+        raise DamagedExportError(
             f"{directory} cannot be loaded as a SavedModel ({type(error).__name__}: {first[:200]})."
             " Fetch or export it again."
         ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mosei_ssl import presets
-from mosei_ssl.utils.errors import UserError
+from mosei_ssl.utils.errors import DamagedExportError, UserError
 from mosei_ssl.utils.files import sha256, write_text
 from mosei_ssl.utils.versions import package_versions
 
@@ -84,7 +84,8 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
         What was checked.
 
     Raises:
-        UserError: anything differs, or there is no readable manifest.
+        DamagedExportError: anything differs, or there is no readable manifest.
+        UserError: there is no export.
 
     Examples:
         >>> verify(saved_model).manifest["run"]["kind"]
@@ -95,7 +96,7 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
     manifest = _read(file)
     digest = sha256(file)
     if manifest_sha256 is not None and digest != manifest_sha256.lower():
-        raise UserError(
+        raise DamagedExportError(
             f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is not the manifest "
             "expected. Do not serve this; fetch or export it again."
         )
@@ -108,7 +109,7 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
         if sha256(directory / name) != listed[name]["sha256"]
     ]
     if problems:
-        raise UserError(
+        raise DamagedExportError(
             f"{directory} is not what was exported: {'; '.join(problems)}. "
             "Do not serve this; fetch or export it again."
         )
@@ -118,7 +119,7 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
 
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise UserError(
+        raise DamagedExportError(
             f"{file} is missing, so this SavedModel cannot be checked against its export. "
             "Export it again with `mosei-ssl export`."
         )
@@ -136,7 +137,9 @@ def _read(file: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error!r}): fetch or export it again.") from None
+        raise DamagedExportError(
+            f"{file} is damaged ({error!r}): fetch or export it again."
+        ) from None
     return manifest
 
 

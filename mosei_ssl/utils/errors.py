@@ -1,4 +1,6 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and those kinds of it that scripts tell apart."""
+
+from typing import ClassVar
 
 
 class UserError(ValueError):
@@ -6,4 +8,15 @@ class UserError(ValueError):
 
     The command line prints the message alone and exits with code 2; ``--debug`` shows the
     traceback. Programs can catch it as a ``ValueError``.
+
+    Attributes:
+        exit_code: that of the command line.
     """
+
+    exit_code: ClassVar[int] = 2
+
+
+class DamagedExportError(UserError):
+    """An export is not as it was written: damaged on the way, or tampered with."""
+
+    exit_code = 3

@@ -18,7 +18,7 @@ def test_export_then_verify(finished_run, tmp_path, capsys):
     assert found["directory"] == str(tmp_path / "emotion" / "1")
     assert found["manifest_sha256"] == noted
     assert found["files"] == len(found["manifest"]["files"])
-    assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", ""]) == 2
+    assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", ""]) == 3
     capsys.readouterr()
     assert main(["verify", str(tmp_path / "emotion")]) == 0
     out = capsys.readouterr().out
@@ -28,7 +28,7 @@ def test_export_then_verify(finished_run, tmp_path, capsys):
     assert "covarep-0123456789, fingerprint 0123456789" in out
 
     (tmp_path / "emotion" / "1" / "saved_model.pb").write_bytes(b"tampered")
-    assert main(["verify", str(tmp_path / "emotion" / "1")]) == 2
+    assert main(["verify", str(tmp_path / "emotion" / "1")]) == 3
     error = capsys.readouterr().err
     assert "saved_model.pb has been changed" in error
     assert "Traceback" not in error

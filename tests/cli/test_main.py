@@ -38,8 +38,6 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
     assert f"mosei-ssl {verb} " in text.split("options:")[0].replace("usage: ", "", 1)
     assert "xample" in text
     assert "--debug" in text
-    draw = ("quickstart", "pretrain", "finetune", "select", "extract", "folds", "study")
-    assert ("--seed" in text) == (verb in draw)
     assert not re.search(r"--[\w.-]*_", text)
 
 
@@ -247,7 +245,13 @@ def test_a_stopped_command_ends_with_the_code_of_its_signal(number, code, monkey
 
     monkeypatch.setattr("mosei_ssl.cli.verify.run", run)
     assert main(["verify", "x"]) == code
-    assert "Give the same command to resume" in capsys.readouterr().err
+    assert capsys.readouterr().err == "mosei-ssl verify: stopped.\n"
+
+
+def test_help_tells_the_exit_codes(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out.partition("exit codes:")[2]
+    assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "130", "143"]
 
 
 def test_versions_need_no_metadata_of_an_installed_package():
