@@ -115,7 +115,12 @@ def run(options: QuickstartOptions) -> int:
     run_step("predict", place / "data", "--dataset", dataset, "--limit", "5", "--model", export)
 
     say_step("Done")
-    say(_sentence(done, synthetic=source == ["--synthetic"]))
+    say(_sentence(done, Path(options.manual_dir or place / "corpus")))
+    if source == ["--synthetic"]:
+        say(
+            "The data is SYNTHETIC, made so that it has sounds to be found without labels: that "
+            "every stage works is all it shows."
+        )
     say(f"The best on validation speakers was {best}: exported as {export}.")
     say("Next:")
     say(f"  tensorboard --logdir {shlex.quote(str(runs))}")
@@ -209,12 +214,11 @@ def _exported(run: Path, to: Path) -> Path:
     return version
 
 
-def _sentence(runs: dict[str, Path], synthetic: bool) -> str:
+def _sentence(runs: dict[str, Path], corpus: Path) -> str:
+    from mosei_ssl.corpus.corpus_files import SPEAKERS_FILE, read_speakers
     from mosei_ssl.metrics.comparison import summary
 
     labels = json.loads((runs["ssl"] / "metrics.json").read_text())["labels"]
-    text = summary(runs["ssl"], runs["baseline"], labels)
-    note = (
-        " These numbers come from SYNTHETIC data: they show that every stage works, nothing more."
-    )
-    return text + note * synthetic
+    known = read_speakers(corpus / SPEAKERS_FILE)
+    speakers = {video: "+".join(sorted(names)) for video, names in known.items()}
+    return summary(runs["ssl"], runs["baseline"], labels, speakers=speakers)

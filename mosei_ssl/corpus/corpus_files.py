@@ -143,7 +143,7 @@ def write_cross_validation(
     with Corpus(find_sources(corpus)) as opened:
         labels, videos = opened.labels, sorted(opened.features.video_ids)
         sizes = {video: len(labels[video].intervals) for video in videos if video in labels}
-    speakers = _read_speakers(corpus / SPEAKERS_FILE)
+    speakers = read_speakers(corpus / SPEAKERS_FILE)
     if unknown := sum(video not in speakers for video in sizes):
         logger.warning(
             "%s names no speaker of %d videos: each counts as a different speaker",
@@ -161,7 +161,8 @@ def write_cross_validation(
     return place, folds
 
 
-def _read_speakers(path: Path) -> dict[str, set[str]]:
+def read_speakers(path: Path) -> dict[str, set[str]]:
+    """Speakers by video id, where they are known."""
     if not path.is_file():
         return {}
     try:

@@ -1,6 +1,7 @@
 """What a run's kept predictions come to, alone or beside another run's, with intervals."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.utils.errors import UserError
 
 RESAMPLES = 2000
+_FEWEST = 5  # speakers whose resampling says something
 _OUTPUTS = ("intensity", "class", "present", "expected")
 
 
@@ -36,7 +38,13 @@ def score_cell(found: np.ndarray, sign: str = "") -> str:
     return f"{value:{sign}.3f}{interval}"
 
 
-def summary(run: Path, baseline: Path, labels: int, split: str = "test") -> str:
+def summary(
+    run: Path,
+    baseline: Path,
+    labels: int,
+    split: str = "test",
+    speakers: Mapping[str, str] | None = None,
+) -> str:
     """One sentence on a pretrained run and its baseline, both evaluated on a split.
 
     Args:
@@ -44,10 +52,12 @@ def summary(run: Path, baseline: Path, labels: int, split: str = "test") -> str:
         baseline: that of the run with the identical backbone from scratch.
         labels: labels that both had.
         split: split that both were evaluated on.
+        speakers: speaker by video id. Intervals are over speakers, or over videos where fewer than
+            five speakers are known.
 
     Returns:
         For example "With 50 labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0
-        and 0.5; pretraining changed r by +0.034 [+0.011, +0.058]." Intervals are 95 %, over videos.
+        and 0.5; pretraining changed r by +0.034 [+0.011, +0.058] (95 % intervals over 12 speakers)."
 
     Raises:
         UserError: predictions are missing or damaged.
@@ -55,11 +65,15 @@ def summary(run: Path, baseline: Path, labels: int, split: str = "test") -> str:
     file = f"predictions-{split}.npz"
     videos, truth, ours = read_predictions(run / file)
     theirs = read_predictions(baseline / file)[2]
-    own = with_intervals(videos, truth, ours, RESAMPLES)
-    change = with_intervals(videos, truth, ours, RESAMPLES, minus=theirs)
+    units = np.array([(speakers or {}).get(video, "") for video in videos])
+    over = "speakers"
+    if len(np.unique(units)) < _FEWEST or "" in units:
+        units, over = videos, "videos"
+    own = with_intervals(units, truth, ours, RESAMPLES)
+    change = with_intervals(units, truth, ours, RESAMPLES, minus=theirs)
     r, auroc = (score_cell(own[name][:, -1]) for name in ("pearson_r", "auroc"))
     changed = score_cell(change["pearson_r"][:, -1], sign="+")
     return (
         f"With {labels} labels: r {r}, AUROC {auroc}; chance is 0 and 0.5; pretraining changed r "
-        f"by {changed}."
+        f"by {changed} (95 % intervals over {len(np.unique(units))} {over})."
     )

@@ -1,5 +1,6 @@
 """The walk through all stages: its own options, and which runs it asks for."""
 
+import json
 import re
 from pathlib import Path
 
@@ -96,9 +97,19 @@ def test_recordings_go_through_every_stage_and_the_best_on_validation_is_exporte
         r"With 50 labels: r ([\d.]+) \[.*pretraining changed r by \+([\d.]+) \[", told.out
     )
     assert last, told.out
+    assert "(95 % intervals over 20 videos)" in told.out
     # Noise of 1 leaves more of the truth than noise of 3.
     assert float(last[1]) > 0.7
     assert float(last[2]) > 0.2
+
+
+def test_intervals_are_over_speakers_where_they_are_known(walk, tmp_path):
+    corpus = tmp_path / "quickstart/clips/corpus"
+    corpus.mkdir(parents=True)
+    known = {f"v{number}": [f"s{number // 2}"] for number in range(20)}
+    (corpus / "speakers.json").write_text(json.dumps(known))
+    _, _, told = walk("clips", "--labels", "x.xlsx", "--budget", "50")
+    assert "(95 % intervals over 10 speakers)" in told.out
 
 
 def test_the_synthetic_corpus_is_said_to_be_and_has_nothing_to_do_with_the_shipped_model(walk):
