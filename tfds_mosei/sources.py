@@ -29,6 +29,8 @@ from tfds_mosei.tables import TABLE_SUFFIXES, find_columns, table_header
 
 _logger = logging.getLogger(__name__)
 
+SAMPLING_RATES = "sampling rates"
+"""Key of a feature file's metadata."""
 _SEQUENCE_SUFFIXES = (".csd", ".h5", ".hdf5", ".hdf")
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _COLUMNS = {"features": FEATURE_NAMES, "labels": LABEL_NAMES, "emotions": EMOTIONS}
@@ -93,6 +95,12 @@ class CsdFeatures:
         """Whether `mosei-ssl convert` wrote rows of words."""
         return self._sequence.read_metadata("aligned to words").get("aligned to words") is True
 
+    @property
+    def sampling_rates(self) -> dict[str, int]:
+        """Hz of the recordings, by video id, where `mosei-ssl extract` noted them."""
+        rates = self._sequence.read_metadata(SAMPLING_RATES).get(SAMPLING_RATES)
+        return rates if isinstance(rates, dict) else {}
+
     def close(self) -> None:
         self._sequence.close()
 
@@ -113,6 +121,12 @@ class SourceFiles:
         if self.features[0].suffix.lower() in (".mat", ".csv"):
             return MatFeatures(self.features)
         return CsdFeatures(self.features[0], self.feature_root)
+
+    def read_sampling_rates(self) -> dict[str, int]:
+        """Hz of the recordings, by video id; none where they are not known."""
+        features = self.open_features()
+        with contextlib.closing(features):
+            return features.sampling_rates if isinstance(features, CsdFeatures) else {}
 
     def read_labels(self) -> dict[str, VideoLabels]:
         """Reads all labels, by video id."""

@@ -1,5 +1,6 @@
 """The TFDS builder: a corpus in CMU-MOSEI's layout becomes a dataset of segments."""
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -331,6 +332,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             },
             "unlabelled": self.builder_config.unlabelled,
             "row_period": self._timing.period,
+            "sampling_rates": self._sampling_rates(),
             "emotions": list(EMOTIONS),
             "feature_names": list(FEATURE_NAMES),
             "feature_statistics": rows.to_dict(),
@@ -339,3 +341,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 **report.make_report(self._summaries, self._corpus, self._folds),
             },
         }
+
+    def _sampling_rates(self) -> dict[str, int]:
+        """How many videos of the train split were recorded at which rate in Hz, as far as known."""
+        rates = self._corpus.files.read_sampling_rates()
+        counts = collections.Counter(rates.get(v) for v in self._folds.videos["train"])
+        return {str(rate): counts[rate] for rate in sorted(rate for rate in counts if rate)}

@@ -54,6 +54,7 @@ def run(options: ExtractOptions) -> int:
     say(
         f"{report.features}: {len(report.rows)} recordings, {report.seconds / 60:.1f} minutes"
         + (f", {report.reused} of them known already" if report.reused else "")
+        + f"; sampled at {', '.join(f'{n} Hz' for n in sorted(set(report.rates.values())))}"
     )
     if report.labels is not None:
         say(f"{report.labels}: {report.segments} labelled segments; folds in {report.folds}")

@@ -231,8 +231,8 @@ class FileFeatures:
     remarks: tuple[str, ...] = ()
 
     def warn(self, path: str | Path) -> None:
-        """Logs what there is to say."""
-        _warn(path, *audio.check_rate(self.rate), *self.remarks)
+        """Logs the remarks."""
+        _warn(path, *self.remarks)
 
 
 def extract_file(path: str | Path, **options: Any) -> np.ndarray:
@@ -254,6 +254,7 @@ def extract_file(path: str | Path, **options: Any) -> np.ndarray:
         (100, 74)
     """
     found = analyse_file(path, ExtractionOptions(**options))
+    _warn(path, *audio.check_rate(found.rate))
     found.warn(path)
     return found.features
 

@@ -20,15 +20,17 @@ from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from tfds_mosei import csd
 from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_ROOT
-from tfds_mosei.sources import Corpus, find_sources
+from tfds_mosei.sources import SAMPLING_RATES, Corpus, find_sources
 
 logger = logging.getLogger(__name__)
 
 SPEAKERS_FILE = "speakers.json"
 
 
-def write_features(path: Path, keys: Mapping[str, str], cache: FeatureCache) -> None:
-    """Writes the features that are in the cache under these keys, by video id."""
+def write_features(
+    path: Path, keys: Mapping[str, str], rates: Mapping[str, int], cache: FeatureCache
+) -> None:
+    """Writes the features that are in the cache under these keys, by video id, and the rates."""
 
     def videos() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for name, key in keys.items():
@@ -46,7 +48,7 @@ def write_features(path: Path, keys: Mapping[str, str], cache: FeatureCache) -> 
         dimension_names=FEATURE_NAMES,
         description=f"74 COVAREP features every 10 ms, computed by mosei_ssl {__version__}",
         # Its estimator was fitted to the original, whose trained network cannot be shipped.
-        metadata={"approximate columns": ["creak"]},
+        metadata={"approximate columns": ["creak"], SAMPLING_RATES: dict(rates)},
     )
 
 

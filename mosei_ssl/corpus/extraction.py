@@ -21,6 +21,7 @@ from mosei_ssl.corpus.output_guard import OutputGuard
 from mosei_ssl.corpus.recordings import find_audio, video_ids
 from mosei_ssl.corpus.speaker_folds import speaker_disjoint_folds
 from mosei_ssl.covarep import ExtractionOptions
+from mosei_ssl.covarep.audio import low_rates
 from mosei_ssl.covarep.signal import ROWS_PER_SECOND
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.progress import progress
@@ -38,6 +39,7 @@ class CorpusReport:
         labels: The label file; None without a spreadsheet.
         folds: The folds file; None without a spreadsheet.
         rows: Feature rows by video id.
+        rates: Sampling rate in Hz by video id.
         reused: Of how many recordings the features were in the cache.
         failed: Message by recording that could not be used.
         segments: Labelled segments written.
@@ -48,6 +50,7 @@ class CorpusReport:
     labels: Path | None = None
     folds: Path | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
     reused: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     segments: int = 0
@@ -133,12 +136,15 @@ def extract_corpus(
             first = next(iter(report.failed.values()))
             raise UserError(f"none of the {len(recordings)} recordings could be used: {first}")
         rows = {recording: done[recording].rows for recording in usable}
+        report.rates = {name: done[recording].rate for recording, name in usable.items()}
+        if remark := low_rates(report.rates):
+            logger.warning("%s", remark)
         report.rows = {name: rows[recording] for recording, name in usable.items()}
         # Extracting may have taken hours, in which somebody may have written folds.
         guard.refuse_existing()
         with guard.written(out):
             keys = {name: done[recording].key for recording, name in usable.items()}
-            write_features(out, keys, cache)
+            write_features(out, keys, report.rates, cache)
         if table and report.labels and report.folds and speakers:
             with guard.written(report.labels, report.folds, speakers):
                 labelled, report.segments, report.dropped = write_labels(

@@ -1,6 +1,6 @@
 """Arrays of audio to what the stages work on: one channel, 16 kHz, float64."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -10,6 +10,10 @@ from mosei_ssl.utils.errors import UserError
 MIN_SECONDS = 0.1
 _LOUDEST = 64.0
 _MAX_CHANNELS = 64
+_INCOMPARABLE = (
+    "features of the upper spectrum (MCEP, HMPD, peakSlope) do not compare with those of 16 kHz "
+    "recordings"
+)
 _MAX_BYTES = 4  # of a PCM integer: NumPy makes int64 of Python's, whatever range they had
 
 
@@ -20,9 +24,25 @@ def check_rate(sample_rate: float) -> tuple[str, ...]:
     if sample_rate >= SAMPLE_RATE:
         return ()
     return (
-        f"audio sampled at {sample_rate:g} Hz holds nothing above {sample_rate / 2:g} Hz: features "
-        "of the upper spectrum (MCEP, HMPD, peakSlope) do not compare with those of 16 kHz "
-        "recordings",
+        f"audio sampled at {sample_rate:g} Hz holds nothing above {sample_rate / 2:g} Hz: "
+        f"{_INCOMPARABLE}",
+    )
+
+
+def low_rates(rates: Mapping[str, float | None], enough: float = SAMPLE_RATE) -> str | None:
+    """One remark on all recordings, rates by name, that are sampled below a rate; None if none is.
+
+    Example:
+        >>> low_rates({"a": 8000, "b": 16000, "c": 8000})[:53]
+        '2 of 3 recordings are sampled below 16000 Hz (8000 Hz'
+    """
+    low = [rate for rate in rates.values() if rate is not None and rate < enough]
+    if not low:
+        return None
+    found = ", ".join(f"{rate:g} Hz" for rate in sorted(set(low)))
+    return (
+        f"{len(low)} of {len(rates)} recordings are sampled below {enough:g} Hz ({found}) and hold "
+        f"nothing above half their rate: {_INCOMPARABLE}"
     )
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_Reader = Callable[[str], tuple[np.ndarray, np.ndarray]]
-"""From a recording's name to the times [T, 2] in seconds and the rows [T, 74] of its frames."""
-
 
 class Segment(NamedTuple):
     """A stretch of speech to be judged, however it was read or computed.
@@ -35,6 +32,7 @@ class Segment(NamedTuple):
         truth: [6] labelled intensities, where they are known.
         period: seconds from row to row; None for a row per word.
         recording: number of rows of the whole recording, and their means [74] (finite values).
+        rate: sampling rate of the recording in Hz, where it is known.
     """
 
     name: str
@@ -44,6 +42,13 @@ class Segment(NamedTuple):
     truth: np.ndarray | None = None
     period: float | None = FRAME_PERIOD
     recording: tuple[int, np.ndarray] | None = None
+    rate: int | None = None
+
+
+class _Recording(NamedTuple):
+    times: np.ndarray  # [T, 2] in seconds
+    rows: np.ndarray  # [T, 74]
+    rate: int | None = None
 
 
 def read_segments(
@@ -156,7 +161,9 @@ def _file_segments(
             raise UserError(f"{source} holds no recording.")
         if intervals is None:
             for name in names:
-                yield from windows(name, *read(name), window, hop)
+                found = read(name)
+                for segment in windows(name, found.times, found.rows, window, hop):
+                    yield segment._replace(rate=found.rate)
             return
         if source.suffix.lower() == ".npy":
             raise UserError(
@@ -177,11 +184,13 @@ def _file_segments(
                 *(len(chosen) - len(known), len(chosen), intervals, source),
             )
         for name in known:
-            yield from _stretches(name, *read(name), chosen[name], source)
+            found = read(name)
+            for segment in _stretches(name, found.times, found.rows, chosen[name], source):
+                yield segment._replace(rate=found.rate)
 
 
 @contextlib.contextmanager
-def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
+def _opened(source: Path) -> Iterator[tuple[Sequence[str], Callable[[str], _Recording]]]:
     """Names of the recordings in a file, and what reads one of them."""
     suffix = source.suffix.lower()
     if not source.exists():
@@ -191,11 +200,12 @@ def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
     elif suffix in (".csd", ".h5", ".hdf5"):
         from tfds_mosei.sources import CsdFeatures
 
-        def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+        def read(name: str) -> _Recording:
             times, rows = features.open(name)
-            return times, rows[:]
+            return _Recording(times, rows[:], rates.get(name))
 
         with contextlib.closing(CsdFeatures(source)) as features:
+            rates = features.sampling_rates
             yield features.video_ids, read
     else:
         from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
@@ -212,23 +222,23 @@ def _opened(source: Path) -> Iterator[tuple[Sequence[str], _Reader]]:
         cache = FeatureCache(ExtractionOptions())
         files = {name: file for file, name in video_ids(find_audio([source])).items()}
 
-        def extract(name: str) -> tuple[np.ndarray, np.ndarray]:
+        def extract(name: str) -> _Recording:
             try:
                 _, found = cache.fetch(files[name], must_keep=False)
-                found.warn(files[name])
-                rows = found.features
             except UserError as error:
                 if source.is_file():
                     raise
                 _log.warning("left out %s", error)
-                rows = np.empty((0, NUM_FEATURES), np.float32)
-            starts = row_times(len(rows))
-            return np.stack([starts, starts + FRAME_PERIOD], axis=1), rows
+                return _Recording(np.empty((0, 2)), np.empty((0, NUM_FEATURES), np.float32))
+            found.warn(files[name])
+            starts = row_times(len(found.features))
+            times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
+            return _Recording(times, found.features, found.rate)
 
         yield list(files), extract
 
 
-def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_array(file: Path) -> _Recording:
     """Times and rows of one recording; nothing in the file is unpickled."""
     try:
         rows = np.asarray(np.load(file, allow_pickle=False))
@@ -246,7 +256,7 @@ def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(over="ignore"):
         rows = np.ascontiguousarray(rows, dtype=np.float32)
     starts = np.arange(len(rows)) * FRAME_PERIOD
-    return np.stack([starts, starts + FRAME_PERIOD], axis=1), rows
+    return _Recording(np.stack([starts, starts + FRAME_PERIOD], axis=1), rows)
 
 
 def windows(

@@ -26,8 +26,8 @@ def as_records(
 
     It holds `name`, `start`, `end` (seconds), `frames`, `emotions` (for every emotion its
     `intensity`, `class`, `present` and `expected`), `most_likely` (the emotion of the highest
-    `present`, or "none" if that is below the threshold) and, of labelled segments, `truth` (the
-    labelled intensities).
+    `present`, or "none" if that is below the threshold), `rate` (sampling rate of the recording in
+    Hz, where it is known) and, of labelled segments, `truth` (the labelled intensities).
     """
     records = []
     for row, segment in enumerate(segments):
@@ -44,6 +44,8 @@ def as_records(
             "emotions": emotions,
             "most_likely": likely if emotions[likely]["present"] >= threshold else NONE,
         }
+        if segment.rate is not None:
+            record["rate"] = segment.rate
         if segment.truth is not None:
             record["truth"] = dict(zip(EMOTIONS, map(_plain, segment.truth), strict=True))
         records.append(record)
@@ -70,12 +72,12 @@ def to_text(records: Sequence[Mapping[str, Any]], form: str) -> str:
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as the row of a table: a column per emotion and output, and `EMOTION_truth`."""
+    """A record as the row of a table: columns of emotions and outputs, `rate`, `EMOTION_truth`."""
     row = {key: record[key] for key in ("name", "start", "end", "frames")}
     for emotion in EMOTIONS:
         for name, value in record["emotions"][emotion].items():
             row[f"{emotion}_{name}"] = value
-    row["most_likely"] = record["most_likely"]
+    row |= {key: record[key] for key in ("most_likely", "rate") if key in record}
     truth = record.get("truth", {})
     return row | {f"{emotion}_truth": value for emotion, value in truth.items()}
 

@@ -143,7 +143,8 @@ def predict_records(
     """Predict segments block by block, so that no more of a corpus than a block is in memory.
 
     Yields a record per segment, in their order, see `as_records`. A warning says at the end how
-    many were far longer than any that the model was trained on. Segments of another row period
+    many were far longer than any that the model was trained on, and how many recordings were
+    sampled at a lower rate. Segments of another row period
     than that of the manifest, by default 10 ms, are refused with a `UserError`. `progress` is
     called with the `count` of segments done since the last call and, once `known`, that of all.
     `threshold` is the probability below which the most likely emotion is "none"; None takes what
@@ -156,6 +157,7 @@ def predict_records(
     mean = predictor.manifest.get("model", {}).get("feature_mean") if context else None
     result = predictor.manifest.get("run", {}).get("result") or {}
     least = result.get("threshold", 0.5) if threshold is None else threshold
+    rates: dict[str, float | None] = {}
     seen = long = 0
     segments = iter(segments)
     while block := list(itertools.islice(segments, BLOCK)):
@@ -165,6 +167,7 @@ def predict_records(
             refuse_other_period(segment.period, needed, segment.name, "the model was trained on")
         rows = [in_context(segment, mean) for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
+        rates |= {segment.name: segment.rate for segment in block}
         yield from as_records(block, predictor.predict(rows, report), least)
     if long:
         _log.warning(
@@ -172,3 +175,9 @@ def predict_records(
             "(%.1f s): a shorter --window, or --segments, suits it better",
             *(long, seen, longest),
         )
+    if any(rates.values()):
+        from mosei_ssl.covarep import SAMPLE_RATE, audio  # takes a second
+
+        trained_at = [float(rate) for rate in trained_on.get("sampling_rates") or {}]
+        if remark := audio.low_rates(rates, min([SAMPLE_RATE, *trained_at])):
+            _log.warning("%s", remark)

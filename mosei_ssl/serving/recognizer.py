@@ -89,4 +89,5 @@ class Recognizer:
 
         rows = extract(recording, rate)
         starts = row_times(len(rows))
-        return windows(name, np.stack([starts, starts + FRAME_PERIOD], axis=1), rows, window)
+        times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
+        return (part._replace(rate=rate) for part in windows(name, times, rows, window))

@@ -173,6 +173,7 @@ def describe_dataset(segments: Segments) -> dict[str, object]:
         "fingerprint": segments.metadata.get("fingerprint"),
         "synthetic": segments.synthetic,
         "row_period": segments.row_period,
+        "sampling_rates": segments.metadata.get("sampling_rates") or {},
     }
 
 

@@ -1,5 +1,6 @@
 """From a folder of recordings and a spreadsheet to a corpus."""
 
+import dataclasses
 import itertools
 import json
 import multiprocessing
@@ -22,6 +23,7 @@ from mosei_ssl.covarep import ExtractionOptions
 from mosei_ssl.utils import progress
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.signals import Interrupted
+from tfds_mosei.sources import SourceFiles
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -67,6 +69,25 @@ def test_dataset_can_be_built_from_it(tmp_path, report, monkeypatch):
     builder = tfds_mosei.build("covarep", data_dir=tmp_path / "data", manual_dir=folder)
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert sum(counts[name] for name in ("train", "validation", "test")) == 7
+    folds = json.loads(report.folds.read_text())
+    assert builder.info.metadata["sampling_rates"] == {"16000": len(folds["train"])}
+
+
+def test_low_rates_are_noted_and_told_in_one_line(tmp_path, recordings, quick, monkeypatch, caplog):
+    def telephone(path, options):
+        rate = 8000 if path.stem in ("clip1", "clip4") else 16_000
+        return dataclasses.replace(quick(path, options), rate=rate)
+
+    monkeypatch.setattr(feature_cache, "analyse_file", telephone)
+    for _ in range(2):  # computed, and from the cache
+        caplog.clear()
+        report = extract_corpus([recordings], tmp_path / "out.csd", overwrite=True)
+        assert report.rates == {f"clip{k}": 8000 if k in (1, 4) else 16_000 for k in range(6)}
+        (message,) = caplog.messages
+        assert message.startswith("2 of 6 recordings are sampled below 16000 Hz (8000 Hz)")
+    assert SourceFiles(tmp_path, (tmp_path / "out.csd",), tmp_path).read_sampling_rates() == (
+        report.rates
+    )
 
 
 def test_bad_recordings_stop_nothing(tmp_path, recordings):

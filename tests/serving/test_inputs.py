@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mosei_ssl.serving.inputs import read_intervals, read_segments, windows
+from mosei_ssl.serving.output import flat
 from mosei_ssl.serving.predictor import Predictor, predict_records
 from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
@@ -312,6 +313,26 @@ def test_a_segment_that_is_too_long_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((12_001, 74), np.float32))
     with pytest.raises(UserError, match="12001 frames, and models accept at most 12000"):
         next(read_segments(tmp_path / "x.npy", window=0))
+
+
+def test_the_sampling_rate_of_a_recording_is_known(tmp_path, speech_wav, speech, caplog):
+    soundfile = pytest.importorskip("soundfile", reason="mosei_ssl[audio] is not installed")
+    samples, _ = soundfile.read(speech_wav)
+    files = [tmp_path / "p.wav", tmp_path / "q.wav", speech_wav, speech]
+    for file in files[:2]:
+        soundfile.write(file, samples, 8000)
+    found = [segment for file in files for segment in read_segments(file, window=0)]
+    rates = {"p": 8000, "q": 8000, "speech": 16_000, "a": None, "b": None}
+    assert {segment.name: segment.rate for segment in found} == rates
+    caplog.clear()
+    records = list(predict_records(Zeros(), found))
+    assert {record["name"]: record.get("rate") for record in records} == rates
+    assert flat(records[0])["rate"] == 8000
+    (message,) = caplog.messages
+    assert "2 of 5 recordings are sampled below 16000 Hz (8000 Hz)" in message
+    caplog.clear()
+    list(predict_records(Zeros(sampling_rates={"8000": 3}), found))
+    assert not caplog.messages
 
 
 def test_recording_becomes_features(shared, tmp_path):

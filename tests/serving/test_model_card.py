@@ -36,6 +36,16 @@ def test_exported_card_names_its_origin(saved_model):
     ]
 
 
+def test_rates_of_the_recordings_are_told_where_they_are_known(tmp_path):
+    for rates, told in (
+        ({"8000": 3, "48000": 60}, "their sampling rate: 3 at 8000 Hz, 60 at 48000 Hz.\n"),
+        ({}, "At which rate the training recordings were sampled is not known.\n"),
+    ):
+        dataset = PROVENANCE["dataset"] | {"sampling_rates": rates}
+        card = write_model_card(tmp_path, "emotion", PROVENANCE | {"dataset": dataset} | stamp())
+        assert told in card.read_text()
+
+
 def scored(videos=12, per_video=5):
     draw = np.random.default_rng(0)
     ids = np.repeat([f"v{i}" for i in range(videos)], per_video)
