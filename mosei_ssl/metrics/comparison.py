@@ -57,7 +57,8 @@ def summary(
 
     Returns:
         For example "With 50 labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0
-        and 0.5; pretraining changed r by +0.034 [+0.011, +0.058] (95 % intervals over 12 speakers)."
+        and 0.5; pretraining changed r by +0.034 [+0.011, +0.058] (95 % intervals over 12
+        speakers)."
 
     Raises:
         UserError: predictions are missing or damaged.
