@@ -63,4 +63,6 @@ def run(options: ExportOptions) -> int:
         version = export(str(options.run), options.to, formats=formats, licence=licence)
     say(f"Exported {version}")
     say(f"manifest sha256 {sha256(version / MANIFEST)}")
+    if version.name != "1":
+        say(f"to serve it: mosei-ssl promote {version.parent} {version.name} --label canary")
     return 0

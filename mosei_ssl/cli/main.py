@@ -38,7 +38,7 @@ _USE_KERAS = (
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
-VERBS += ("folds", "study")
+VERBS += ("folds", "promote", "study")
 
 EXIT_CODES = {
     0: "done",

@@ -37,6 +37,8 @@ class PredictOptions(Options):
         model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small).
         server: instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500.
         model_name: name of the model on the server (default: emotion).
+        version: which version of it (default: the highest that is served).
+        label: instead of --version: the label of one, such as stable.
         timeout: seconds that a request to a server may take (default: 30).
         segments: which stretches to judge: a .csd label file, or a .csv with id, start, end;
             without it whole recordings, long ones in windows.
@@ -62,6 +64,8 @@ class PredictOptions(Options):
     model: str | None = None
     server: str | None = None
     model_name: str | None = None
+    version: int | None = None
+    label: str | None = None
     timeout: float | None = None
     segments: str | None = None
     window: float | None = None
@@ -110,7 +114,13 @@ def run(options: PredictOptions) -> int:
         predictor = LocalModel(options.model or presets.DEFAULT)
     else:
         timeout = 30.0 if options.timeout is None else options.timeout
-        predictor = connect(options.server, options.model_name or "emotion", timeout=timeout)
+        predictor = connect(
+            options.server,
+            options.model_name or "emotion",
+            options.version,
+            label=options.label,
+            timeout=timeout,
+        )
     with progress("predicting") as advance:
         given = (predictor, kept or segments, advance, options.threshold)
         records = list(predict_records(*given, context=options.context != "none"))
@@ -141,7 +151,11 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
         ("the input is not a folder of prepared datasets", not folder, ("dataset", "split")),
         ("what a server's model was trained on is not known", bool(options.server), ("context",)),
         ("the segments are not of recordings", folder, ("context",)),
-        ("there is no --server", options.server is None, ("timeout", "model_name")),
+        (
+            "there is no --server",
+            options.server is None,
+            ("timeout", "model_name", "version", "label"),
+        ),
     ]
     for reason, applies, names in reasons:
         for name in names if applies else ():

@@ -26,6 +26,8 @@ class ServeOptions(Limits):
             the export that runs there, for its threshold and the means of its training.
         server: a TF Serving server, http://HOST:8501 or grpc://HOST:8500, that runs the model.
         model_name: name of the model on the server.
+        version: which version of it (default: the highest that is served).
+        label: instead of --version: the label of one, such as stable.
         host: address to listen at; 0.0.0.0 for all of this machine.
         port: port to listen at.
     """
@@ -33,6 +35,8 @@ class ServeOptions(Limits):
     model: str | None = None
     server: str | None = None
     model_name: str = "emotion"
+    version: int | None = None
+    label: str | None = None
     host: str = "127.0.0.1"
     port: int = ranged(8080, 0, 65535)
 
@@ -56,7 +60,13 @@ def run(options: ServeOptions) -> int:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         predictor = LocalModel(options.model or presets.DEFAULT)
     else:
-        predictor = connect(options.server, options.model_name, timeout=options.timeout)
+        predictor = connect(
+            options.server,
+            options.model_name,
+            options.version,
+            label=options.label,
+            timeout=options.timeout,
+        )
         if options.model is not None:
             predictor.manifest = verify(options.model).manifest
     form = "%(asctime)s %(levelname)s %(message)s"

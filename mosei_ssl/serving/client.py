@@ -14,6 +14,7 @@ import tenacity
 from mosei_ssl.serving import errors
 from mosei_ssl.serving.predictor import Predictor
 from mosei_ssl.serving.signatures import OUTPUTS
+from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, out_of_range
 from tfds_mosei.schema import EMOTIONS
 
@@ -32,6 +33,7 @@ class Client(Predictor, contextlib.AbstractContextManager):
         address: where the server is, for messages.
         model_name: name of the model on the server.
         version: which version; None for the highest.
+        label: instead of `version`: the label of one, such as "stable".
         timeout: seconds within which a batch must be answered, retries included. Over REST it
             bounds each wait, and the whole of the answer's content: a server that sends its
             headers byte by byte takes longer.
@@ -43,19 +45,22 @@ class Client(Predictor, contextlib.AbstractContextManager):
         address: str,
         model_name: str,
         version: int | None = None,
+        label: str | None = None,
         timeout: float = 30.0,
         max_batch: int = 32,
     ):
         if problem := out_of_range(timeout, 0, math.inf, above=True):
             raise OptionError("--", "timeout", problem)
+        if version is not None and label is not None:
+            raise UserError("give either a version or a label, not both.")
         self.max_batch = max_batch
         self.address = address
         self.model_name = model_name
-        self.version = version
+        self.version, self.label = version, label
         self.timeout = timeout
 
     def status(self) -> dict[int, str]:
-        """State of each version on the server, such as `{1: "AVAILABLE"}`."""
+        """State of the version, or of each one that is served, such as `{1: "AVAILABLE"}`."""
         return self._with_retries(self._status, time.monotonic() + self.timeout)
 
     @abc.abstractmethod

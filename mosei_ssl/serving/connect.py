@@ -21,7 +21,7 @@ def connect(
             `grpc://HOST:PORT` for gRPC (8500), `grpcs://...` for gRPC over TLS.
         model_name: name of the model on the server.
         version: which version; None for the highest.
-        **options: `timeout` in seconds and `max_batch`; see `Client`.
+        **options: `label` instead of a version, `timeout` in seconds and `max_batch`; see `Client`.
 
     Returns:
         A client with `predict`, `status` and `close`; nothing has been sent yet.

@@ -29,26 +29,32 @@ def render(template: str, **values: object) -> str:
     return environment.get_template(f"{template}.j2").render(**values)
 
 
-def write_deployment(to: Path) -> None:
+def write_deployment(to: Path, version: int = 1) -> None:
     """Write the deployment files of `saved_models/NAME` that are missing.
+
+    `version` is the one that is served, and labelled "stable".
 
     Existing files are left alone: they are meant to be adapted.
     """
-    for name, text in deployment_files(to.resolve().name).items():
+    for name, text in deployment_files(to.resolve().name, version).items():
         if not (to / DEPLOYMENT / name).exists():
             write_text(to / DEPLOYMENT / name, text)
 
 
-def deployment_files(name: str) -> dict[str, str]:
+def deployment_files(name: str, version: int = 1) -> dict[str, str]:
     """The text of every deployment file, for a model that requests address by this name."""
     values = {
         "name": name,
+        "version": version,
         "service": _service_name(name),
         "image": IMAGE,
         "cores": 4,
         "max_batch_size": 64,
         "flags": [
             "--model_config_file=/config/models.config",
+            # What `mosei-ssl promote` edits is followed without a restart.
+            "--model_config_file_poll_wait_seconds=30",
+            "--allow_version_labels_for_unavailable_models=true",
             "--enable_batching=true",
             "--batching_parameters_file=/config/batching.config",
             "--monitoring_config_file=/config/monitoring.config",

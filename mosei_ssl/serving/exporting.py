@@ -183,7 +183,8 @@ def _new_version(to: Path, write: Callable[[Path, str], object]) -> Path:
 def _publish(building: Path, to: Path) -> Path:
     """Give the finished directory the next free number."""
     with lock(to, f"waiting for another export to {to}", wait=True):
-        write_deployment(to)
         taken = [int(entry.name) for entry in to.iterdir() if entry.name.isdecimal()]
+        version = max(taken, default=0) + 1
+        write_deployment(to, version)
         # A rename onto a folder with something in it fails; it never replaces one.
-        return building.rename(to / str(max(taken, default=0) + 1))
+        return building.rename(to / str(version))

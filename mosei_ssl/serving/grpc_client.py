@@ -66,6 +66,8 @@ class GrpcClient(Client):
 
         request = predict_pb2.PredictRequest()
         request.model_spec.signature_name = PREDICT_SIGNATURE
+        if self.label is not None:
+            request.model_spec.version_label = self.label
         for name, values in zip(("features", "length"), pad(segments), strict=True):
             request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         request.output_filter.extend(OUTPUTS)

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -32,9 +33,11 @@ class RestClient(Client):
 
     def __init__(self, url: str, model_name: str, version: int | None = None, **options: Any):
         super().__init__(url.rstrip("/"), model_name, version, **options)
-        self._path = f"/v1/models/{model_name}" + (
-            "" if version is None else f"/versions/{version}"
-        )
+        self._path = f"/v1/models/{quote(model_name, safe='')}"
+        self._path += "" if version is None else f"/versions/{version}"
+        self._chosen = self._path
+        if self.label is not None:
+            self._chosen += f"/labels/{quote(self.label, safe='')}"
         try:
             self._http = httpx.Client(base_url=self.address, trust_env=False)
         except httpx.InvalidURL as error:
@@ -46,7 +49,7 @@ class RestClient(Client):
     def _send(self, segments: list[np.ndarray], seconds: float) -> dict[str, Any]:
         instances = [{"b64": base64.b64encode(serialise(rows)).decode()} for rows in segments]
         body = {"signature_name": EXAMPLES_SIGNATURE, "inputs": {"examples": instances}}
-        answer = self._ask("POST", f"{self._path}:predict", seconds, json.dumps(body).encode())
+        answer = self._ask("POST", f"{self._chosen}:predict", seconds, json.dumps(body).encode())
         outputs = answer.get("outputs")
         if not isinstance(outputs, dict):
             raise self._nonsense("answered JSON without 'outputs': is it TF Serving?")

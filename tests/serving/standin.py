@@ -3,7 +3,8 @@
 TF Serving's own binary is in no package registry. This one speaks its REST and gRPC interfaces
 with its official protos, loads the SavedModel with plain TensorFlow (and nothing of mosei_ssl),
 and runs the warm-up requests first, so that clients, faults and load are tested over real sockets.
-It knows one model and its highest version, and has no batching, no version policy, no monitoring.
+It knows one model: its highest version or, with --models-config, the versions and labels of that
+file, which it reads again when it has changed. It has no batching and no monitoring.
 
     python standin.py saved_models/emotion [--name emotion] [--delay SECONDS] [--no-warmup]
 
@@ -27,7 +28,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf import json_format
+from google.protobuf import json_format, text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -37,6 +38,7 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
+from tensorflow_serving.config import model_server_config_pb2
 
 SCHEMA_INIT = "__saved_model_init_op"
 HTTP_CODES = {
@@ -60,13 +62,75 @@ def invalid(message):
     return Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
-class Servable:
-    """The highest version of a model."""
+class Manager:
+    """The versions of a model that are served, and their labels."""
 
-    def __init__(self, base, name, say):
+    def __init__(self, base, name, say, config=None):
+        self.base, self.name, self.say = Path(base), name, say
+        self.config, self.seen, self.labels, self.served = config, None, {}, {}
+        self.lock = threading.Lock()
+        if config is None:
+            self.load({max(int(d.name) for d in self.base.iterdir() if d.name.isdecimal())})
+
+    def load(self, versions):
+        self.served = {
+            version: self.served.get(version) or Servable(self.base, self.name, version, self.say)
+            for version in sorted(versions)
+        }
+
+    def refresh(self):
+        """What polling does: TF Serving refuses to move a label to what it has not loaded."""
+        if self.config is None:
+            return
+        with self.lock:
+            text = Path(self.config).read_text()
+            if text == self.seen:
+                return
+            self.seen = text
+            parsed = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+            [entry] = parsed.model_config_list.config
+            assert (entry.name, entry.model_platform) == (self.name, "tensorflow")
+            for label, version in entry.version_labels.items():
+                if label in self.labels and version not in self.served:
+                    self.say(f"refused: {label} {version}")
+                    return
+            self.load(entry.model_version_policy.specific.versions)
+            self.labels = dict(entry.version_labels)
+
+    def find(self, spec):
+        self.refresh()
+        missing = f"Servable not found for request: {spec.name} {spec.version_label}"
+        if spec.name != self.name:
+            raise Failure(grpc.StatusCode.NOT_FOUND, missing)
+        version = max(self.served)
+        if spec.HasField("version"):
+            version = spec.version.value
+        elif spec.version_label:
+            if spec.version_label not in self.labels:
+                message = f"Unrecognized servable version label: {spec.version_label}"
+                raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+            version = self.labels[spec.version_label]
+        if version not in self.served:
+            raise Failure(grpc.StatusCode.NOT_FOUND, missing)
+        return self.served[version]
+
+    def status(self, spec):
+        self.find(spec)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for version in [spec.version.value] if spec.HasField("version") else self.served:
+            response.model_version_status.add(
+                version=version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
+            )
+        return response
+
+
+class Servable:
+    """A version of a model."""
+
+    def __init__(self, base, name, version, say):
         self.name, self.delay, self.say = name, 0.0, say
-        self.version = max(int(d.name) for d in Path(base).iterdir() if d.name.isdecimal())
-        self.directory = Path(base) / str(self.version)
+        self.version = version
+        self.directory = base / str(version)
         self.loaded = tf.saved_model.load(str(self.directory))
         meta = saved_model_pb2.SavedModel.FromString(
             (self.directory / "saved_model.pb").read_bytes()
@@ -81,22 +145,10 @@ class Servable:
             return
         for record in tf.data.TFRecordDataset(str(file)):
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-            self.predict(log.predict_log.request, warming=True)
+            self.predict(log.predict_log.request)
 
-    def check(self, spec, warming=False):
-        if not warming and spec.name != self.name:
-            raise Failure(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({spec.name})"
-            )
-        if spec.HasField("version") and spec.version.value != self.version:
-            raise Failure(
-                grpc.StatusCode.NOT_FOUND,
-                f"Servable not found for request: Specific({spec.name}, {spec.version.value})",
-            )
-
-    def predict(self, request, warming=False):
+    def predict(self, request):
         """A PredictRequest to a PredictResponse."""
-        self.check(request.model_spec, warming)
         signature = request.model_spec.signature_name or "serving_default"
         try:
             inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
@@ -160,13 +212,6 @@ class Servable:
         response.metadata["signature_def"].Pack(signatures)
         return response
 
-    def status(self):
-        response = get_model_status_pb2.GetModelStatusResponse()
-        response.model_version_status.add(
-            version=self.version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        )
-        return response
-
 
 def answering(method):
     """Failures become gRPC statuses."""
@@ -181,36 +226,36 @@ def answering(method):
 
 
 class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, servable):
-        self.servable = servable
+    def __init__(self, manager):
+        self.manager = manager
 
     @answering
     def Predict(self, request):
-        return self.servable.predict(request)
+        return self.manager.find(request.model_spec).predict(request)
 
     @answering
     def GetModelMetadata(self, request):
-        self.servable.check(request.model_spec)
-        return self.servable.metadata()
+        return self.manager.find(request.model_spec).metadata()
 
 
 class Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, servable):
-        self.servable = servable
+    def __init__(self, manager):
+        self.manager = manager
 
     @answering
     def GetModelStatus(self, request):
-        self.servable.check(request.model_spec)
-        return self.servable.status()
+        return self.manager.status(request.model_spec)
 
 
 class Rest(BaseHTTPRequestHandler):
-    """/v1/models/NAME[/versions/N][/metadata], and POST ...:predict."""
+    """/v1/models/NAME[/versions/N or /labels/L][/metadata], and POST ...:predict."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    servable = None
-    path_form = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
+    manager = None
+    path_form = re.compile(
+        r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([\w-]+))?(/metadata|:predict)?"
+    )
 
     def log_message(self, *_):
         pass
@@ -239,28 +284,31 @@ class Rest(BaseHTTPRequestHandler):
         match = self.path_form.fullmatch(self.path)
         if not match:
             raise invalid(f"Malformed request: {self.command} {self.path}")
-        name, version, what = match.groups()
+        name, version, label, what = match.groups()
         spec = predict_pb2.PredictRequest().model_spec
         spec.name = name
         if version:
             spec.version.value = int(version)
-        self.servable.check(spec)
-        return what
+        if label:
+            spec.version_label = label
+        return what, spec
 
     def get(self, _body):
-        what = self.target()
+        what, spec = self.target()
         if what == "/metadata":
-            message = self.servable.metadata()
+            message = self.manager.find(spec).metadata()
         elif what is None:
-            message = self.servable.status()
+            message = self.manager.status(spec)
         else:
             raise invalid(f"Malformed request: GET {self.path}")
         text = json_format.MessageToJson(message, preserving_proto_field_name=True)
         return json.loads(text)
 
     def post(self, body):
-        if self.target() != ":predict":
+        what, spec = self.target()
+        if what != ":predict":
             raise invalid(f"Malformed request: POST {self.path}")
+        servable = self.manager.find(spec)
         try:
             request = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -268,7 +316,7 @@ class Rest(BaseHTTPRequestHandler):
         if not isinstance(request, dict) or ("inputs" in request) == ("instances" in request):
             raise invalid("Request must have one of the keys 'inputs' and 'instances'")
         signature = request.get("signature_name", "serving_default")
-        specs = self.servable.definition(signature).inputs
+        specs = servable.definition(signature).inputs
         rows = "instances" in request
         try:
             named = by_name(request["instances" if rows else "inputs"], list(specs), rows)
@@ -278,7 +326,7 @@ class Rest(BaseHTTPRequestHandler):
             }
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise invalid(f"JSON value cannot be made a tensor: {error}") from None
-        return encode(self.servable.run(signature, arrays), rows)
+        return encode(servable.run(signature, arrays), rows)
 
 
 def by_name(value, names, rows):
@@ -330,25 +378,26 @@ def main(arguments=None, say=say_on_stdout, wait=sys.stdin.read):
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--no-warmup", action="store_true")
     parser.add_argument("--grpc-port", type=int, default=0, help="0: one that is free")
+    parser.add_argument("--models-config", help="TF Serving's --model_config_file")
     parser.add_argument("--threads", type=int, default=0, help="of TensorFlow; 0: its choice")
     options = parser.parse_args(arguments)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    servable = Servable(options.base, options.name, say)
-    if not options.no_warmup:
-        servable.warm_up()
-    servable.delay = options.delay
+    manager = Manager(options.base, options.name, say, options.models_config)
+    manager.refresh()
+    for servable in manager.served.values():
+        if not options.no_warmup:
+            servable.warm_up()
+        servable.delay = options.delay
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=32),
         options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        Prediction(servable), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(servable), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Prediction(manager), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(manager), server)
     grpc_port = server.add_insecure_port(f"127.0.0.1:{options.grpc_port}")
     server.start()
-    Rest.servable = servable
+    Rest.manager = manager
     rest = RestServer(("127.0.0.1", 0), Rest)
     threading.Thread(target=rest.serve_forever, daemon=True).start()
     say(json.dumps({"grpc": grpc_port, "rest": rest.server_port, "pid": os.getpid()}))
