@@ -92,7 +92,7 @@ def test_what_a_server_would_refuse_is_refused_at_once(model, capsys):
     assert "no version 3; its highest is 2" in capsys.readouterr().err
     assert promote(model, 2, "a b") == 2
     (model / "2" / "saved_model.pb").write_bytes(b"tampered with")
-    assert promote(model, 2, "canary") == 2
+    assert promote(model, 2, "canary") == 3
     assert "saved_model.pb has been changed" in capsys.readouterr().err
     assert (model / "deployment" / "models.config").read_text() == before
 
