@@ -190,12 +190,12 @@ def serialise(rows: np.ndarray) -> bytes:
     (2) > Feature.float_list (2) > FloatList.value (1), packed.
     """
     values = np.ascontiguousarray(rows, dtype="<f4").tobytes()
-    feature = _field(2, _field(1, values))
-    entry = _field(1, EXAMPLE_FEATURE.encode()) + _field(2, feature)
-    return _field(1, _field(1, entry))
+    feature = field(2, field(1, values))
+    entry = field(1, EXAMPLE_FEATURE.encode()) + field(2, feature)
+    return field(1, field(1, entry))
 
 
-def _field(number: int, content: bytes) -> bytes:
+def field(number: int, content: bytes) -> bytes:
     """A length-delimited protobuf field."""
     head = bytearray([number << 3 | 2])
     size = len(content)

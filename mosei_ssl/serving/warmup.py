@@ -1,7 +1,6 @@
 """Requests that a server runs before it takes others, so that the first user does not wait."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from mosei_ssl.serving.signatures import (
     EMBEDDING_SIGNATURE,
     EXAMPLES_SIGNATURE,
     PREDICT_SIGNATURE,
+    field,
     serialise,
 )
 from tfds_mosei.schema import NUM_FEATURES
-
-_log = logging.getLogger(__name__)
 
 WARMUP = f"{EXTRA_ASSETS}/tf_serving_warmup_requests"
 """The name is TF Serving's."""
@@ -31,41 +29,20 @@ _LARGEST = 16_000
 
 
 def write_warmup(directory: Path) -> None:
-    """Write warm-up requests for every signature of a SavedModel, over the usual lengths.
-
-    Nothing is written where TF Serving's protos are not installed.
-    """
-    try:
-        from tensorflow_serving.apis import prediction_log_pb2
-    except ImportError:
-        # A hint: nothing is wrong with the export, and most are never put on a server.
-        _log.info(
-            "no warm-up requests were written, so a server's first answers will be slow; install "
-            "mosei_ssl[serving] to get them"
-        )
-        return
+    """Write warm-up requests for every signature of a SavedModel, over the usual lengths."""
     import tensorflow as tf
 
     file = directory / WARMUP
     file.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
         for request in _requests():
-            log = prediction_log_pb2.PredictionLog()
-            log.predict_log.request.CopyFrom(request)
-            writer.write(log.SerializeToString(deterministic=True))
+            # PredictionLog.predict_log (6) > PredictLog.request (1)
+            writer.write(field(6, field(1, request)))
 
 
-def _requests() -> Iterator[Any]:
-    """PredictRequest messages without a model name, which the server knows."""
+def _requests() -> Iterator[bytes]:
+    """Serialised PredictRequests without a model name, which the server knows."""
     import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2
-
-    def request(signature: str, **inputs: Any) -> Any:
-        message = predict_pb2.PredictRequest()
-        message.model_spec.signature_name = signature
-        for name, tensor in inputs.items():
-            message.inputs[name].CopyFrom(tensor)
-        return message
 
     def zeros(batch: int, frames: int) -> dict[str, Any]:
         # One value stands for all of them, so that hours of zeros take a few bytes.
@@ -74,7 +51,20 @@ def _requests() -> Iterator[Any]:
 
     shapes = [(b, t) for t in LENGTHS for b in BATCH_SIZES if b * t <= _LARGEST]
     for shape in shapes:
-        yield request(PREDICT_SIGNATURE, **zeros(*shape))
-    yield request(EMBEDDING_SIGNATURE, **zeros(*shapes[0]))
+        yield _request(PREDICT_SIGNATURE, zeros(*shape))
+    yield _request(EMBEDDING_SIGNATURE, zeros(*shapes[0]))
     example = serialise(np.zeros((LENGTHS[0], NUM_FEATURES)))
-    yield request(EXAMPLES_SIGNATURE, examples=tf.make_tensor_proto([example]))
+    yield _request(EXAMPLES_SIGNATURE, {"examples": tf.make_tensor_proto([example])})
+
+
+def _request(signature: str, inputs: Mapping[str, Any]) -> bytes:
+    """The bytes of a PredictRequest, of which TensorFlow has only the tensors.
+
+    The message is model_spec (1) > ModelSpec.signature_name (3), and inputs (2), map entries of key
+    (1) and TensorProto (2).
+    """
+    entries = [
+        field(2, field(1, name.encode()) + field(2, tensor.SerializeToString()))
+        for name, tensor in inputs.items()
+    ]
+    return field(1, field(3, signature.encode())) + b"".join(entries)

@@ -1,6 +1,5 @@
 """TF Serving's files, checked with its own protos; the others by what their readers require."""
 
-import logging
 import sys
 
 import numpy as np
@@ -160,9 +159,23 @@ def test_warmup_covers_lengths_and_signatures_and_is_answered(saved_model):
     assert {50, 650, 1660, 12_000} <= lengths
 
 
-def test_without_the_protos_there_is_no_warmup(tmp_path, monkeypatch, caplog):
+def test_warmup_needs_no_protos_of_tf_serving_and_is_what_they_would_write(
+    saved_model, tmp_path, monkeypatch
+):
+    from tensorflow_serving.apis import prediction_log_pb2
+
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with caplog.at_level(logging.INFO, "mosei_ssl"):
-        write_warmup(tmp_path)
-    assert "mosei_ssl[serving]" in caplog.text
-    assert list(tmp_path.iterdir()) == []
+    write_warmup(tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / WARMUP).read_bytes() == (saved_model / WARMUP).read_bytes()
+    for log in warmup_logs(tmp_path):
+        given, again = log.predict_log.request, prediction_log_pb2.PredictionLog()
+        request = again.predict_log.request
+        request.model_spec.signature_name = given.model_spec.signature_name
+        for name, tensor in given.inputs.items():
+            request.inputs[name].CopyFrom(tensor)
+        assert again == log
+        # An unknown field would be kept, and compare as equal to nothing.
+        assert log.SerializeToString(deterministic=True) == again.SerializeToString(
+            deterministic=True
+        )
