@@ -53,6 +53,7 @@ def run(options: ServeOptions) -> int:
     from mosei_ssl import presets
     from mosei_ssl.serving import LocalModel, connect, verify
     from mosei_ssl.serving.predictor import Predictor
+    from mosei_ssl.serving.promotion import labelled_version
 
     predictor: Predictor
     if options.server is None:
@@ -68,7 +69,7 @@ def run(options: ServeOptions) -> int:
             timeout=options.timeout,
         )
         if options.model is not None:
-            predictor.manifest = verify(options.model).manifest
+            predictor.manifest = verify(labelled_version(options.model, options.label)).manifest
     form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, force=True)
     config = uvicorn.Config(

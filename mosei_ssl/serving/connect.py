@@ -53,4 +53,4 @@ def connect(
         ) from None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     tls = parts.scheme == "grpcs"
-    return GrpcClient(f"{host}:{port}", model_name, version, tls, **options)
+    return GrpcClient(f"dns:///{host}:{port}", model_name, version, tls, **options)

@@ -11,6 +11,13 @@ DEPLOYMENT = "deployment"
 """Folder beside the versions; TF Serving only looks at folders whose name is a number."""
 
 CONFIGS = ("models.config", "batching.config", "monitoring.config")
+ORCHESTRATION = (
+    "docker-compose.yml",
+    "Dockerfile",
+    "kustomization.yaml",
+    "kubernetes.yaml",
+    "gateway.yaml",
+)
 IMAGE = "tensorflow/serving:2.19.1"
 """Images come out long after TensorFlow does; this is the newest that is known to be published.
 
@@ -43,12 +50,14 @@ def write_deployment(to: Path, version: int = 1) -> None:
 
 def deployment_files(name: str, version: int = 1) -> dict[str, str]:
     """The text of every deployment file, for a model that requests address by this name."""
+    service = _service_name(name)
+    cores = 4
     values = {
         "name": name,
         "version": version,
-        "service": _service_name(name),
+        "service": service,
         "image": IMAGE,
-        "cores": 4,
+        "cores": cores,
         "max_batch_size": 64,
         "flags": [
             "--model_config_file=/config/models.config",
@@ -58,12 +67,19 @@ def deployment_files(name: str, version: int = 1) -> dict[str, str]:
             "--enable_batching=true",
             "--batching_parameters_file=/config/batching.config",
             "--monitoring_config_file=/config/monitoring.config",
+            # Otherwise TensorFlow counts the cores of the whole machine.
+            f"--tensorflow_intra_op_parallelism={cores}",
+            f"--tensorflow_inter_op_parallelism={cores}",
+            # Clients then find servers that were added.
+            "--grpc_channel_arguments=grpc.max_connection_age_ms=60000",
         ],
     }
-    files = {config: render(config, **values) for config in CONFIGS}
-    configs = {config: text.rstrip("\n") for config, text in files.items()}
-    files["docker-compose.yml"] = render("docker-compose.yml", **values)
-    files["kubernetes.yaml"] = render("kubernetes.yaml", **values, configs=configs)
+    gateway = [f"--model=/models/{name}", f"--model-name={name}", "--label=stable"]
+    files = {}
+    for file in (*CONFIGS, *ORCHESTRATION):
+        address = service if file == "docker-compose.yml" else f"{service}-serving-all"
+        server = f"--server=grpc://{address}:8500"
+        files[file] = render(file, **values, configs=CONFIGS, gateway=[server, *gateway])
     return files
 
 

@@ -32,11 +32,15 @@ _CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
+    # Where a name has several addresses, as that of a headless service.
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.dns_min_time_between_resolutions_ms", 5000),
 ]
 
 
 class GrpcClient(Client):
-    """Asks over gRPC, at `HOST:PORT`; batches are padded and sent as tensors.
+    """Asks over gRPC, at a target of gRPC such as `dns:///HOST:PORT`; batches are padded and sent
+    as tensors, to all addresses of the host in turn.
 
     With `tls` the connection is encrypted, checked with the system's certificates.
     """
@@ -49,7 +53,10 @@ class GrpcClient(Client):
         tls: bool = False,
         **options: Any,
     ):
-        super().__init__(f"grpc{'s' if tls else ''}://{target}", model_name, version, **options)
+        scheme = "grpcs" if tls else "grpc"
+        super().__init__(
+            f"{scheme}://{target.removeprefix('dns:///')}", model_name, version, **options
+        )
         self._channel = (
             grpc.secure_channel(target, grpc.ssl_channel_credentials(), options=_CHANNEL_OPTIONS)
             if tls

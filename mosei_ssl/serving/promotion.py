@@ -68,6 +68,23 @@ def promote(
     return dict(sorted(labels.items()))
 
 
+def labelled_version(model: str | Path, label: str | None) -> Path:
+    """The directory of the version of `saved_models/NAME` that has the label; None: the highest.
+
+    Other places than a folder with `deployment/models.config` stand for themselves.
+
+    Raises:
+        UserError: no version has it.
+    """
+    file = Path(model) / DEPLOYMENT / "models.config"
+    if label is None or not file.is_file():
+        return latest_version(model)
+    labels = dict(_entry(file, _read(file)[1], Path(model).resolve().name).version_labels)
+    if label not in labels:
+        raise UserError(f"{file} gives the label {label!r} to no version.")
+    return latest_version(Path(model) / str(labels[label]))
+
+
 def _read(file: Path) -> tuple[Any, Any]:
     """The configuration, and what makes text of it again, under the comments at its head."""
     try:

@@ -397,3 +397,21 @@ def test_memory_stays_flat_over_hundreds_of_requests(server):
             if number == 50:
                 before = resident_bytes(server.pid)
     assert resident_bytes(server.pid) - before < 8 * 2**20  # a fourth of what was sent
+
+
+def test_grpc_asks_all_servers_of_a_name_in_turn(start_server):
+    from mosei_ssl.serving.grpc_client import GrpcClient
+
+    servers = [start_server("--no-warmup", "--delay", "0.001") for _ in range(2)]
+    places = ",".join(server.grpc.removeprefix("grpc://") for server in servers)
+    with GrpcClient(f"ipv4:{places}", "emotion", timeout=60) as client:
+        client.status()
+        # The second connection may come up after the first.
+        for _ in range(100):
+            client.predict(speech(20))
+            if all(server.pipe.poll() for server in servers):
+                break
+    for server in servers:
+        server.wait_for_request()
+    with connect("grpc://localhost:8500") as client:
+        assert client.address == "grpc://localhost:8500"

@@ -1,5 +1,7 @@
 """TF Serving's files, checked with its own protos; the others by what their readers require."""
 
+import json
+import subprocess
 import sys
 
 import numpy as np
@@ -81,45 +83,108 @@ def test_monitoring_is_on():
 
 def test_compose_mounts_what_the_flags_name():
     files = deployment_files("My Model")
-    [service] = yaml.safe_load(files["docker-compose.yml"])["services"].values()
-    assert service["image"] == f"${{TF_SERVING_IMAGE:-{IMAGE}}}"
-    assert service["volumes"] == ["..:/models/My Model:ro", ".:/config:ro"]
-    named = [flag.split("/config/")[1] for flag in service["command"] if "/config/" in flag]
+    services = yaml.safe_load(files["docker-compose.yml"])["services"]
+    server, gateway = services["my-model"], services["my-model-gateway"]
+    assert server["image"] == f"${{TF_SERVING_IMAGE:-{IMAGE}}}"
+    assert server["volumes"] == ["..:/models/My Model:ro", ".:/config:ro"]
+    named = [flag.split("/config/")[1] for flag in server["command"] if "/config/" in flag]
     assert set(named) <= set(files)
-    assert service["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert server["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
     # Only this machine may ask.
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    ports = [port for service in services.values() for port in service["ports"]]
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert gateway["depends_on"] == {"my-model": {"condition": "service_healthy"}}
+    assert "--server=grpc://my-model:8500" in gateway["command"]
+
+
+def test_health_check_of_compose(server):
+    text = deployment_files("emotion")["docker-compose.yml"]
+    check = yaml.safe_load(text)["services"]["emotion"]["healthcheck"]["test"]
+    assert check[0] == "CMD"
+    asks = check[-1].replace("/8501", "/" + server.rest.rpartition(":")[2])
+    for command, code in ((asks, 0), (asks.replace("emotion", "absent"), 1), (check[-1], 1)):
+        done = subprocess.run([*check[1:-1], command], capture_output=True, timeout=30)
+        assert done.returncode == code
+
+
+def test_the_gateway_takes_the_options_that_the_files_give_it():
+    from mosei_ssl.cli import serve
+    from mosei_ssl.cli.options import parse_options
+
+    files = deployment_files("emotion")
+    compose = yaml.safe_load(files["docker-compose.yml"])["services"]["emotion-gateway"]
+    deployment, *_ = yaml.safe_load_all(files["gateway.yaml"])
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    entry = json.loads(files["Dockerfile"].split("ENTRYPOINT")[1])
+    assert entry[:2] == ["mosei-ssl", "serve"]
+    for arguments in (compose["command"], container["args"]):
+        options = parse_options(serve, [*entry[2:], *arguments])
+        assert (options.host, options.label, options.model) == (
+            "0.0.0.0",
+            "stable",
+            "/models/emotion",
+        )
+        assert (
+            options.timeout
+            < deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            == int(compose["stop_grace_period"].rstrip("s"))
+        )
+
+
+def objects(files):
+    """Those of Kubernetes, by kind and name."""
+    found = [
+        o for name in ("kubernetes.yaml", "gateway.yaml") for o in yaml.safe_load_all(files[name])
+    ]
+    return {(o["kind"], o["metadata"]["name"]): o for o in found}
 
 
 def test_kubernetes_objects_fit_together():
     files = deployment_files("emotion_2")
-    config, deployment, service = yaml.safe_load_all(files["kubernetes.yaml"])
-    assert [o["kind"] for o in (config, deployment, service)] == [
-        "ConfigMap",
-        "Deployment",
-        "Service",
-    ]
-    for name in ("models.config", "batching.config", "monitoring.config"):
-        assert config["data"][name].strip() == files[name].strip()
-    pod = deployment["spec"]["template"]
-    assert pod["metadata"]["labels"] == deployment["spec"]["selector"]["matchLabels"]
-    assert service["spec"]["selector"] == pod["metadata"]["labels"]
-    [container] = pod["spec"]["containers"]
-    assert container["image"] == IMAGE
-    assert container["env"] == [{"name": "TF_ENABLE_ONEDNN_OPTS", "value": "0"}]
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"grpc": 8500, "rest": 8501}
-    assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
-    assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/emotion_2"
-    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert mounted == {"models": "/models", "config": "/config"}
-    assert {volume["name"] for volume in pod["spec"]["volumes"]} == set(mounted)
-    assert all("_" not in o["metadata"]["name"] for o in (config, deployment, service))
+    found = objects(files)
+    kustomization = yaml.safe_load(files["kustomization.yaml"])
+    assert set(kustomization["resources"]) <= set(files)
+    [config] = kustomization["configMapGenerator"]
+    assert set(config["files"]) == {"models.config", "batching.config", "monitoring.config"}
+    images = {i["name"]: f"{i['name']}:{i['newTag']}" for i in kustomization["images"]}
+    assert images["tensorflow/serving"] == IMAGE
+    for app, ports, ready in (
+        ("emotion-2-serving", {"grpc": 8500, "rest": 8501}, "/v1/models/emotion_2"),
+        ("emotion-2-gateway", {"http": 8080}, "/readyz"),
+    ):
+        deployment = found["Deployment", app]
+        pod = deployment["spec"]["template"]
+        labels = pod["metadata"]["labels"]
+        assert labels == deployment["spec"]["selector"]["matchLabels"] == {"app": app}
+        assert "replicas" not in deployment["spec"]  # which the autoscaler sets
+        [container] = pod["spec"]["containers"]
+        assert container["image"] in images
+        assert {p["name"]: p["containerPort"] for p in container["ports"]} == ports
+        service = found["Service", app]["spec"]
+        assert service["selector"] == labels
+        assert {port["targetPort"] for port in service["ports"]} == set(ports)
+        assert container["readinessProbe"]["httpGet"]["path"] == ready
+        assert {"livenessProbe", "startupProbe"} < set(container)
+        assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+        volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+        assert volumes["config"]["configMap"]["name"] == config["name"]
+        scaled = found["HorizontalPodAutoscaler", app]["spec"]
+        assert scaled["scaleTargetRef"]["name"] == app
+        budget = found["PodDisruptionBudget", app]["spec"]
+        assert budget["selector"]["matchLabels"] == labels
+        assert budget["minAvailable"] < scaled["minReplicas"]
+    headless = found["Service", "emotion-2-serving-all"]["spec"]
+    assert headless["clusterIP"] == "None"
+    assert headless["selector"] == {"app": "emotion-2-serving"}
+    [gateway] = found["Deployment", "emotion-2-gateway"]["spec"]["template"]["spec"]["containers"]
+    assert "--server=grpc://emotion-2-serving-all:8500" in gateway["args"]
+    assert all("_" not in name for _, name in found)
 
 
 def test_kubernetes_schema_accepts_the_manifest():
     validate = pytest.importorskip("kubernetes_validate", reason="not installed: no schemas")
-    for item in yaml.safe_load_all(deployment_files("emotion")["kubernetes.yaml"]):
+    for item in objects(deployment_files("emotion")).values():
         validate.validate(item, "1.31", strict=True)
 
 

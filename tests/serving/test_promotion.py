@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from mosei_ssl.cli import main
 from mosei_ssl.serving import LocalModel, connect, export_model
 from mosei_ssl.serving.errors import RequestRejected
+from mosei_ssl.serving.promotion import labelled_version
 from mosei_ssl.utils.errors import UserError
 
 config_pb2 = pytest.importorskip(
@@ -71,6 +72,8 @@ def test_canary_promotion_and_rollback(model, start_server, capsys):
     with pytest.raises(RequestRejected, match="label"):
         list(answers("canary"))
     assert promote(model, 2, "canary") == 0
+    assert labelled_version(model, "canary") == model / "2"
+    assert labelled_version(model, "stable") == model / "1"
     assert capsys.readouterr().out == "canary: version 2, stable: version 1\n"
     check("canary", new)
     check("stable", old)
