@@ -2,7 +2,8 @@
 
 These are the all-zero predictor, the median of the labelled subset, and ridge and SVR on pooled
 features, all trained on the run's labelled subset, also where --dataset names another corpus.
-metrics.json is written into the run. With --model the exported SavedModel is scored.
+metrics.json is written into the run. With --model the exported SavedModel is scored. With
+--against it says what changed from those runs to this one, with a 95 % interval over videos.
 
 Examples:
   mosei-ssl evaluate --run runs/ssl100 --against runs/base100 --split test
@@ -12,9 +13,9 @@ Examples:
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mosei_ssl.cli.output import say
+from mosei_ssl.cli.output import say, write_json_out
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
 from mosei_ssl.utils.progress import progress
@@ -32,6 +33,8 @@ class EvaluateOptions(Options):
         data_dir: where the dataset is; by default where the run found it, with --model `data`.
         dataset: which of several datasets there; with --run also another than the run's.
         split: split to score.
+        per_emotion: also show every score of each emotion.
+        json: print all scores as JSON.
     """
 
     run: str | None = None
@@ -40,6 +43,8 @@ class EvaluateOptions(Options):
     data_dir: str | None = None
     dataset: str | None = None
     split: str = "test"
+    per_emotion: bool = False
+    json: bool = False
 
 
 def run(options: EvaluateOptions) -> int:
@@ -48,17 +53,33 @@ def run(options: EvaluateOptions) -> int:
     if options.model is not None and options.against:
         raise UserError("--against puts runs beside --run: leave it out with --model.")
     paths = [options.run, *options.against] if options.run is not None else []
-    rows, heading = _score_runs(paths, options) if paths else _score_export(options)
+    scored = _score_runs(paths, options) if paths else _score_export(options)
     from mosei_ssl.metrics import metrics_table
 
-    console().print(metrics_table(rows, title=heading))
+    if options.json:
+        write_json_out({"split": options.split, **scored.facts})
+        return 0
+    table = metrics_table(scored.rows, title=scored.heading, per_emotion=options.per_emotion)
+    console().print(table)
+    for line in scored.changes:
+        say(line)
     for path in paths:
         say(f"Written: {Path(path) / 'metrics.json'}")
     return 0
 
 
-def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, Any], str]:
+class _Scored(NamedTuple):
+    """Scores by name of the row, what stands above and below them, and all of it for programs."""
+
+    rows: dict[str, Any]
+    heading: str
+    changes: list[str]
+    facts: dict[str, Any]
+
+
+def _score_runs(paths: list[str], options: EvaluateOptions) -> _Scored:
     from mosei_ssl.data import split_names
+    from mosei_ssl.metrics.comparison import change, score_cell
     from mosei_ssl.training import RunDirectory, evaluate
 
     runs = [RunDirectory(path).open("finetune").require_finished() for path in paths]
@@ -73,6 +94,7 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, A
     folders = [Path(path).name for path in paths]
     models: dict[str, Any] = {}
     references: dict[str, Any] = {}
+    results: list[dict[str, Any]] = []
     for path, folder, run, labels in zip(paths, folders, runs, budgets, strict=True):
         # A baseline with a frozen backbone is random features under a trained head.
         frozen = ", frozen" if run.config().get("freeze_backbone") else ""
@@ -80,6 +102,7 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, A
         name = f"{run.info['result']['arm']}{frozen} ({place})"
         name += f", {labels} labels" if len(set(budgets)) > 1 else ""
         result = evaluate(path, options.split, data_dir=options.data_dir, dataset=options.dataset)
+        results.append({"run": path, "name": name, "labels": labels, **result})
         predictors = dict(result["predictors"])
         models[name] = predictors.pop("model")
         # Those of the first run's labelled subset stand for all.
@@ -97,10 +120,29 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> tuple[dict[str, A
         # Scores of what was learnt by heart must not be taken for scores of unseen speech.
         counts = " or ".join(map(str, sorted(set(budgets))))
         heading += f"; of these segments {counts} were trained on"
-    return {**models, **references}, heading
+    changes, lines = [], []
+    ours, *others = results
+    for other, run in zip(others, runs[1:], strict=True):
+        files = [Path(one["run"], one["predictions_file"]) for one in (ours, other)]
+        found = change(files[0], files[1])
+        changes.append({"against": other["run"], **found})
+        arms = [one.info["result"]["arm"] for one in (runs[0], run)]
+        configs = [one.config() for one in (runs[0], run)]
+        alike = configs[0].get("freeze_backbone") == configs[1].get("freeze_backbone")
+        # Where something else differs, too, pretraining is not what made the difference.
+        if alike and ours["labels"] == other["labels"] and arms == ["ssl", "baseline"]:
+            what = f"Pretraining ({Path(str(configs[0].get('pretrained'))).name})"
+        else:
+            what = ours["name"]
+        difference = score_cell(found["pearson_r"], sign="+")
+        lines.append(
+            f"{what} changed r by {difference} against {other['name']} (95 % interval over videos)"
+        )
+    facts = {"runs": results, "changes": changes}
+    return _Scored({**models, **references}, heading, lines, facts)
 
 
-def _score_export(options: EvaluateOptions) -> tuple[dict[str, Any], str]:
+def _score_export(options: EvaluateOptions) -> _Scored:
     from mosei_ssl.data import DataConfig, split_names
     from mosei_ssl.serving.evaluation import evaluate_saved_model
 
@@ -123,4 +165,4 @@ def _score_export(options: EvaluateOptions) -> tuple[dict[str, Any], str]:
         )
     elif "train" in split_names(options.split):
         heading += "; some of them were trained on"
-    return rows, heading
+    return _Scored(rows, heading, [], {"model": options.model, **result})

@@ -38,6 +38,27 @@ def score_cell(found: np.ndarray, sign: str = "") -> str:
     return f"{value:{sign}.3f}{interval}"
 
 
+def change(ours: Path, theirs: Path, units: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Overall scores of a file of predictions minus another's, with the ends of their intervals.
+
+    Args:
+        ours: predictions that `evaluate` kept of a split.
+        theirs: those of another run, of the same segments.
+        units: [N] what 95 % intervals are over; by default videos.
+
+    Returns:
+        [3] of each metric.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    videos, truth, found = read_predictions(ours)
+    minus = read_predictions(theirs)[2]
+    units = videos if units is None else units
+    differences = with_intervals(units, truth, found, RESAMPLES, minus=minus)
+    return {metric: values[:, -1] for metric, values in differences.items()}
+
+
 def summary(
     run: Path,
     baseline: Path,
@@ -65,15 +86,13 @@ def summary(
     """
     file = f"predictions-{split}.npz"
     videos, truth, ours = read_predictions(run / file)
-    theirs = read_predictions(baseline / file)[2]
     units = np.array([(speakers or {}).get(video, "") for video in videos])
     over = "speakers"
     if len(np.unique(units)) < _FEWEST or "" in units:
         units, over = videos, "videos"
     own = with_intervals(units, truth, ours, RESAMPLES)
-    change = with_intervals(units, truth, ours, RESAMPLES, minus=theirs)
     r, auroc = (score_cell(own[name][:, -1]) for name in ("pearson_r", "auroc"))
-    changed = score_cell(change["pearson_r"][:, -1], sign="+")
+    changed = score_cell(change(run / file, baseline / file, units)["pearson_r"], sign="+")
     return (
         f"With {labels} labels: r {r}, AUROC {auroc}; chance is 0 and 0.5; pretraining changed r "
         f"by {changed} (95 % intervals over {len(np.unique(units))} {over})."

@@ -50,16 +50,16 @@ def format_score(value: float | None, digits: int = 3) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def metrics_table(results: Mapping[str, Mapping[str, Any]], *, title: str = "Scores") -> Group:
-    """Put predictors side by side: one table per metric over emotions, then the overall one.
-
-    The overall table comes last, where it is seen once all has been printed, and below it what
-    each model is not better than.
+def metrics_table(
+    results: Mapping[str, Mapping[str, Any]], *, title: str = "Scores", per_emotion: bool = False
+) -> Group:
+    """Put predictors side by side, and below the table what each model is not better than.
 
     Args:
         results: Outcomes of `evaluate_predictions` by name; known names such as "model" and
             "ridge" are written out.
         title: Heading, for instance "test split, 4662 segments".
+        per_emotion: whether a table per metric over emotions follows.
 
     Returns:
         A rich renderable.
@@ -67,32 +67,32 @@ def metrics_table(results: Mapping[str, Mapping[str, Any]], *, title: str = "Sco
     Examples:
         >>> from mosei_ssl.metrics import all_zero, evaluate_predictions
         >>> scores = evaluate_predictions(np.eye(6), all_zero(6))
-        >>> metrics_table({"all_zero": scores}, title="test split").renderables[0].row_count
+        >>> metrics_table({"all_zero": scores}, title="test split").renderables[1].row_count
         1
     """
     arrows = {m: f"{METRIC_LABELS[m]} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in METRICS}
-    parts: list[Table | Text] = []  # names and titles may hold brackets, which are no markup
+    parts: list[Table] = []
     varying = {name: s for name, s in results.items() if name not in _CONSTANT}
     emotions = list(next(iter(results.values()))["per_emotion"]) if results else []
-    for metric in METRICS if varying else ():
+    for metric in METRICS if varying and per_emotion else ():
         table = _table(f"{arrows[metric]} per emotion", emotions)
         for name, scores in varying.items():
             cells = [format_score(scores["per_emotion"][e][metric]) for e in emotions]
             table.add_row(Text(_label(name)), *cells)
         parts.append(table)
     # Headings broken at words leave the room of a narrow terminal to the names.
-    overall = _table(Text(title), [text.replace(" ", "\n", 1) for text in arrows.values()])
+    overall = _table(None, [text.replace(" ", "\n", 1) for text in arrows.values()])
     for name, scores in results.items():
         cells = [format_score(scores["overall"][metric]) for metric in METRICS]
         overall.add_row(Text(_label(name)), *cells)
-    return Group(*parts, overall, *(Text(line) for line in verdicts(results)))
+    return Group(Text(title), overall, *map(Text, verdicts(results)), *parts)
 
 
 def _label(name: str) -> str:
     return PREDICTOR_LABELS.get(name, name)
 
 
-def _table(title: str | Text, columns: Sequence[str]) -> Table:
+def _table(title: str | None, columns: Sequence[str]) -> Table:
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), min_width=60
     )

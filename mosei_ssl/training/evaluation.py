@@ -60,8 +60,8 @@ def evaluate(
     Returns:
         What metrics.json holds for the split: `segments`, and per predictor the scores of
         `evaluate_predictions`; of another dataset (there under `datasets` and its name) also
-        `dataset` and `trained_on`, both names, and whether either is `synthetic`. The predictions
-        are kept in `predictions-[DATASET-]SPLIT.npz`.
+        `dataset` and `trained_on`, both names, and whether either is `synthetic`. Besides,
+        `predictions_file`, the run's file that keeps them: `predictions-[DATASET-]SPLIT.npz`.
 
     Raises:
         UserError: no such run or split, a damaged file in the run, the run's dataset is no longer
@@ -137,13 +137,14 @@ def evaluate(
         result |= {"dataset": other, "trained_on": name, "synthetic": synthetic}
         stem, scores = f"{other}-{split}", metrics.setdefault("datasets", {}).setdefault(other, {})
     scores.setdefault("splits", {})[split] = result
+    predictions_file = f"predictions-{stem}.npz"
     with storage_errors_reported(directory.path, lambda: "Its earlier scores are kept"):
-        write_bytes(directory / f"predictions-{stem}.npz", packed.getvalue())
+        write_bytes(directory / predictions_file, packed.getvalue())
         write_json(file, metrics)
     if split != "validation" and not foreign:  # of validation, training has written its own
         overall = result["predictors"]["model"]["overall"]
         write_scores(directory.path, split, overall, directory.info["result"]["epoch"])
-    return result
+    return {**result, "predictions_file": predictions_file}
 
 
 def predict_segments(

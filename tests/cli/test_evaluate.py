@@ -60,7 +60,12 @@ def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
     assert main(line) == 2
     assert "where it was" in capsys.readouterr().err
     assert main([*line, "--data-dir", str(synthetic_data)]) == 0
+    assert "per emotion" not in capsys.readouterr().out
+    assert main([*line, "--data-dir", str(synthetic_data), "--per-emotion"]) == 0
     out = capsys.readouterr().out
+    # These two are copies, of unlike budgets.
+    change = "ssl (few), 8 labels changed r by +0.000 [+0.000, +0.000] against ssl, frozen (more)"
+    assert change in out
     for metric in ("MAE", "4-class accuracy", "Pearson r", "balanced accuracy", "AUROC"):
         assert any(
             metric in row and row.rstrip().endswith("per emotion") for row in out.splitlines()
@@ -73,6 +78,29 @@ def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
     for run in (few, more):
         assert f"Written: {run / 'metrics.json'}" in out
         assert "test" in json.loads((run / "metrics.json").read_text())["splits"]
+
+
+def test_a_sentence_and_json_say_what_pretraining_changed(scored, synthetic_data, capsys):
+    ssl, base = scored("ssl"), scored("base")
+    config = yaml.safe_load((ssl / "config.yaml").read_text())
+    (ssl / "config.yaml").write_text(yaml.safe_dump(config | {"pretrained": "runs/pre"}))
+    info = json.loads((base / "run.json").read_text())
+    info["result"]["arm"] = "baseline"
+    (base / "run.json").write_text(json.dumps(info))
+    line = ["evaluate", "--run", str(ssl), "--against", str(base)]
+    line += ["--data-dir", str(synthetic_data)]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert "Pretraining (pre) changed r by +0.000 [+0.000, +0.000] against baseline" in out
+    assert main([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    metrics = json.loads((ssl / "metrics.json").read_text())["splits"]["test"]
+    assert "predictions_file" not in metrics
+    assert found["split"] == "test"
+    assert [run["run"] for run in found["runs"]] == [str(ssl), str(base)]
+    assert found["runs"][0]["predictors"] == metrics["predictors"]
+    assert found["changes"][0]["against"] == str(base)
+    assert found["changes"][0]["mae"] == [0, 0, 0]
 
 
 @pytest.fixture(scope="session")

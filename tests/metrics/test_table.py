@@ -26,7 +26,8 @@ def test_table_shows_every_predictor_metric_and_emotion():
         "all_zero": evaluate_predictions(labels, all_zero(6)),
     }
     out = io.StringIO()
-    Console(file=out, width=160).print(metrics_table(results, title="test split"))
+    table = metrics_table(results, title="test split", per_emotion=True)
+    Console(file=out, width=160).print(table)
     text = out.getvalue()
     for word in ("this model", "all zero", "MAE ↓", "AUROC ↑", "surprise", "test split"):
         assert word in text
@@ -36,20 +37,23 @@ def test_table_shows_every_predictor_metric_and_emotion():
 def test_brackets_in_names_are_shown_as_they_are():
     zero = evaluate_predictions(np.eye(6), all_zero(6))
     out = io.StringIO()
-    table = metrics_table({"ssl (runs[v2]/[/x])": zero, "ridge": zero}, title="corpus[a] split")
+    rows = {"ssl (runs[v2]/[/x])": zero, "ridge": zero}
+    table = metrics_table(rows, title="corpus[a] split", per_emotion=True)
     Console(file=out, width=160).print(table)
     assert out.getvalue().count("ssl (runs[v2]/[/x])") == 7  # six tables and the sentence
     assert "corpus[a] split" in out.getvalue()
 
 
-def test_at_80_columns_names_stay_whole_and_the_overall_table_comes_last():
+def test_at_80_columns_names_stay_whole_and_the_overall_table_comes_first():
     labels = np.eye(6) * 2
     zero = evaluate_predictions(labels, all_zero(6))
     names = ["baseline, frozen (base200)", "ssl, frozen (ssl200)"]
     results = {**dict.fromkeys(names, zero), "ridge": zero, "all_zero": zero, "train_median": zero}
     out = io.StringIO()
-    Console(file=out, width=80).print(metrics_table(results, title="test split"))
-    per_emotion, overall = out.getvalue().split("test split")
+    table = metrics_table(results, title="test split", per_emotion=True)
+    Console(file=out, width=80).print(table)
+    overall, per_emotion = out.getvalue().split("MAE ↓ per emotion")
+    assert overall.startswith("test split\n")
     for name in (*names, "ridge (pooled)"):
         assert f" {name} " in overall
         assert f" {name} " in per_emotion
@@ -58,6 +62,14 @@ def test_at_80_columns_names_stay_whole_and_the_overall_table_comes_last():
         assert f" {constant} " in overall
         assert constant not in per_emotion
     assert "…" not in per_emotion + overall
+
+
+def test_scores_per_emotion_are_left_out_unless_asked_for():
+    zero = evaluate_predictions(np.eye(6), all_zero(6))
+    out = io.StringIO()
+    Console(file=out, width=80).print(metrics_table({"ssl": zero, "all_zero": zero}))
+    assert "per emotion" not in out.getvalue()
+    assert out.getvalue().count("MAE") == 2  # the column, and the sentence below
 
 
 def test_a_sentence_says_what_a_model_is_not_better_than():
