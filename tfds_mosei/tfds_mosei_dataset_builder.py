@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.core import dataset_info
 
+from mosei_ssl.utils.progress import progress
 from tfds_mosei import (
     prepared,
     report,
@@ -32,8 +32,6 @@ from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, example_features
 
 _logger = logging.getLogger(__name__)
-
-SECONDS_BETWEEN_NEWS = 10  # of a build's progress, in the log
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -226,12 +224,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         self._summaries: list[segments.VideoSummary] = []
-        self._reported = time.monotonic()
+        self._read: collections.Counter[str] = collections.Counter()  # videos of each split
         beam_settings = (download_config.beam_options, download_config.beam_runner)
         self._use_beam = any(setting is not None for setting in beam_settings)
         self._cap = download_config.max_examples_per_split
         with workspace.small_shuffle_buffer(), contextlib.ExitStack() as self._stack:
+            self._writing = self._stack.enter_context(contextlib.ExitStack())
             super()._download_and_prepare(dl_manager, download_config)
+            self._writing.close()
             if self._cap == 0:
                 return
             if self._use_beam:
@@ -261,7 +261,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         checked = {split: self._checked(split, ids) for split, ids in plan.items()}
         generators = {split: examples for split, examples in checked.items() if examples}
         if not self._use_beam:
-            return generators
+            return {
+                split: self._told(split, examples, len(plan[split]))
+                for split, examples in generators.items()
+            }
+        self._writing.enter_context(progress("reading and writing by a pipeline"))
         from tfds_mosei import beam_pipeline
 
         # The pipeline counts what it writes; splits that nothing is left of never get there.
@@ -303,14 +307,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return None
 
     def _generate_examples(self, split: str, video_ids: Sequence[str]) -> segments.Examples:
-        for number, video_id in enumerate(video_ids, start=1):
+        for video_id in video_ids:
             examples, summary = segments.video_examples(self._corpus, split, video_id, self._timing)
             self._summaries.append(summary)
             yield from examples
-            due = time.monotonic() - self._reported >= SECONDS_BETWEEN_NEWS
-            if number == len(video_ids) or due:
-                _logger.info("%s: %d of %d videos read", split, number, len(video_ids))
-                self._reported = time.monotonic()
+            self._read[split] += 1
+
+    def _told(self, split: str, examples: segments.Examples, videos: int) -> segments.Examples:
+        """The same examples; the log has how far reading them, and then writing them, has come."""
+        self._writing.close()
+        with progress(f"reading videos of {split}", videos) as advance:
+            told = 0
+            for example in examples:
+                yield example
+                advance(self._read[split] - told)
+                told = self._read[split]
+        _logger.info("%s: %d of %d videos read", split, self._read[split], videos)
+        self._writing.enter_context(progress(f"writing {split}"))
 
     def _result(self) -> dict[str, Any]:
         """What was read and counted, for the dataset's metadata."""

@@ -1,10 +1,11 @@
 """Predictors without deep learning, printed next to every model: trivial ones, ridge, SVR."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 
+from mosei_ssl.utils.progress import progress
 from tfds_mosei.schema import EMOTIONS, four_class
 
 RIDGE_ALPHAS = (10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -109,6 +110,7 @@ def regression(
     train_features: np.ndarray,
     train_labels: np.ndarray,
     features: np.ndarray,
+    advance: Callable[[], object] = lambda: None,
 ) -> dict[str, np.ndarray]:
     """Predict with one regression per emotion on standardised pooled features.
 
@@ -120,6 +122,7 @@ def regression(
         train_features: [M, D] float pooled features of the labelled subset.
         train_labels: [M, 6] float labels.
         features: [N, D] float pooled features to predict from.
+        advance: Called when an emotion is done.
 
     Returns:
         Prediction dictionary of [N, 6] arrays.
@@ -143,10 +146,11 @@ def regression(
         if np.ptp(labels) == 0:
             # Nothing to regress on; a fit would only add numerical noise to a constant.
             columns.append(np.full(len(features), labels[0]))
-            continue
-        regressor = RidgeCV(alphas=RIDGE_ALPHAS) if kind == "ridge" else SVR()
-        model = make_pipeline(StandardScaler(), regressor).fit(train_features, labels)
-        columns.append(model.predict(features))
+        else:
+            regressor = RidgeCV(alphas=RIDGE_ALPHAS) if kind == "ridge" else SVR()
+            model = make_pipeline(StandardScaler(), regressor).fit(train_features, labels)
+            columns.append(model.predict(features))
+        advance()
     return prediction_dict(np.stack(columns, axis=1))
 
 
@@ -179,13 +183,15 @@ def classical_predictions(
         ['all_zero', 'ridge', 'svr', 'train_median']
     """
     count, emotions = len(test_features), np.asarray(train_labels).shape[1]
+    fits = dict.fromkeys(("ridge", "svr"), (train_features, train_labels, test_features))
+    if train_per_speaker is not None and test_per_speaker is not None:
+        fits["svr_per_speaker"] = (train_per_speaker, train_labels, test_per_speaker)
     results = {
         "all_zero": all_zero(count, emotions),
         "train_median": train_median(train_labels, count),
-        "ridge": regression("ridge", train_features, train_labels, test_features),
-        "svr": regression("svr", train_features, train_labels, test_features),
     }
-    if train_per_speaker is not None and test_per_speaker is not None:
-        values = (train_per_speaker, train_labels, test_per_speaker)
-        results["svr_per_speaker"] = regression("svr", *values)
+    with progress("fitting ridge and SVR", len(fits) * emotions) as advance:
+        for name, arrays in fits.items():
+            kind: Literal["ridge", "svr"] = "ridge" if name == "ridge" else "svr"
+            results[name] = regression(kind, *arrays, advance)
     return results

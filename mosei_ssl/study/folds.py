@@ -103,9 +103,12 @@ def _pretrains_on_synthetic(config: StudyConfig, dataset: str) -> bool:
 
 def _built(config: StudyConfig) -> list[str]:
     """Build a dataset of each fold; their names."""
+    import tensorflow_datasets as tfds
+
     import tfds_mosei
     from tfds_mosei.folds import Folds, load_cross_validation
 
+    tfds.disable_progress_bar()  # the builder logs its progress
     assert config.manual_dir is not None
     files = [Path(config.manual_dir) / name for name in config.folds]
     found: list[Folds | None] = [folds for file in files for folds in load_cross_validation(file)]

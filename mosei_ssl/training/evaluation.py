@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import tfds_mosei
@@ -33,6 +34,7 @@ from mosei_ssl.training.run_directory import RunDirectory, read
 from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_reported, write_bytes
+from mosei_ssl.utils.progress import progress
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +164,9 @@ def predict_segments(
     """
     order = segments.length_order()
     batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
-    sorted_predictions = model.to_predictor().predict(batches, verbose=0)
+    with progress("predicting", len(batches)) as advance:
+        told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance())
+        sorted_predictions = model.to_predictor().predict(batches, verbose=0, callbacks=[told])
     predictions = {}
     for name, values in sorted_predictions.items():
         predictions[name] = np.empty_like(values)

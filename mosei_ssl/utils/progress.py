@@ -18,6 +18,8 @@ LOG_SECONDS = 15.0
 def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[..., None]]:
     """Report the progress of a loop while it runs, where `done` of `total` items may be finished.
 
+    Of work that is not counted, the time it has taken is told.
+
     Yields `advance(count=1, total=None, note=None)`, to be called after each item, or with how many
     have been done since the last call, with how many there are once that is known, and with what
     else to show from now on.
@@ -42,7 +44,8 @@ def progress(title: str, total: int | None = None, done: int = 0) -> Iterator[Ca
     def report() -> None:
         while not finished.wait(LOG_SECONDS):
             if total is None:
-                logger.info("%s: %d done", title, done)
+                since = f"{_duration(time.monotonic() - start)} so far"
+                logger.info("%s: %s", title, f"{done} done in {since}" if done else since)
                 continue
             rate, share = (done - first) / (time.monotonic() - start), 100 * done / total
             left = f"about {_duration((total - done) / rate)} left" if rate else "time left unknown"
