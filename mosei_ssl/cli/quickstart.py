@@ -87,7 +87,9 @@ def run(options: QuickstartOptions) -> int:
     common = [*data, "--dataset", dataset, "--seed", str(options.seed)]
     pre, epochs = runs / "pre", _given("--epochs", options.epochs)
     say_step("Pretraining, without labels")
-    run_step("pretrain", "--run", pre, "--config", "small_pretrain", *common, *epochs)
+    # Recordings without labels are in the split "unlabelled" alone.
+    splits = ["--splits", "train", "unlabelled"] if options.recordings else []
+    run_step("pretrain", "--run", pre, "--config", "small_pretrain", *splits, *common, *epochs)
 
     say_step(f"Fine-tuning on labels: {budget}")
     arms = {"ssl": ["--pretrained", str(pre)], "baseline": ["--from-scratch"]}

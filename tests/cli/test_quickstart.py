@@ -92,6 +92,7 @@ def test_recordings_go_through_every_stage_and_the_best_on_validation_is_exporte
     assert "my clips --out quickstart/my clips/corpus/features.csd" in steps[0]
     assert "--labels x.xlsx" in steps[0]
     assert "--labels 50" in steps[1]
+    assert "--splits train unlabelled" in steps[2]  # recordings without labels too
     assert "runs/covarep-0123456789/shipped-50" in steps[-2]
     last = re.search(
         r"With 50 labels: r ([\d.]+) \[.*pretraining changed r by \+([\d.]+) \[", told.out
