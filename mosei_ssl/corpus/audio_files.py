@@ -109,7 +109,7 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
     return samples
 
 
-def read_audio_stream(stream: BinaryIO, most_seconds: float) -> np.ndarray:
+def read_audio_stream(stream: BinaryIO, most_seconds: float) -> tuple[np.ndarray, int]:
     """Reads what a stranger sent as :func:`read_audio` reads a file, without touching the disk.
 
     Args:
@@ -117,7 +117,7 @@ def read_audio_stream(stream: BinaryIO, most_seconds: float) -> np.ndarray:
         most_seconds: Length up to which memory is spent on it.
 
     Returns:
-        float64 [N] at 16 kHz.
+        float64 [N] at 16 kHz, and the rate of the file in Hz.
 
     Raises:
         NotAudio: It is of another kind, or damaged.
@@ -125,8 +125,9 @@ def read_audio_stream(stream: BinaryIO, most_seconds: float) -> np.ndarray:
         UserError: As for :func:`read_audio`.
 
     Examples:
-        >>> read_audio_stream(speech_wav.open("rb"), most_seconds=10).shape
-        (16000,)
+        >>> samples, rate = read_audio_stream(speech_wav.open("rb"), most_seconds=10)
+        >>> samples.shape, rate
+        ((16000,), 16000)
     """
     with _sound_file(stream) as file:
         if file.format not in _STREAMED:
@@ -140,7 +141,7 @@ def read_audio_stream(stream: BinaryIO, most_seconds: float) -> np.ndarray:
                 f"the recording lasts {file.frames / file.samplerate:.4g} s; at most "
                 f"{most_seconds:g} s are accepted"
             )
-        return _read_whole(file, None, [])
+        return _read_whole(file, None, []), file.samplerate
 
 
 def _read_whole(file, channel: int | None, remarks: list[str]) -> np.ndarray:

@@ -80,9 +80,10 @@ class Gateway:
             name, recording = await read_upload(request, self.limits)
             async with asyncio.timeout(self.limits.timeout):
                 with self._timed("features"):
-                    rows = await self.extractor.features(recording)
+                    rows, rate = await self.extractor.features(recording)
                 with self._timed("model"):
                     records = await self._in_thread(self._predict, name, rows, asked)
+        records = [record | {"rate": rate} for record in records]
         self.metrics.audio_seconds.inc(len(rows) * FRAME_PERIOD)
         return Response(output.to_text(records, "json"), media_type="application/json")
 

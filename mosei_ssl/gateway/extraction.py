@@ -41,8 +41,8 @@ class Extractor:
         noise = np.random.default_rng(0).normal(scale=0.1, size=SAMPLE_RATE // 2)
         wait([self._pool.schedule(extract, [noise, SAMPLE_RATE]) for _ in range(self.workers)])
 
-    async def features(self, recording: bytes) -> np.ndarray:
-        """Features float32 [T, 74] of the bytes of an audio file.
+    async def features(self, recording: bytes) -> tuple[np.ndarray, int]:
+        """Features float32 [T, 74] of the bytes of an audio file, and its sampling rate in Hz.
 
         If the caller is cancelled, so is the work, by ending its process; another takes its place.
 
@@ -79,6 +79,6 @@ def _start() -> None:
     logging.getLogger("mosei_ssl").setLevel(logging.ERROR)
 
 
-def _features(recording: bytes, most_seconds: float) -> np.ndarray:
-    samples = read_audio_stream(io.BytesIO(recording), most_seconds)
-    return extract(samples, SAMPLE_RATE)
+def _features(recording: bytes, most_seconds: float) -> tuple[np.ndarray, int]:
+    samples, rate = read_audio_stream(io.BytesIO(recording), most_seconds)
+    return extract(samples, SAMPLE_RATE), rate
