@@ -52,14 +52,17 @@ def run(options: ServeOptions) -> int:
         ) from None
     from mosei_ssl import presets
     from mosei_ssl.serving import LocalModel, connect, verify
+    from mosei_ssl.serving.drift import DriftWindow
     from mosei_ssl.serving.predictor import Predictor
     from mosei_ssl.serving.promotion import labelled_version
 
     predictor: Predictor
+    drift = None
     if options.server is None:
         # Its matrix products cost more to set up than these small ones take.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        predictor = LocalModel(options.model or presets.DEFAULT)
+        predictor = local = LocalModel(options.model or presets.DEFAULT)
+        drift = DriftWindow.of(local.directory)
     else:
         predictor = connect(
             options.server,
@@ -69,11 +72,13 @@ def run(options: ServeOptions) -> int:
             timeout=options.timeout,
         )
         if options.model is not None:
-            predictor.manifest = verify(labelled_version(options.model, options.label)).manifest
+            export = verify(labelled_version(options.model, options.label))
+            predictor.manifest = export.manifest
+            drift = DriftWindow.of(export.directory)
     form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, force=True)
     config = uvicorn.Config(
-        create_app(predictor, options),
+        create_app(predictor, options, drift),
         host=options.host,
         port=options.port,
         log_config=None,

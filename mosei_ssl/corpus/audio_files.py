@@ -109,41 +109,6 @@ def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
     return samples
 
 
-def read_audio_stream(stream: BinaryIO, most_seconds: float) -> tuple[np.ndarray, int]:
-    """Reads what a stranger sent as :func:`read_audio` reads a file, without touching the disk.
-
-    Args:
-        stream: The bytes of a wav, flac, mp3 or ogg file.
-        most_seconds: Length up to which memory is spent on it.
-
-    Returns:
-        float64 [N] at 16 kHz, and the rate of the file in Hz.
-
-    Raises:
-        NotAudio: It is of another kind, or damaged.
-        TooLong: It lasts longer, whatever its header says.
-        UserError: As for :func:`read_audio`.
-
-    Examples:
-        >>> samples, rate = read_audio_stream(speech_wav.open("rb"), most_seconds=10)
-        >>> samples.shape, rate
-        ((16000,), 16000)
-    """
-    with _sound_file(stream) as file:
-        if file.format not in _STREAMED:
-            raise NotAudio(_UNREADABLE.format(f"this is {file.format}"))
-        if file.samplerate > _HIGHEST_STREAMED:
-            raise UserError(
-                f"sampling rate {file.samplerate} Hz: at most {_HIGHEST_STREAMED} are accepted"
-            )
-        if file.frames > most_seconds * file.samplerate:
-            raise TooLong(
-                f"the recording lasts {file.frames / file.samplerate:.4g} s; at most "
-                f"{most_seconds:g} s are accepted"
-            )
-        return _read_whole(file, None, []), file.samplerate
-
-
 def _read_whole(file, channel: int | None, remarks: list[str]) -> np.ndarray:
     channel = _audible_channel(file, channel, remarks)
     mixed = [audio.mix(block, channel) for block in _blocks(file)]
@@ -274,6 +239,42 @@ def analyse_file(path: str | Path, options: ExtractionOptions) -> FileFeatures:
     else:
         samples = audio.dithered(samples, options.dither, options.seed)
         found = analyse_samples(samples, options.chunk_seconds, options.seed)
+    return FileFeatures(found.features.astype(np.float32), rate, (*remarks, *found.remarks))
+
+
+def analyse_stream(stream: BinaryIO, most_seconds: float) -> FileFeatures:
+    """Computes the features of what a stranger sent, without touching the disk.
+
+    Args:
+        stream: The bytes of a wav, flac, mp3 or ogg file.
+        most_seconds: Length up to which memory and time are spent on it.
+
+    Returns:
+        What :func:`analyse_file` gives for the same file.
+
+    Raises:
+        NotAudio: It is of another kind, or damaged.
+        TooLong: It is longer, by what its header says.
+        UserError: As for :func:`read_audio`.
+
+    Examples:
+        >>> analyse_stream(speech_wav.open("rb"), most_seconds=10).features.shape
+        (100, 74)
+    """
+    remarks: list[str] = []
+    with _sound_file(stream) as file:
+        rate = file.samplerate
+        if file.format not in _STREAMED:
+            raise NotAudio(_UNREADABLE.format(f"this is {file.format}"))
+        if rate > _HIGHEST_STREAMED:
+            raise UserError(f"sampling rate {rate} Hz: at most {_HIGHEST_STREAMED} are accepted")
+        if file.frames > most_seconds * rate:
+            raise TooLong(
+                f"the recording lasts {file.frames / rate:.4g} s; at most {most_seconds:g} s are "
+                "accepted"
+            )
+        samples = _read_whole(file, None, remarks)
+    found = analyse_samples(samples)
     return FileFeatures(found.features.astype(np.float32), rate, (*remarks, *found.remarks))
 
 

@@ -17,13 +17,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mosei_ssl.corpus.audio_files import NotAudio, TooLong
+from mosei_ssl.corpus.audio_files import FileFeatures, NotAudio, TooLong
 from mosei_ssl.covarep import row_times
 from mosei_ssl.gateway.extraction import Extractor
 from mosei_ssl.gateway.limits import Limits
 from mosei_ssl.gateway.metrics import Metrics, Observed
 from mosei_ssl.gateway.uploads import drain, read_upload
 from mosei_ssl.serving import errors, output
+from mosei_ssl.serving.drift import DriftWindow, quantities
 from mosei_ssl.serving.inputs import windows
 from mosei_ssl.serving.predictor import Predictor, predict_records
 from mosei_ssl.serving.signatures import MAX_FRAMES
@@ -52,10 +53,11 @@ class Gateway:
     Args:
         predictor: the model, here or on a server; a client's time-out should be that of `limits`.
         limits: what is taken on at most.
+        drift: with which to compare what comes in.
     """
 
-    def __init__(self, predictor: Predictor, limits: Limits):
-        self.predictor, self.limits = predictor, limits
+    def __init__(self, predictor: Predictor, limits: Limits, drift: DriftWindow | None = None):
+        self.predictor, self.limits, self.drift = predictor, limits, drift
         self.metrics = Metrics()
         self._admitted = 0
         self._threads = ThreadPoolExecutor(_THREADS, "predict")
@@ -67,7 +69,7 @@ class Gateway:
         try:
             await asyncio.to_thread(self.extractor.warm_up)
             with contextlib.suppress(errors.ServerError):  # which `ready` reports
-                await self._in_thread(self._predict, "", np.zeros((30, NUM_FEATURES)), {})
+                await self._in_thread(self.predictor.predict, [np.zeros((30, NUM_FEATURES))])
             yield
         finally:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -80,11 +82,10 @@ class Gateway:
             name, recording = await read_upload(request, self.limits)
             async with asyncio.timeout(self.limits.timeout):
                 with self._timed("features"):
-                    rows, rate = await self.extractor.features(recording)
+                    found = await self.extractor.features(recording)
                 with self._timed("model"):
-                    records = await self._in_thread(self._predict, name, rows, asked)
-        records = [record | {"rate": rate} for record in records]
-        self.metrics.audio_seconds.inc(len(rows) * FRAME_PERIOD)
+                    records = await self._in_thread(self._predict, name, found, asked)
+        self.metrics.audio_seconds.inc(len(found.features) * FRAME_PERIOD)
         return Response(output.to_text(records, "json"), media_type="application/json")
 
     async def ready(self, request: Request) -> Response:
@@ -104,14 +105,25 @@ class Gateway:
     async def measures(self, request: Request) -> Response:
         """The metrics, for Prometheus."""
         self.metrics.deaths.set(self.extractor.deaths)
+        for name, value in (self.drift.psi() if self.drift else {}).items():
+            self.metrics.drift.labels(name).set(value)
         content = generate_latest(self.metrics.registry)
         return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    def _predict(self, name: str, rows: np.ndarray, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    def _predict(
+        self, name: str, found: FileFeatures, asked: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        rows = found.features
         starts = row_times(len(rows))
         times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
-        segments = windows(name, times, rows, asked.get("window", 15.0))
-        return list(predict_records(self.predictor, segments, threshold=asked.get("threshold")))
+        parts = windows(name, times, rows, asked.get("window", 15.0))
+        segments = [part._replace(rate=found.rate) for part in parts]
+        given = (self.predictor, segments)
+        records = list(predict_records(*given, threshold=asked.get("threshold")))
+        if self.drift:
+            answers = [[e["expected"] for e in record["emotions"].values()] for record in records]
+            self.drift.add(map(quantities, (s.features for s in segments), answers))
+        return records
 
     async def _in_thread(self, function: Any, *arguments: Any) -> Any:
         # Unlike `asyncio.to_thread`, with threads of its own; what times out is left to itself.
@@ -170,17 +182,20 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return JSONResponse(body, code, headers)
 
 
-def create_app(predictor: Predictor, limits: Limits | None = None) -> Observed:
+def create_app(
+    predictor: Predictor, limits: Limits | None = None, drift: DriftWindow | None = None
+) -> Observed:
     """The ASGI application that `mosei-ssl serve` runs.
 
     Args:
         predictor: a `LocalModel`, or what `connect` gives.
         limits: what is taken on at most.
+        drift: what the training was like, `DriftWindow.of(EXPORT)`; its distance becomes a metric.
 
     Returns:
         An application for any ASGI server; its processes start and end with its lifespan.
     """
-    gateway = Gateway(predictor, limits or Limits())
+    gateway = Gateway(predictor, limits or Limits(), drift)
     description = json.loads(resources.files(__package__).joinpath("openapi.json").read_bytes())
 
     async def openapi(request: Request) -> Response:

@@ -12,7 +12,7 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 from threadpoolctl import threadpool_limits
 
-from mosei_ssl.corpus.audio_files import read_audio_stream
+from mosei_ssl.corpus.audio_files import FileFeatures, analyse_stream
 from mosei_ssl.covarep import SAMPLE_RATE, extract
 from mosei_ssl.gateway.limits import Limits
 from mosei_ssl.utils.errors import UserError
@@ -41,8 +41,8 @@ class Extractor:
         noise = np.random.default_rng(0).normal(scale=0.1, size=SAMPLE_RATE // 2)
         wait([self._pool.schedule(extract, [noise, SAMPLE_RATE]) for _ in range(self.workers)])
 
-    async def features(self, recording: bytes) -> tuple[np.ndarray, int]:
-        """Features float32 [T, 74] of the bytes of an audio file, and its sampling rate in Hz.
+    async def features(self, recording: bytes) -> FileFeatures:
+        """Features of the bytes of an audio file.
 
         If the caller is cancelled, so is the work, by ending its process; another takes its place.
 
@@ -75,10 +75,8 @@ def _start() -> None:
     # Ctrl-C reaches every process of the terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
-    # Remarks on recordings, which here would say nothing of whose they are.
-    logging.getLogger("mosei_ssl").setLevel(logging.ERROR)
+    logging.getLogger("mosei_ssl").setLevel(logging.ERROR)  # of the noise that warms up
 
 
-def _features(recording: bytes, most_seconds: float) -> tuple[np.ndarray, int]:
-    samples, rate = read_audio_stream(io.BytesIO(recording), most_seconds)
-    return extract(samples, SAMPLE_RATE), rate
+def _features(recording: bytes, most_seconds: float) -> FileFeatures:
+    return analyse_stream(io.BytesIO(recording), most_seconds)

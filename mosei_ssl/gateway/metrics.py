@@ -34,6 +34,7 @@ class Metrics:
         self.stage_seconds = histogram("stage_seconds", "Waiting included.", ["stage"])
         self.in_progress = gauge("in_progress", "Requests admitted and not yet answered.")
         self.audio_seconds = counter("audio_seconds", "Length of the audio answered.")
+        self.drift = gauge("drift_psi", "Distance from the training.", ["quantity"])
         self.deaths = gauge("extraction_deaths", "Processes that a recording has ended.")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jinja2
 
+from mosei_ssl.serving.dashboard import dashboard
 from mosei_ssl.utils.files import write_text
 
 DEPLOYMENT = "deployment"
@@ -17,6 +18,8 @@ ORCHESTRATION = (
     "kustomization.yaml",
     "kubernetes.yaml",
     "gateway.yaml",
+    "prometheus.yml",
+    "alerts.yml",
 )
 IMAGE = "tensorflow/serving:2.19.1"
 """Images come out long after TensorFlow does; this is the newest that is known to be published.
@@ -80,6 +83,7 @@ def deployment_files(name: str, version: int = 1) -> dict[str, str]:
         address = service if file == "docker-compose.yml" else f"{service}-serving-all"
         server = f"--server=grpc://{address}:8500"
         files[file] = render(file, **values, configs=CONFIGS, gateway=[server, *gateway])
+    files["grafana.json"] = dashboard(name)
     return files
 
 

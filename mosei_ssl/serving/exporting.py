@@ -7,20 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from mosei_ssl.config import DataConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
+from mosei_ssl.serving.drift import quantities, write_reference
+from mosei_ssl.serving.local import SignaturePredictor
 from mosei_ssl.serving.manifest import stamp, verify, write_manifest
 from mosei_ssl.serving.model_card import write_model_card
 from mosei_ssl.serving.portable import check_formats, write_portable
-from mosei_ssl.serving.signatures import serving_signatures
+from mosei_ssl.serving.signatures import PREDICT_SIGNATURE, serving_signatures
 from mosei_ssl.serving.warmup import write_warmup
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import folder_to_disk, lock, storage_errors_reported
 from tfds_mosei.prepared import train_seconds
+
+_REFERENCE = 1000  # segments whose distribution an export keeps
 
 
 def export(
@@ -58,7 +65,21 @@ def export(
         formats=formats,
         predictions=predictions if predictions.is_file() else None,
         licence=licence,
+        train=_train_segments(directory),
     )
+
+
+def _train_segments(run: RunDirectory) -> list[np.ndarray]:
+    """Segments of the run's train split, evenly drawn; none if the dataset is no longer there."""
+    dataset = run.info.get("dataset") or {}
+    try:
+        name = dataset["name"].split("/")[0]
+        found = load_segments(DataConfig(data_dir=run.config()["data_dir"], dataset=name), "train")
+    except (UserError, KeyError):
+        return []
+    if found.metadata.get("fingerprint") != dataset.get("fingerprint"):
+        return []
+    return [found.rows(index) for index in range(0, len(found), -(-len(found) // _REFERENCE))]
 
 
 def _provenance(run: RunDirectory) -> dict[str, Any]:
@@ -87,6 +108,7 @@ def export_model(
     formats: Sequence[str] = (),
     predictions: Path | None = None,
     licence: str | None = None,
+    train: Sequence[np.ndarray] = (),
 ) -> Path:
     """Export an emotion model that is in memory.
 
@@ -100,6 +122,8 @@ def export_model(
         formats: further formats, as for `export`.
         predictions: the run's `predictions-SPLIT.npz`, for the scores in the model card.
         licence: licence of the data, for the model card.
+        train: raw rows [T, 74] of segments of the training, with which a gateway compares those
+            that it is asked about.
 
     Returns:
         The new version directory.
@@ -122,8 +146,12 @@ def export_model(
     check_formats(formats)
 
     def write(building: Path, name: str) -> None:
-        tf.saved_model.save(tf.Module(), str(building), signatures=serving_signatures(model))
+        signatures = serving_signatures(model)
+        tf.saved_model.save(tf.Module(), str(building), signatures=signatures)
         write_warmup(building)
+        if train:
+            answers = SignaturePredictor(signatures[PREDICT_SIGNATURE]).predict(train)["expected"]
+            write_reference(building, np.stack(list(map(quantities, train, answers))))
         write_portable(model, building, formats)
         described = {
             "class": type(model).__name__,

@@ -1,8 +1,9 @@
 """Running a SavedModel in this process."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,21 @@ from mosei_ssl.utils.errors import DamagedExportError, UserError
 _log = logging.getLogger(__name__)
 
 
-class LocalModel(Predictor):
+class SignaturePredictor(Predictor):
+    """What the function of a prediction signature answers."""
+
+    def __init__(self, function: Callable[..., Mapping[str, Any]]):
+        self._function = function
+
+    def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
+        import tensorflow as tf
+
+        features, length = pad(segments)
+        outputs = self._function(features=tf.constant(features), length=tf.constant(length))
+        return {name: outputs[name].numpy() for name in OUTPUTS}
+
+
+class LocalModel(SignaturePredictor):
     """A SavedModel, loaded by plain TensorFlow; it answers as a server does.
 
     Args:
@@ -44,14 +59,7 @@ class LocalModel(Predictor):
             _log.warning("%s has no manifest: its origin is unknown", self.directory)
         # The signature's functions live as long as the loaded object does.
         self._loaded = _load(self.directory)
-
-    def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
-        import tensorflow as tf
-
-        features, length = pad(segments)
-        signature = self._loaded.signatures[PREDICT_SIGNATURE]
-        outputs = signature(features=tf.constant(features), length=tf.constant(length))
-        return {name: outputs[name].numpy() for name in OUTPUTS}
+        super().__init__(self._loaded.signatures[PREDICT_SIGNATURE])
 
 
 def _load(directory: Path):

@@ -22,6 +22,7 @@ from serving_child import gateway_command
 from mosei_ssl.gateway.app import create_app
 from mosei_ssl.gateway.limits import Limits
 from mosei_ssl.serving import LocalModel, connect, output, read_segments
+from mosei_ssl.serving.drift import QUANTITIES, DriftWindow
 from mosei_ssl.serving.predictor import predict_records
 
 uvicorn = pytest.importorskip("uvicorn", reason="mosei_ssl[gateway] is not installed")
@@ -214,6 +215,14 @@ def test_back_end_away_and_back(gateway, monkeypatch, start_server):
         answers = (ask(gateway, audio()) for _ in range(20))  # as Retry-After advises
         assert next(a.json() for a in answers if a.status_code != 503) == expected
         assert gateway.get("/readyz").status_code == 200
+
+
+def test_drift_is_a_metric(gateway, monkeypatch):
+    never = {name: {"edges": [1e9], "shares": [0.0, 1.0]} for name in QUANTITIES}
+    monkeypatch.setattr(gateway.own, "drift", DriftWindow(never))
+    assert ask(gateway, audio(2.5), params={"window": 0.01}).status_code == 200
+    for quantity in QUANTITIES:
+        assert measure(gateway, "mosei_gateway_drift_psi", quantity=quantity) > 6
 
 
 def test_an_unforeseen_error_is_500_without_its_text(gateway, monkeypatch):
