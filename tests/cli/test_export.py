@@ -1,10 +1,28 @@
 """`mosei-ssl export` and `mosei-ssl verify`."""
 
+import importlib.metadata
 import json
 
+import pytest
+
+import mosei_ssl
 from mosei_ssl.cli import main
 
 
+@pytest.fixture
+def not_installed(monkeypatch):
+    """As in a checkout on PYTHONPATH, which has no metadata of a package."""
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "mosei_ssl":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+@pytest.mark.usefixtures("not_installed")
 def test_export_then_verify(finished_run, tmp_path, capsys):
     assert main(["export", "--run", str(finished_run), "--to", str(tmp_path / "emotion")]) == 0
     exported, digest = capsys.readouterr().out.splitlines()
@@ -17,6 +35,7 @@ def test_export_then_verify(finished_run, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["directory"] == str(tmp_path / "emotion" / "1")
     assert found["manifest_sha256"] == noted
+    assert found["manifest"]["versions"]["mosei_ssl"] == mosei_ssl.__version__
     assert found["files"] == len(found["manifest"]["files"])
     assert main(["verify", str(tmp_path / "emotion"), "--manifest-sha256", ""]) == 3
     capsys.readouterr()
