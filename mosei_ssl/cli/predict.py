@@ -5,12 +5,16 @@ Without --model or --server the shipped model answers.
 Examples:
   mosei-ssl predict talk.wav
   mosei-ssl predict recordings/ --format csv --out emotions.csv
+  ffmpeg -i film.mp4 -f wav - | mosei-ssl predict -
   mosei-ssl predict speech.csd --segments labels.csd --model saved_models/emotion
   mosei-ssl predict rows.npy --server http://localhost:8501 --format json
 """
 
 import itertools
 import logging
+import shutil
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -26,6 +30,8 @@ from mosei_ssl.utils.terminal import console
 
 _log = logging.getLogger(__name__)
 
+_STDIN = "-"
+
 
 @dataclass(kw_only=True)
 class PredictOptions(Options):
@@ -33,7 +39,8 @@ class PredictOptions(Options):
 
     Args:
         input: recordings (wav, flac, mp3, ogg) or folders of them, .csd files, .npy arrays
-            [frames, 74] of raw COVAREP rows, or the folder that datasets were prepared in.
+            [frames, 74] of raw COVAREP rows, or the folder that datasets were prepared in; - for a
+            recording on standard input.
         model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small).
         server: instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500.
         model_name: name of the model on the server (default: emotion).
@@ -83,6 +90,26 @@ class PredictOptions(Options):
 def run(options: PredictOptions) -> int:
     if options.model is not None and options.server is not None:
         raise UserError("give either --model DIRECTORY or --server URL.")
+    with tempfile.TemporaryDirectory() as folder:
+        if _STDIN in options.input:
+            file = _standard_input(Path(folder))
+            options.input = [file if source == _STDIN else source for source in options.input]
+        return _predict(options)
+
+
+def _standard_input(folder: Path) -> str:
+    """A file with what standard input gives, as recordings are read at any place."""
+    if sys.stdin.isatty():
+        raise UserError("- stands for a recording on standard input: ... | mosei-ssl predict -")
+    file = folder / "stdin.wav"  # whatever its format is: that is told by its content
+    with file.open("wb") as target:
+        shutil.copyfileobj(sys.stdin.buffer, target)
+    if not file.stat().st_size:
+        raise UserError("standard input is empty: is there a recording?")
+    return str(file)
+
+
+def _predict(options: PredictOptions) -> int:
     _refuse_what_does_not_apply(options)
     from mosei_ssl.serving import LocalModel, connect, output, plotting, read_segments
     from mosei_ssl.serving.predictor import Predictor, predict_records
@@ -93,21 +120,17 @@ def run(options: PredictOptions) -> int:
         plotting.check_plot(options.input[0], options.plot)
     if options.out is not None:
         check_writable(Path(options.out))
-    found = itertools.chain.from_iterable(
-        read_segments(
-            source,
-            options.segments,
-            15.0 if options.window is None else options.window,
-            options.hop,
-            limit=options.limit,
-            dataset=options.dataset,
-            split=options.split or "test",
-        )
-        for source in options.input
+    found = read_segments(
+        options.input,
+        options.segments,
+        15.0 if options.window is None else options.window,
+        options.hop,
+        limit=options.limit,
+        dataset=options.dataset,
+        split=options.split or "test",
     )
-    limited = itertools.islice(found, options.limit)  # of all inputs together
     # An input that is missing, or of another kind, is reported before a model is loaded.
-    segments = itertools.chain([next(limited)], limited)
+    segments = itertools.chain([next(found)], found)
     kept = list(segments) if options.plot is not None else []
     predictor: Predictor
     if options.server is None:

@@ -56,17 +56,16 @@ def run(options: SelectOptions) -> int:
     places: list[tuple[str, float, float]] = []
     pooled, labelled = [], []
     with progress("reading segments") as advance:
-        for source in options.input:
-            for segment in read_segments(source, window=options.window):
-                _, mean = segment.recording or in_whole(segment.features)
-                pooled.append(pooled_features([segment.features], mean)[0])
-                if any(
-                    segment.name in names and start < segment.end and segment.start < end
-                    for names, start, end in known
-                ):
-                    labelled.append(len(places))
-                places.append((segment.name, round(segment.start, 2), round(segment.end, 2)))
-                advance()
+        for segment in read_segments(options.input, window=options.window):
+            _, mean = segment.recording or in_whole(segment.features)
+            pooled.append(pooled_features([segment.features], mean)[0])
+            if any(
+                segment.name in names and start < segment.end and segment.start < end
+                for names, start, end in known
+            ):
+                labelled.append(len(places))
+            places.append((segment.name, round(segment.start, 2), round(segment.end, 2)))
+            advance()
     chosen = select_segments(np.stack(pooled), options.budget, labelled, options.seed)
     write_template(options.template, [places[index] for index in chosen])
     say(

@@ -1,19 +1,19 @@
 """Reading what is to be judged: files or a prepared dataset in, segments out."""
 
-import contextlib
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mosei_ssl.serving.signatures import MAX_FRAMES
+from mosei_ssl.serving.sources import Source, holds_datasets, opened_sources
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, out_of_range
-from tfds_mosei.schema import FRAME_PERIOD, NUM_FEATURES
+from tfds_mosei.schema import FRAME_PERIOD
 
 if TYPE_CHECKING:
     from tfds_mosei.alignment import FrameIndex
@@ -45,14 +45,8 @@ class Segment(NamedTuple):
     rate: int | None = None
 
 
-class _Recording(NamedTuple):
-    times: np.ndarray  # [T, 2] in seconds
-    rows: np.ndarray  # [T, 74]
-    rate: int | None = None
-
-
 def read_segments(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     intervals: str | Path | None = None,
     window: float = 15.0,
     hop: float | None = None,
@@ -61,13 +55,14 @@ def read_segments(
     dataset: str | None = None,
     split: str = "test",
 ) -> Iterator[Segment]:
-    """Read the segments of a file or of a prepared dataset, one after the other.
+    """Read the segments of files or of a prepared dataset, one after the other.
 
     Args:
         source: a `.csd` file with raw COVAREP rows; a `.npy` file with those of one recording,
             float [T, 74], a row every 10 ms; a recording (wav, flac, mp3, ogg), whose features
             are computed, or a folder of recordings; or a folder that datasets were prepared in, or
-            one of those datasets.
+            one of those datasets; or several of these, of which audio files get the shortest
+            names that tell them apart.
         intervals: which stretches of a `.csd` file or recording to judge: a `.csd` label file or
             a table (.csv, .tsv) as the dataset's builder takes it, whose id, start and end (in
             seconds) are taken and whose labels are not; the id of a recording is its file name
@@ -102,38 +97,36 @@ def read_segments(
     for name, (value, least, most) in bounds.items():
         if value is not None and (problem := out_of_range(value, least, most)):
             raise OptionError("--", name, problem)
-    source = Path(source)
-    if holds_datasets(source):
-        if intervals is not None:
-            raise UserError(
-                f"{source} is a folder of prepared datasets, whose segments are fixed: leave out "
-                "--segments, or give a .csd file."
-            )
-        found = _dataset_segments(source, dataset, split)
-    else:
-        found = _file_segments(source, intervals, window, hop)
+    given = [source] if isinstance(source, str | Path) else source
+    inputs = list(dict.fromkeys(map(Path, given)))
+    label = ", ".join(map(str, inputs[:3])) + (", ..." if len(inputs) > 3 else "")
+    folders = [path for path in inputs if holds_datasets(path)]
+    if folders and intervals is not None:
+        raise UserError(
+            f"{folders[0]} is a folder of prepared datasets, whose segments are fixed: leave out "
+            "--segments, or give a .csd file."
+        )
+    files = opened_sources([path for path in inputs if path not in folders])
+
+    def segments() -> Iterator[Segment]:
+        for folder in folders:
+            yield from _dataset_segments(folder, dataset, split)
+        for opened in files:
+            with opened as found:
+                yield from _file_segments(found, intervals, window, hop)
+
     empty = True
-    for segment in itertools.islice(found, limit):
+    for segment in itertools.islice(segments(), limit):
         empty = False
         if len(segment.features) > MAX_FRAMES:
             raise UserError(
-                f"{source}: {segment.name} from {segment.start:.2f} to {segment.end:.2f} s has "
+                f"{label}: {segment.name} from {segment.start:.2f} to {segment.end:.2f} s has "
                 f"{len(segment.features)} frames, and models accept at most {MAX_FRAMES}. Give "
                 "shorter --segments, or leave them out and give a --window."
             )
         yield segment
     if empty:
-        raise UserError(f"{source} holds no frames to judge.")
-
-
-def holds_datasets(source: Path) -> bool:
-    """Whether it is a folder of prepared datasets, or of nothing that could be a recording."""
-    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
-
-    if any((source / name).exists() for name in ("dataset_info.json", "tfds_mosei")):
-        return True  # the recordings of its corpus may lie in it, too
-    files = source.rglob("*")
-    return source.is_dir() and not any(file.suffix.lower() in AUDIO_SUFFIXES for file in files)
+        raise UserError(f"{label} holds no frames to judge.")
 
 
 def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator[Segment]:
@@ -154,109 +147,38 @@ def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator
 
 
 def _file_segments(
-    source: Path, intervals: str | Path | None, window: float, hop: float | None
+    source: Source, intervals: str | Path | None, window: float, hop: float | None
 ) -> Iterator[Segment]:
-    with _opened(source) as (names, read):
-        if not names:
-            raise UserError(f"{source} holds no recording.")
-        if intervals is None:
-            for name in names:
-                found = read(name)
-                for segment in windows(name, found.times, found.rows, window, hop):
-                    yield segment._replace(rate=found.rate)
-            return
-        if source.suffix.lower() == ".npy":
-            raise UserError(
-                f"{source} is one recording without a name, so --segments does not apply: cut the "
-                "array instead, or use a .csd file."
-            )
-        chosen, present = read_intervals(intervals), set(names)
-        known = [name for name in chosen if name in present]
-        if not known:
-            raise UserError(
-                f"{intervals} and {source} have no recording in common: their ids are "
-                f"{', '.join(list(chosen)[:3]) or 'none'} and {', '.join(names[:3])}. The id of an "
-                "audio file is its name without the ending."
-            )
-        if len(known) < len(chosen):
-            _log.warning(
-                "%d of %d recordings in %s are not in %s: left out",
-                *(len(chosen) - len(known), len(chosen), intervals, source),
-            )
-        for name in known:
-            found = read(name)
-            for segment in _stretches(name, found.times, found.rows, chosen[name], source):
+    if not source.names:
+        raise UserError(f"{source.label} holds no recording.")
+    if intervals is None:
+        for name in source.names:
+            found = source.read(name)
+            for segment in windows(name, found.times, found.rows, window, hop):
                 yield segment._replace(rate=found.rate)
-
-
-@contextlib.contextmanager
-def _opened(source: Path) -> Iterator[tuple[Sequence[str], Callable[[str], _Recording]]]:
-    """Names of the recordings in a file, and what reads one of them."""
-    suffix = source.suffix.lower()
-    if not source.exists():
-        raise UserError(f"{source}: no such file. Check the path.")
-    if suffix == ".npy":
-        yield [source.stem], lambda _: _read_array(source)
-    elif suffix in (".csd", ".h5", ".hdf5"):
-        from tfds_mosei.sources import CsdFeatures
-
-        def read(name: str) -> _Recording:
-            times, rows = features.open(name)
-            return _Recording(times, rows[:], rates.get(name))
-
-        with contextlib.closing(CsdFeatures(source)) as features:
-            rates = features.sampling_rates
-            yield features.video_ids, read
-    else:
-        from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
-        from mosei_ssl.corpus.feature_cache import FeatureCache
-        from mosei_ssl.corpus.recordings import find_audio, video_ids
-        from mosei_ssl.covarep import ExtractionOptions, row_times
-
-        if source.is_file() and suffix not in AUDIO_SUFFIXES:
-            raise UserError(
-                f"{source}: this kind of file is not read. Give a .csd file, a .npy array of "
-                f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
-            )
-
-        cache = FeatureCache(ExtractionOptions())
-        files = {name: file for file, name in video_ids(find_audio([source])).items()}
-
-        def extract(name: str) -> _Recording:
-            try:
-                _, found = cache.fetch(files[name], must_keep=False)
-            except UserError as error:
-                if source.is_file():
-                    raise
-                _log.warning("left out %s", error)
-                return _Recording(np.empty((0, 2)), np.empty((0, NUM_FEATURES), np.float32))
-            found.warn(files[name])
-            starts = row_times(len(found.features))
-            times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
-            return _Recording(times, found.features, found.rate)
-
-        yield list(files), extract
-
-
-def _read_array(file: Path) -> _Recording:
-    """Times and rows of one recording; nothing in the file is unpickled."""
-    try:
-        rows = np.asarray(np.load(file, allow_pickle=False))
-    except Exception as error:
-        # A damaged header shows up as tokenizer, zip and memory errors too.
+        return
+    if source.unnamed:
         raise UserError(
-            f"{file} is not a readable .npy array of numbers ({error}): save it with numpy.save."
-        ) from None
-    if rows.dtype.kind not in "fiu" or rows.shape[1:] != (NUM_FEATURES,) or not rows.size:
-        raise UserError(
-            f"{file} holds an array {list(rows.shape)} of {rows.dtype}; raw COVAREP rows are "
-            f"[frames, {NUM_FEATURES}] numbers, one every 10 ms."
+            f"{source.label} is one recording without a name, so --segments does not apply: cut "
+            "the array instead, or use a .csd file."
         )
-    # A double beyond float32 becomes infinite, which a model takes as missing.
-    with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(rows, dtype=np.float32)
-    starts = np.arange(len(rows)) * FRAME_PERIOD
-    return _Recording(np.stack([starts, starts + FRAME_PERIOD], axis=1), rows)
+    chosen, present = read_intervals(intervals), set(source.names)
+    known = [name for name in chosen if name in present]
+    if not known:
+        raise UserError(
+            f"{intervals} and {source.label} have no recording in common: their ids are "
+            f"{', '.join(list(chosen)[:3]) or 'none'} and {', '.join(source.names[:3])}. The id of "
+            "an audio file is its name without the ending."
+        )
+    if len(known) < len(chosen):
+        _log.warning(
+            "%d of %d recordings in %s are not in %s: left out",
+            *(len(chosen) - len(known), len(chosen), intervals, source.label),
+        )
+    for name in known:
+        found = source.read(name)
+        for segment in _stretches(name, found.times, found.rows, chosen[name], source.label):
+            yield segment._replace(rate=found.rate)
 
 
 def windows(
@@ -304,7 +226,7 @@ def _measured_period(index: "FrameIndex") -> float:
 
 
 def _stretches(
-    name: str, times: np.ndarray, rows: np.ndarray, intervals: np.ndarray, file: Path
+    name: str, times: np.ndarray, rows: np.ndarray, intervals: np.ndarray, file: str
 ) -> Iterator[Segment]:
     """The rows within each interval, as the dataset has them."""
     from tfds_mosei.alignment import FrameIndex

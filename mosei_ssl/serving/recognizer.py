@@ -71,23 +71,25 @@ class Recognizer:
 
         if isinstance(recordings, str | Path | np.ndarray):
             recordings = [recordings]
-        segments = itertools.chain.from_iterable(
-            self._segments(f"array {number}", recording, rate, window)
-            for number, recording in enumerate(recordings)
-        )
+        segments = self._segments(recordings, rate, window)
         found = predict_records(self.model, segments, threshold=threshold, context=context)
         return pandas.DataFrame([flat(record) for record in found])
 
     def _segments(
-        self, name: str, recording: str | Path | np.ndarray, rate: int | None, window: float
+        self, recordings: Iterable[str | Path | np.ndarray], rate: int | None, window: float
     ) -> Iterator[Segment]:
-        if not isinstance(recording, np.ndarray):
-            return read_segments(recording, window=window)
-        if rate is None:
-            raise UserError("samples need their rate: predict(samples, 16000), for example.")
-        from mosei_ssl.covarep import extract, row_times
+        numbered = enumerate(recordings)
+        for arrays, group in itertools.groupby(numbered, lambda x: isinstance(x[1], np.ndarray)):
+            if not arrays:
+                yield from read_segments([str(path) for _, path in group], window=window)
+                continue
+            if rate is None:
+                raise UserError("samples need their rate: predict(samples, 16000), for example.")
+            from mosei_ssl.covarep import extract, row_times
 
-        rows = extract(recording, rate)
-        starts = row_times(len(rows))
-        times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
-        return (part._replace(rate=rate) for part in windows(name, times, rows, window))
+            for number, samples in group:
+                rows = extract(np.asarray(samples), rate)
+                starts = row_times(len(rows))
+                times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
+                for part in windows(f"array {number}", times, rows, window):
+                    yield part._replace(rate=rate)

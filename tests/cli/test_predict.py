@@ -135,6 +135,25 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
     assert all("truth" not in record for record in json.loads(capsys.readouterr().out))
 
 
+@pytest.mark.parametrize("ending", ["wav", "mp3", "ogg", "flac"])
+def test_a_recording_may_come_from_standard_input(
+    tmp_path, saved_model, speech_wav, capsys, monkeypatch, ending
+):
+    soundfile = pytest.importorskip("soundfile", reason="mosei_ssl[audio] is not installed")
+    file = tmp_path / f"stdin.{ending}"
+    soundfile.write(file, *soundfile.read(speech_wav))
+    arguments = ["--model", saved_model, "--format", "json"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
+    assert predict("-", *arguments) == 0
+    answer = capsys.readouterr().out
+    assert predict(file, *arguments) == 0
+    assert capsys.readouterr().out == answer
+    assert json.loads(answer)[0]["name"] == "stdin"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert predict("-", *arguments) == 2
+    assert "standard input is empty" in capsys.readouterr().err
+
+
 def test_windows_far_longer_than_training_segments_are_warned_of_once(caplog):
     from mosei_ssl.serving import Segment
     from mosei_ssl.serving.predictor import Predictor, predict_records

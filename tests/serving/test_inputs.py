@@ -335,6 +335,32 @@ def test_the_sampling_rate_of_a_recording_is_known(tmp_path, speech_wav, speech,
     assert not caplog.messages
 
 
+def test_recordings_of_equal_names_are_told_apart(tmp_path, speech_wav, caplog):
+    pytest.importorskip("soundfile", reason="mosei_ssl[audio] is not installed")
+    files = [tmp_path / name for name in ("a/x.wav", "b/x.wav", "c/x.npy", "c/y.npy")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+    for file in files[:2]:
+        file.write_bytes(speech_wav.read_bytes())
+    for file in files[2:]:
+        np.save(file, rows_numbered(50))
+    (tmp_path / "b" / "bad.wav").write_text("not audio")
+    inputs = [files[3], tmp_path / "b", files[0], files[2], files[0]]
+    found = list(read_segments(inputs))
+    assert [segment.name for segment in found] == ["c__y", "b__x", "a__x", "c__x"]
+    assert "left out" in caplog.text
+    assert "bad.wav" in caplog.text
+    # Where they differ, the name of the file will do; and one table may be for all of them.
+    other = tmp_path / "c" / "z.wav"
+    other.write_bytes(speech_wav.read_bytes())
+    cuts = tmp_path / "cuts.csv"
+    cuts.write_text("id,start,end\nx,0.1,0.2\nz,0.3,0.5\n")
+    found = list(read_segments([files[0], other], cuts))
+    assert [(s.name, s.start, s.end) for s in found] == [("x", 0.1, 0.2), ("z", 0.3, 0.5)]
+    with pytest.raises(UserError, match=r"nowhere\.wav: no such file"):
+        next(read_segments([files[0], tmp_path / "nowhere.wav"]))
+
+
 def test_recording_becomes_features(shared, tmp_path):
     pytest.importorskip("soundfile", reason="mosei_ssl[audio] is not installed")
     recording = shared / "audio" / "ravdess" / "03-01-01-01-01-01-01.wav"
