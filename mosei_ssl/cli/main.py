@@ -6,9 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 from rich.logging import RichHandler
 
@@ -40,15 +39,6 @@ VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", 
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
 VERBS += ("folds", "promote", "study")
 
-EXIT_CODES = {
-    0: "done",
-    1: "a study has failed cells, or nobody reads the output any more",
-    2: "bad input",
-    3: "an export is damaged, or has been tampered with",
-    130: "stopped by Ctrl-C",
-    143: "stopped by SIGTERM",
-}
-
 _SWITCHES = frozenset(("-q", "--quiet", "-v", "--verbose", "--debug"))
 
 _HELP = """usage: mosei-ssl VERB [options]
@@ -70,8 +60,8 @@ Every verb takes -q, -v and --debug. `mosei-ssl --version` and `mosei-ssl --prin
   mosei-ssl export   --run runs/ssl100 --to saved_models/emotion
   mosei-ssl predict  INPUT --model saved_models/emotion
 
-exit codes:
-{codes}
+Exit codes: 0 done; 1 a study has failed cells, or nobody reads the output any more; 2 bad input;
+3 an export is damaged or has been tampered with; 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 
@@ -82,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; default `sys.argv[1:]`.
 
     Returns:
-        The exit code, see `EXIT_CODES`.
+        The exit code, as the end of `mosei-ssl --help` explains it.
     """
     start = time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -90,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb, *arguments = arguments[len(before) :] or ["--help"]
     if verb in ("-h", "--help", "--help-all"):
         first = {verb: str(_module(verb).__doc__).splitlines()[0] for verb in VERBS}
-        verbs, codes = _listed(first), _listed(EXIT_CODES)
-        print(_HELP.format(verbs=verbs, codes=codes))
+        verbs = "\n".join(f"  {verb:<10} {text}" for verb, text in first.items())
+        sys.stdout.write(_HELP.format(verbs=verbs))
         return 0
     if verb == "--version":
         print(f"mosei-ssl {mosei_ssl.__version__}")
@@ -134,10 +124,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"\nmosei-ssl {verb}: stopped.\n")
         return 130
-
-
-def _listed(texts: Mapping[Any, str]) -> str:
-    return "\n".join(f"  {name!s:<10} {text}" for name, text in texts.items())
 
 
 def _module(verb: str) -> ModuleType:
