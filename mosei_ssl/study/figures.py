@@ -1,4 +1,8 @@
-"""Figures of the report as SVG, readable in print, in grey and for the colour-blind."""
+"""Figures of the report and for papers, readable in print, in grey and for the colour-blind.
+
+What they give is what `finish` makes of them, by default SVG. With `width`, in inches, the whole
+figure has that width, as a journal's columns want it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +25,16 @@ _REFERENCES = {
     "svr": ("#777777", "-"),
     "svr_per_speaker": ("#AAAAAA", (0, (5, 1, 1, 1, 1, 1))),
 }
-_SETTINGS = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_SETTINGS = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+# Type of figures that are printed at their own size.
+_SMALL = {"font.size": 7, "axes.titlesize": 8, "xtick.labelsize": 6, "ytick.labelsize": 6}
+
+Finish = Callable[[Figure], str]
 
 
 def _panels(
@@ -32,13 +45,18 @@ def _panels(
     columns: int = 0,
     height: float = 3.1,
     extra: float = 0.0,
+    share_y: bool = False,
+    width: float | None = None,
+    finish: Finish | None = None,
 ) -> str:
     """Draw one panel per item and a legend for all, each of which may lack some entries."""
     columns = columns or len(items)
     rows = -(-len(items) // columns)
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(4.0 * columns, height * rows + extra), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+    scale = 1.0 if width is None else max(0.6, width / (4.0 * columns))
+    size = (width or 4.0 * columns, (height * rows + extra) * scale)
+    with mpl.rc_context(_SETTINGS if width is None else {**_SETTINGS, **_SMALL}):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
         _stamp(figure, stamp)
         for axis in axes.flat[len(items) :]:
             axis.axis("off")
@@ -52,10 +70,10 @@ def _panels(
                 list(found.values()),
                 list(found),
                 loc="outside lower center",
-                ncols=min(4, len(found)),
+                ncols=min(4 if width is None or width > 5 else 2, len(found)),
                 frameon=False,
             )
-        return svg(figure)
+        return (finish or svg)(figure)
 
 
 def _stamp(figure: Figure, stamp: str) -> None:
@@ -77,7 +95,7 @@ def _style(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
 
 
 def _label_axis(axis: Any, title: str, budgets: Mapping[str, float]) -> None:
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title)
     axis.set_xscale("log")
     axis.set_xticks(list(budgets.values()), list(budgets))
     axis.minorticks_off()
@@ -107,8 +125,13 @@ def budget_figure(
     *,
     columns: int = 2,
     stamp: str = "",
+    width: float | None = None,
+    finish: Finish | None = None,
 ) -> str:
-    """Draw scores against label budget with interval bands; panels are (metric, emotion)."""
+    """Draw scores against label budget with interval bands; panels are (metric, emotion).
+
+    Panels of one metric have one scale.
+    """
 
     def draw(axis: Any, panel: tuple[str, str]) -> None:
         metric, emotion = panel
@@ -129,10 +152,19 @@ def budget_figure(
         title = METRIC_LABELS[metric] + ("" if emotion == "overall" else f", {emotion}")
         _label_axis(axis, title, result["budgets"])
 
-    return _panels(panels, draw, stamp, columns=columns, height=2.9, extra=0.5)
+    share_y = len({metric for metric, _ in panels}) == 1
+    layout: Any = {"share_y": share_y, "width": width, "finish": finish}
+    return _panels(panels, draw, stamp, columns=columns, height=2.9, extra=0.5, **layout)
 
 
-def difference_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: str = "") -> str:
+def difference_figure(
+    result: Mapping[str, Any],
+    metrics: Sequence[str],
+    *,
+    stamp: str = "",
+    width: float | None = None,
+    finish: Finish | None = None,
+) -> str:
     """Draw each arm's difference to the baseline with its interval, and the zero line."""
 
     def draw(axis: Any, metric: str) -> None:
@@ -150,7 +182,7 @@ def difference_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stam
         title = f"{METRIC_LABELS[metric]}: arm minus {result['baseline']}"
         _label_axis(axis, title, result["budgets"])
 
-    return _panels(metrics, draw, stamp)
+    return _panels(metrics, draw, stamp, width=width, finish=finish)
 
 
 def savings_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: str = "") -> str:

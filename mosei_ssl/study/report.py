@@ -18,6 +18,7 @@ from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import finetune_options
 from mosei_ssl.study.curves import MIN_BUDGETS
 from mosei_ssl.study.document import Block, Code, Figure, Section, Table, render
+from mosei_ssl.study.paper import write_paper
 from mosei_ssl.study.results import collect_sums
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.versions import decisive_packages, keras_backend, package_versions
@@ -64,6 +65,7 @@ def write_report(
         for block in section.blocks:
             if isinstance(block, Figure):
                 write_text(out / "figures" / f"{block.name}.svg", block.svg)
+    write_paper(out / "paper", result, shown, stamp)
     write_text(out / "report.md", render("md", config.name, sections, stamp))
     page = out / "report.html"
     write_text(page, render("html", config.name, sections, stamp))

@@ -26,7 +26,8 @@ def with_interval(found: Mapping[str, float | None], *, signed: bool = False) ->
     texts = []
     for key in ("value", "low", "high"):
         value = found[key]
-        text = format_score(None if value is None else value + 0.0)  # no minus before zero
+        value = None if value is None else round(value, 3) + 0.0  # no minus before zero
+        text = format_score(value)
         texts.append(f"+{text}" if signed and value is not None and value >= 0 else text)
     return texts[0] if found["low"] is None else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
@@ -108,6 +109,8 @@ def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
         rows = [
             [emotion, *(_with_p(by_metric[metric][emotion]) for by_metric in found.values())]
             for emotion in EMOTIONS
+            # An emotion that neither arm ever finds.
+            if any(m[metric][emotion][key] for m in found.values() for key in ("value", "low"))
         ]
         caption = f"{arm} minus {result['baseline']}, {METRIC_LABELS[metric]} per emotion"
         blocks.append(Table(["emotion", *found], rows, caption))

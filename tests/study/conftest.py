@@ -66,6 +66,14 @@ def as_sums(predictions):
     return cells
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_for_papers():
+    """Figures for papers take seconds, and have a test of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mosei_ssl.study.report.write_paper", lambda *arguments: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def planted():
     """Functions that make planted predictions and their sums."""
