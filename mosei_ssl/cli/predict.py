@@ -59,6 +59,8 @@ class PredictOptions(Options):
         dataset: which of several prepared datasets.
         split: split of a prepared dataset (default: test).
         format: form of the answer.
+        full: in JSON, what the model says of every emotion under its own names: intensity, class,
+            present and expected; without it intensity and probability.
         out: file to write instead of the screen.
         plot: of a recording: also draw waveform, F0 and emotions along time into this file.
     """
@@ -83,6 +85,7 @@ class PredictOptions(Options):
     dataset: str | None = None
     split: str | None = None
     format: Literal["table", "json", "csv"] = "table"
+    full: bool = False
     out: str | None = None
     plot: str | None = None
 
@@ -148,12 +151,12 @@ def _predict(options: PredictOptions) -> int:
         given = (predictor, kept or segments, advance, options.threshold)
         records = list(predict_records(*given, context=options.context != "none"))
     if options.out is not None:
-        write_output(Path(options.out), output.to_text(records, options.format))
+        write_output(Path(options.out), output.to_text(records, options.format, full=options.full))
         say(f"Written: {options.out}")
     elif options.format == "table":
         console().print(output.to_table(records))
     else:
-        write_out(output.to_text(records, options.format))
+        write_out(output.to_text(records, options.format, full=options.full))
     if options.plot is not None:
         plotting.write_plot(options.input[0], kept, records, options.plot)
         _log.info("plot of the expected intensities: %s", options.plot)
@@ -174,6 +177,7 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
         ("the input is not a folder of prepared datasets", not folder, ("dataset", "split")),
         ("what a server's model was trained on is not known", bool(options.server), ("context",)),
         ("the segments are not of recordings", folder, ("context",)),
+        ("only --format json has more to say", options.format != "json", ("full",)),
         (
             "there is no --server",
             options.server is None,
@@ -182,6 +186,6 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
     ]
     for reason, applies, names in reasons:
         for name in names if applies else ():
-            if getattr(options, name) is not None:
+            if getattr(options, name) not in (None, False):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option} does not apply: {reason}. Leave it out.")

@@ -42,7 +42,11 @@ _STATUSES: dict[type[Exception], int] = {
     TimeoutError: 504,
     ClientDisconnect: 499,  # which nobody reads
 }
-_PARAMETERS = {"window": (0.0, MAX_FRAMES * FRAME_PERIOD), "threshold": (0.0, 1.0)}
+_PARAMETERS = {
+    "window": (0.0, MAX_FRAMES * FRAME_PERIOD),
+    "threshold": (0.0, 1.0),
+    "full": (0, 1),
+}
 _RETRY = {"Retry-After": "1"}
 _THREADS = 32
 
@@ -86,7 +90,8 @@ class Gateway:
                 with self._timed("model"):
                     records = await self._in_thread(self._predict, name, found, asked)
         self.metrics.audio_seconds.inc(len(found.features) * FRAME_PERIOD)
-        return Response(output.to_text(records, "json"), media_type="application/json")
+        text = output.to_text(records, "json", full=asked.get("full") == 1)
+        return Response(text, media_type="application/json")
 
     async def ready(self, request: Request) -> Response:
         """Whether the model would answer now."""

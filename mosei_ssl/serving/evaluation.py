@@ -55,7 +55,9 @@ def evaluate_saved_model(
     count = len(segments)
     if not count:
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")
-    answers = served.predict(list(segments), lambda done: progress and progress(done, count))
+    answers = served.predict(
+        list(segments), progress=lambda done: progress and progress(done, count)
+    )
     return {
         "segments": count,
         "predictors": {

@@ -57,10 +57,15 @@ def _plain(value: np.generic) -> float | int:
     return int(value) if isinstance(value, np.integer) else float(f"{value:.7g}")
 
 
-def to_text(records: Sequence[Mapping[str, Any]], form: str) -> str:
-    """The records as "json", "csv", or a "table" 120 columns wide."""
+def to_text(records: Sequence[Mapping[str, Any]], form: str, *, full: bool = False) -> str:
+    """The records as "json", "csv", or a "table" 120 columns wide.
+
+    JSON answers two questions of every emotion, how strong (`intensity`, the median) and how
+    probable (`probability`), or `full`, whatever the model says under its own names.
+    """
     if form == "json":
-        return json.dumps(list(records), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        written = list(records) if full else list(map(brief, records))
+        return json.dumps(written, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if form == "csv":
         import pandas
 
@@ -69,6 +74,15 @@ def to_text(records: Sequence[Mapping[str, Any]], form: str) -> str:
     page = io.StringIO()
     Console(file=page, width=120).print(to_table(records))
     return page.getvalue()
+
+
+def brief(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with one number per question."""
+    emotions = {
+        emotion: {"intensity": answer["intensity"], "probability": answer["present"]}
+        for emotion, answer in record["emotions"].items()
+    }
+    return {**record, "emotions": emotions}
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,12 +43,18 @@ class Predictor(abc.ABC):
         """Predict one batch of float32 segments [T, 74]: [B, 6] by output."""
 
     def predict(
-        self, segments: Sequence[np.ndarray], progress: Callable[[int], object] | None = None
+        self,
+        segments: Sequence[np.ndarray] | np.ndarray,
+        length: Sequence[int] | np.ndarray | None = None,
+        *,
+        progress: Callable[[int], object] | None = None,
     ) -> dict[str, np.ndarray]:
         """Predict the emotions of segments.
 
         Args:
-            segments: N arrays [T, 74] of raw COVAREP rows; lengths may differ.
+            segments: N arrays [T, 74] of raw COVAREP rows, whose lengths may differ; or one array
+                [N, T, 74] of padded ones.
+            length: how many rows of each are its own, [N] integers; None takes all.
             progress: called with the number of segments done since the last call.
 
         Returns:
@@ -56,9 +62,11 @@ class Predictor(abc.ABC):
             order of the segments.
 
         Raises:
-            UserError: a segment has another width, no frame, or too many; of a client also the
-                `ServerError`s.
+            UserError: a segment has another width, no frame, or too many, or a length is not
+                from 1 to the number of its rows; of a client also the `ServerError`s.
         """
+        if length is not None:
+            segments = own_rows(segments, length)
         rows = [check_segment(number, segment) for number, segment in enumerate(segments)]
         answers = {
             name: np.zeros((len(rows), len(EMOTIONS)), np.int32 if name == "class" else np.float32)
@@ -71,6 +79,21 @@ class Predictor(abc.ABC):
             if progress:
                 progress(len(batch))
         return answers
+
+
+def own_rows(
+    segments: Sequence[np.ndarray] | np.ndarray, length: Sequence[int] | np.ndarray
+) -> list[np.ndarray]:
+    """The first `length` rows of each segment; raises a UserError for lengths that do not fit."""
+    if np.shape(length) != (len(segments),) or np.asarray(length).dtype.kind not in "iu":
+        raise UserError(
+            f"length must be {len(segments)} whole numbers, one per segment; it has shape "
+            f"{list(np.shape(length))}."
+        )
+    for number, (rows, own) in enumerate(zip(segments, length, strict=True)):
+        if not 1 <= own <= len(rows):
+            raise UserError(f"segment {number} has {len(rows)} rows, and its length is {own}.")
+    return [np.asarray(rows)[:own] for rows, own in zip(segments, length, strict=True)]
 
 
 def check_segment(number: int, rows: np.ndarray) -> np.ndarray:
@@ -168,7 +191,7 @@ def predict_records(
         rows = [in_context(segment, mean) for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
         rates |= {segment.name: segment.rate for segment in block}
-        yield from as_records(block, predictor.predict(rows, report), least)
+        yield from as_records(block, predictor.predict(rows, progress=report), least)
     if long:
         _log.warning(
             "%d of %d segments are more than twice as long as any that the model was trained on "

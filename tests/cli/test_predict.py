@@ -47,7 +47,7 @@ def predict(*arguments):
 def test_json_holds_what_the_model_says(corpus, saved_model, capsys):
     arguments = [corpus / "speech.csd", "--segments", corpus / "labels.csd", "--model", saved_model]
     arguments += ["--context", "none"]
-    assert predict(*arguments, "--format", "json") == 0
+    assert predict(*arguments, "--full", "--format", "json") == 0
     records = json.loads(capsys.readouterr().out)
     assert [(r["name"], r["start"], r["end"], r["frames"]) for r in records] == [
         ("talk", 0.0, 1.505, 151),
@@ -60,13 +60,30 @@ def test_json_holds_what_the_model_says(corpus, saved_model, capsys):
             for name, value in record["emotions"][emotion].items():
                 assert value == pytest.approx(float(truth[name][index, column]), abs=1e-5)
 
-    assert predict(*arguments, "--format", "json", "--limit", 1) == 0
+    assert predict(*arguments, "--full", "--format", "json", "--limit", 1) == 0
     assert json.loads(capsys.readouterr().out) == records[:1]
+
+
+def test_json_has_one_number_per_question(corpus, saved_model, capsys):
+    arguments = [corpus / "rows.npy", "--model", saved_model, "--format", "json"]
+    assert predict(*arguments, "--full") == 0
+    [full] = json.loads(capsys.readouterr().out)
+    assert predict(*arguments) == 0
+    [record] = json.loads(capsys.readouterr().out)
+    assert list(record) == list(full)
+    for emotion in EMOTIONS:
+        assert set(full["emotions"][emotion]) == {"intensity", "class", "present", "expected"}
+        assert record["emotions"][emotion] == {
+            "intensity": full["emotions"][emotion]["intensity"],
+            "probability": full["emotions"][emotion]["present"],
+        }
+    assert predict(*arguments[:3], "--full") == 2
+    assert "--full does not apply" in capsys.readouterr().err
 
 
 def test_csv_and_table_hold_the_same(corpus, saved_model, capsys):
     arguments = [corpus / "rows.npy", "--window", "2", "--model", saved_model.parent]
-    assert predict(*arguments, "--format", "json") == 0
+    assert predict(*arguments, "--full", "--format", "json") == 0
     records = json.loads(capsys.readouterr().out)
     assert [(r["start"], r["end"]) for r in records] == [(0, 2), (2, 4)]
 
@@ -80,7 +97,7 @@ def test_csv_and_table_hold_the_same(corpus, saved_model, capsys):
     again = [corpus / "speech.csd", "--segments", corpus / "own.csv", "--model", saved_model]
     text = (corpus / "out.csv").read_text().replace("rows,", "talk,")
     (corpus / "own.csv").write_text(text)
-    assert predict(*again, "--format", "json") == 0
+    assert predict(*again, "--full", "--format", "json") == 0
     assert [(r["start"], r["end"]) for r in json.loads(capsys.readouterr().out)] == [(0, 2), (2, 4)]
     assert int(lines[1]["happy_class"]) == records[1]["emotions"]["happy"]["class"]
 
@@ -114,7 +131,7 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
     synthetic_data, saved_model, capsys
 ):
     arguments = [synthetic_data, "--model", saved_model, "--limit", 3]
-    assert predict(*arguments, "--format", "json", "--threshold", 0) == 0
+    assert predict(*arguments, "--full", "--format", "json", "--threshold", 0) == 0
     records = json.loads(capsys.readouterr().out)
     labels = load_segments(DataConfig(data_dir=str(synthetic_data)), "test").emotions
     for record, truth in zip(records, labels, strict=False):
@@ -123,7 +140,7 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
         assert record["most_likely"] == max(present, key=present.get)
     # The dataset's own folder, which `build` prints, will do too.
     own = tfds_mosei.find_prepared(synthetic_data)
-    assert predict(own, *arguments[1:], "--format", "json") == 0
+    assert predict(own, *arguments[1:], "--full", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out) == records
     assert predict(*arguments, "--format", "csv") == 0
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -131,7 +148,7 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
     assert predict(*arguments) == 0
     assert capsys.readouterr().out.count("truth") == 3
     # What has no labels has no truth.
-    assert predict(*arguments, "--split", "unlabelled", "--format", "json") == 0
+    assert predict(*arguments, "--split", "unlabelled", "--full", "--format", "json") == 0
     assert all("truth" not in record for record in json.loads(capsys.readouterr().out))
 
 
@@ -221,7 +238,16 @@ def test_an_older_answer_stays_until_the_new_one_is_there(corpus, saved_model, m
 def test_many_segments_are_read_and_judged_block_by_block(corpus, saved_model, monkeypatch, capsys):
     from mosei_ssl.serving import predictor
 
-    arguments = [corpus / "rows.npy", "--window", "0.5", "--model", saved_model, "--format", "json"]
+    arguments = [
+        corpus / "rows.npy",
+        "--window",
+        "0.5",
+        "--model",
+        saved_model,
+        "--full",
+        "--format",
+        "json",
+    ]
     assert predict(*arguments) == 0
     whole = json.loads(capsys.readouterr().out)
     assert len(whole) == 8
@@ -300,7 +326,7 @@ def test_recording_is_judged_in_windows_and_drawn(shared, saved_model, tmp_path,
     picture = tmp_path / "talk.png"
     assert (
         predict(
-            *(recording, "--model", saved_model, "--format", "json"),
+            *(recording, "--model", saved_model, "--full", "--format", "json"),
             *("--window", 1, "--hop", 0.5, "--plot", picture),
         )
         == 0

@@ -226,7 +226,7 @@ def test_drift_is_a_metric(gateway, monkeypatch):
 
 
 def test_an_unforeseen_error_is_500_without_its_text(gateway, monkeypatch):
-    monkeypatch.setattr(gateway.own.predictor, "predict", lambda *_: 1 / 0)
+    monkeypatch.setattr(gateway.own.predictor, "predict", lambda *_, **__: 1 / 0)
     refused(ask(gateway, audio()), 500, "see the log")
 
 
@@ -240,8 +240,10 @@ def test_the_description_has_the_routes_and_what_they_answer(gateway):
     [record] = ask(gateway, audio()).json()
     schemas = description["components"]["schemas"]
     assert list(record) == list(schemas["Record"]["properties"])
-    for emotion in record["emotions"].values():
-        assert list(emotion) == list(schemas["Emotion"]["properties"])
+    [full] = ask(gateway, audio(), params={"full": 1}).json()
+    for found, schema in ((record, "Emotion"), (full, "FullEmotion")):
+        for emotion in found["emotions"].values():
+            assert list(emotion) == list(schemas[schema]["properties"])
     codes = description["paths"]["/v1/emotions"]["post"]["responses"]
     assert {"200", "400", "413", "415", "422", "429", "503", "504"} <= set(codes)
 

@@ -96,3 +96,22 @@ def test_a_damaged_or_foreign_model_is_refused(saved_model, tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "2"))
     with pytest.raises(UserError, match="SavedModel of something else"):
         LocalModel(tmp_path / "2")
+
+
+def test_padded_segments_and_their_lengths_by_position(saved_model):
+    model = LocalModel(saved_model)
+    draw = np.random.default_rng(5)
+    padded = draw.normal(size=(3, 60, 74)).astype(np.float32)
+    length = np.array([60, 1, 33])
+    truth = model.predict([rows[:n] for rows, n in zip(padded, length, strict=True)])
+    for found in (model.predict(padded, length), model.predict(list(padded), length.tolist())):
+        for name, values in truth.items():
+            np.testing.assert_array_equal(found[name], values)
+    for wrong, message in (
+        ([60, 0, 33], "segment 1 has 60 rows, and its length is 0"),
+        ([60, 1, 61], "segment 2 has 60 rows, and its length is 61"),
+        ([60, 1], "3 whole numbers"),
+        ([60.0, 1.0, 33.0], "3 whole numbers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            model.predict(padded, wrong)

@@ -62,7 +62,7 @@ def test_recordings_arrays_and_folders_give_the_same_table(recordings):
 
 
 def test_the_command_answers_without_a_model(recordings, capsys):
-    line = ["predict", str(recordings), "--format", "json", "--window", "0.8"]
+    line = ["predict", str(recordings), "--full", "--format", "json", "--window", "0.8"]
     assert main(line) == 0
     said = capsys.readouterr()
     records = json.loads(said.out)
@@ -79,7 +79,14 @@ def test_no_emotion_is_likely_below_the_threshold(tmp_path, capsys):
     rows = np.random.default_rng(0).normal(size=(300, 74)).astype(np.float32)
     np.save(tmp_path / "a.npy", rows)
     np.save(tmp_path / "b.npy", rows[:50])
-    line = ["predict", str(tmp_path / "a.npy"), str(tmp_path / "b.npy"), "--format", "json"]
+    line = [
+        "predict",
+        str(tmp_path / "a.npy"),
+        str(tmp_path / "b.npy"),
+        "--full",
+        "--format",
+        "json",
+    ]
     assert main([*line, "--threshold", "1"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert [(record["name"], record["most_likely"]) for record in records] == [
@@ -118,7 +125,7 @@ def test_a_preset_of_ones_own_is_one_file_that_others_predict_and_train_with(
     assert main(["export", "--run", str(finished_run), "--to", str(file)]) == 0
     assert main(["export", "--run", str(finished_run), "--to", str(file)]) == 2
     assert "there already" in capsys.readouterr().err
-    assert main(["predict", str(rows), "--model", str(file), "--format", "json"]) == 0
+    assert main(["predict", str(rows), "--model", str(file), "--full", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == "rows"
     assert main(["export", "--preset", str(file), "--to", str(tmp_path / "saved")]) == 0
     theirs, mine = Backbone.from_preset(file), Backbone.from_preset(finished_run)
