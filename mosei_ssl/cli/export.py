@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from mosei_ssl.cli.output import say
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import Options
+from mosei_ssl.utils.progress import progress
 
 
 @dataclass(kw_only=True)
@@ -54,13 +55,15 @@ def run(options: ExportOptions) -> int:
             raise UserError("a preset has no further --formats: leave them out.")
         from mosei_ssl.serving.publishing import publish
 
-        file = publish(str(options.run), options.to, options.data_licence)
+        with progress("publishing"):
+            file = publish(str(options.run), options.to, options.data_licence)
         say(f"Published {file}")
         say(f"sha256 {sha256(file)}")
         return 0
     else:
         formats, licence = options.formats, options.data_licence
-        version = export(str(options.run), options.to, formats=formats, licence=licence)
+        with progress("exporting"):
+            version = export(str(options.run), options.to, formats=formats, licence=licence)
     say(f"Exported {version}")
     say(f"manifest sha256 {sha256(version / MANIFEST)}")
     if version.name != "1":

@@ -9,7 +9,7 @@ import threadpoolctl
 from columns import COLUMN, HMPDD, HMPDM, MCEP
 from voices import RATE, pulse_train
 
-from mosei_ssl.covarep import analyse, extract, extraction, recording, row_times
+from mosei_ssl.covarep import EXTRACTOR_VERSION, analyse, extract, extraction, recording, row_times
 from mosei_ssl.covarep.audio import as_float
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import FEATURE_NAMES
@@ -31,6 +31,32 @@ def test_columns_stand_where_the_dataset_names_them(analysed):
         assert found.min() >= values.min() - 1e-12, name
         assert found.max() <= values.max() + 1e-12, name
     assert np.abs(analysed.features[:, HMPDM]).max() <= np.pi
+
+
+def test_other_features_are_another_version(analysed):
+    """Caches keep features by their version: where they change, raise it and give the new means."""
+    means = dict(zip(FEATURE_NAMES, analysed.features.mean(axis=0), strict=True))
+    expected = {
+        "F0": 116.67,
+        "VUV": 0.93333,
+        "NAQ": 0.088026,
+        "QOQ": 0.30622,
+        "H1H2": 2.0068,
+        "PSP": 0.078858,
+        "MDQ": 0.057832,
+        "peakSlope": -0.41635,
+        "Rd": 0.67821,
+        "Rd_conf": 0.57704,
+        "creak": 0.0056869,
+        "MCEP_0": -7.6596,
+        "MCEP_1": 4.7796,
+        "MCEP_24": -0.032904,
+        "HMPDM_10": -1.3887,
+        "HMPDD_0": -3.9643,
+        "HMPDD_12": 0.13388,
+    }
+    assert EXTRACTOR_VERSION == 1
+    assert {name: means[name] for name in expected} == pytest.approx(expected, rel=2e-3)
 
 
 def test_one_thread_is_used(voice, monkeypatch):
