@@ -266,6 +266,8 @@ class FinetuneConfig(TrainingConfig):
 
     Args:
         labels: label budget: a number of labelled segments, or `all`.
+        label_selection: which segments these are: drawn at random, or those that `mosei-ssl select`
+            would choose.
         pretrained: run of a finished pretraining, whose backbone is used, not `backbone`; or of a
             fine-tuning, or a preset's name, whose head is then started from, too.
         from_scratch: the baseline: the same backbone with fresh weights.
@@ -291,6 +293,7 @@ class FinetuneConfig(TrainingConfig):
     )
 
     labels: Budget = ranged("all", 1)
+    label_selection: Literal["random", "select"] = "random"
     pretrained: str | None = None
     from_scratch: bool = False
     freeze_backbone: bool = False

@@ -22,7 +22,15 @@ from mosei_ssl.data import (
     refuse_other_period,
     row_period,
 )
-from mosei_ssl.metrics import EMOTIONS, METRICS, emotion_threshold, evaluate_predictions
+from mosei_ssl.data.budgets import check_label_budget
+from mosei_ssl.data.selection import select_segments
+from mosei_ssl.metrics import (
+    EMOTIONS,
+    METRICS,
+    emotion_threshold,
+    evaluate_predictions,
+    pooled_features,
+)
 from mosei_ssl.models import (
     EmotionModel,
     emotion_predictions,
@@ -111,10 +119,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         needed = row_period(pretrained.info.get("dataset", {}))
         than = f"{pretrained.path} was pretrained on"
         refuse_other_period(segments.row_period, needed, segments.name, than)
-    chosen = draw_label_budget(
-        segments.emotions, config.labels, config.seed, groups=segments.video_ids
-    )
-    labelled = segments.subset(chosen)
+    labelled = segments.subset(_choose(config, segments))
 
     prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
     # Before the run is begun: options that do not fit together then leave nothing behind.
@@ -206,6 +211,16 @@ def _train(
         save_model(final, run / "model.keras")
         run.finish()
     _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
+
+
+def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
+    """Indices of the segments whose labels may be used."""
+    if config.label_selection == "random" or config.labels == "all":
+        emotions, videos = segments.emotions, segments.video_ids
+        return draw_label_budget(emotions, config.labels, config.seed, groups=videos)
+    check_label_budget(config.labels, len(segments))
+    pooled = pooled_features(segments, segments.statistics["mean"])
+    return np.sort(select_segments(pooled, int(config.labels), seed=config.seed))
 
 
 def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConfig:

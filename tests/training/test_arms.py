@@ -12,9 +12,10 @@ import pytest
 import tfds_mosei
 from mosei_ssl.config import HeadConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.data import DataConfig, load_segments
-from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.data.selection import select_segments
+from mosei_ssl.metrics import evaluate_predictions, pooled_features
 from mosei_ssl.training import evaluate, finetune, load_model, pretrain
-from mosei_ssl.training.finetuning import _build, _take_over
+from mosei_ssl.training.finetuning import _build, _choose, _take_over
 from mosei_ssl.training.pretraining import videos_seen
 from mosei_ssl.utils.errors import UserError
 
@@ -54,6 +55,19 @@ def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
     assert labels[0] == labels[1]
     assert len(labels[0]) == 24
     assert [run.info["result"]["arm"] for run in runs] == ["ssl", "baseline"]
+
+
+def test_segments_can_be_those_that_select_would_choose(finetuning):
+    random = finetuning("any", from_scratch=True, labels=20)
+    selected = dataclasses.replace(random, label_selection="select")
+    segments = load_segments(random, "train").labelled()
+    pooled = pooled_features(segments, segments.statistics["mean"])
+    chosen = _choose(selected, segments).tolist()
+    assert chosen == sorted(select_segments(pooled, 20, seed=random.seed).tolist())
+    assert chosen != _choose(random, segments).tolist()
+    with pytest.raises(UserError, match="choose 1 to"):
+        _choose(dataclasses.replace(selected, labels=10_000), segments)
+    assert len(_choose(dataclasses.replace(selected, labels="all"), segments)) == len(segments)
 
 
 def test_the_weight_prior_counts_less_the_more_labels_there_are(finetuning):
