@@ -19,7 +19,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 def check_plot(source: str | Path, file: str | Path) -> None:
     """Raise a UserError unless a picture of this input can be written to this file."""
-    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, open_audio
 
     if Path(source).suffix.lower() not in AUDIO_SUFFIXES:
         raise UserError(f"--plot shows a recording, and {source} is not one: leave it out.")
@@ -27,6 +27,8 @@ def check_plot(source: str | Path, file: str | Path) -> None:
         raise UserError(f"--plot {file}: give a file that ends in .png, .svg or .pdf.")
     if not Path(file).resolve().parent.is_dir():
         raise UserError(f"--plot {file}: its folder does not exist.")
+    with open_audio(source):  # its features may be known from before, but not its waveform
+        pass
 
 
 def write_plot(

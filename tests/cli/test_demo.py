@@ -30,7 +30,7 @@ def test_without_the_extra_one_line_names_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "soundfile", None)
     assert main(["demo"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
     assert "pip install 'mosei_ssl[audio]'" in error
     assert not list(tmp_path.iterdir())
