@@ -109,7 +109,7 @@ def table_header(path: str | os.PathLike[str], about: str = _NEEDED) -> list[str
         _, cells = next(_lines(Path(path)), (1, []))
     except CorpusError as error:
         raise CorpusError(
-            f"{error} {about} Save a table in another encoding, such as Latin-1, as UTF-8."
+            f"{error} {about[0].upper()}{about[1:]} Save a table in another encoding, such as Latin-1, as UTF-8."
         ) from error
     return [cell.strip() for cell in cells]
 
@@ -144,7 +144,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from error
     except Exception as error:
         # A damaged workbook shows up as zip, XML and key errors.
-        raise CorpusError(f"{path}: cannot be read ({error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"{path}: cannot be read ({reason}).") from error
 
 
 def find_columns(

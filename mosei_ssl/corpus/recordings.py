@@ -29,8 +29,10 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
             found.update(dict.fromkeys(inside))
         elif _of_macos(path):
             skipped += 1
+        elif path.suffix.lower() not in AUDIO_SUFFIXES and not os.path.lexists(path):
+            raise UserError(f"{printable(path)}: there is no such file or folder")
         else:
-            # A missing file is one bad file among others: reported, not fatal.
+            # A missing recording is one bad file among others: reported, not fatal.
             found[path] = None
     if skipped:
         logger.info("%d files that macOS added to an archive are skipped", skipped)
