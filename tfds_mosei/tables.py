@@ -109,7 +109,8 @@ def table_header(path: str | os.PathLike[str], about: str = _NEEDED) -> list[str
         _, cells = next(_lines(Path(path)), (1, []))
     except CorpusError as error:
         raise CorpusError(
-            f"{error} {about[0].upper()}{about[1:]} Save a table in another encoding, such as Latin-1, as UTF-8."
+            f"{error} {about[0].upper()}{about[1:]} Save a table in another encoding, such as "
+            "Latin-1, as UTF-8."
         ) from error
     return [cell.strip() for cell in cells]
 
