@@ -13,8 +13,7 @@ from tensorflow_serving.apis import (
 
 from mosei_ssl.serving import errors
 from mosei_ssl.serving.client import Client
-from mosei_ssl.serving.predictor import pad
-from mosei_ssl.serving.signatures import OUTPUTS, PREDICT_SIGNATURE
+from mosei_ssl.serving.signatures import EXAMPLES_SIGNATURE, OUTPUTS, serialise
 
 _KINDS: dict[str, type[errors.ServerError]] = {
     **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"), errors.ServerUnavailable),
@@ -39,8 +38,10 @@ _CHANNEL_OPTIONS = [
 
 
 class GrpcClient(Client):
-    """Asks over gRPC, at a target of gRPC such as `dns:///HOST:PORT`; batches are padded and sent
-    as tensors, to all addresses of the host in turn.
+    """Asks over gRPC, at a target of gRPC such as `dns:///HOST:PORT`, all of its addresses in turn.
+
+    Segments are sent as serialised examples: what a server pads for a batch with the requests of
+    others, its model cannot check any more, and strings are never padded.
 
     With `tls` the connection is encrypted, checked with the system's certificates.
     """
@@ -72,11 +73,13 @@ class GrpcClient(Client):
         import tensorflow as tf
 
         request = predict_pb2.PredictRequest()
-        request.model_spec.signature_name = PREDICT_SIGNATURE
+        request.model_spec.signature_name = EXAMPLES_SIGNATURE
         if self.label is not None:
             request.model_spec.version_label = self.label
-        for name, values in zip(("features", "length"), pad(segments), strict=True):
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        examples = request.inputs["examples"]
+        examples.dtype = tf.string.as_datatype_enum
+        examples.tensor_shape.dim.add(size=len(segments))
+        examples.string_val.extend(map(serialise, segments))
         request.output_filter.extend(OUTPUTS)
         answer = self._call(self._prediction.Predict, request, seconds)
         try:

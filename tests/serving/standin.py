@@ -4,7 +4,9 @@ TF Serving's own binary is in no package registry. This one speaks its REST and 
 with its official protos, loads the SavedModel with plain TensorFlow (and nothing of mosei_ssl),
 and runs the warm-up requests first, so that clients, faults and load are tested over real sockets.
 It knows one model: its highest version or, with --models-config, the versions and labels of that
-file, which it reads again when it has changed. It has no batching and no monitoring.
+file, which it reads again when it has changed. With --batching N it waits for N requests of one
+signature, pads them to each other and runs them as one, as TF Serving does with
+pad_variable_length_inputs. It has no monitoring.
 
     python standin.py saved_models/emotion [--name emotion] [--delay SECONDS] [--no-warmup]
 
@@ -60,6 +62,56 @@ class Failure(Exception):
 
 def invalid(message):
     return Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+class Batcher:
+    """Runs so many requests of a signature at once; the error of one is that of all."""
+
+    def __init__(self, run, size):
+        self.run, self.size = run, size
+        self.waiting = {}
+        self.changed = threading.Condition()
+
+    def __call__(self, signature, inputs):
+        entry = {"inputs": inputs}
+        with self.changed:
+            group = self.waiting.setdefault(signature, [])
+            group.append(entry)
+            if len(group) == self.size:
+                del self.waiting[signature]
+                self.answer(signature, group)
+                self.changed.notify_all()
+            else:
+                self.changed.wait_for(lambda: "outputs" in entry or "error" in entry)
+        if "error" in entry:
+            raise entry["error"]
+        return entry["outputs"]
+
+    def answer(self, signature, group):
+        ends = np.cumsum([len(next(iter(e["inputs"].values()))) for e in group])[:-1]
+        try:
+            merged = {
+                name: self.merge([entry["inputs"][name] for entry in group])
+                for name in group[0]["inputs"]
+            }
+            outputs = self.run(signature, merged)
+            split = {name: np.split(values, ends) for name, values in outputs.items()}
+            for number, entry in enumerate(group):
+                entry["outputs"] = {name: parts[number] for name, parts in split.items()}
+        except Failure as failure:
+            for entry in group:
+                entry["error"] = failure
+
+    @staticmethod
+    def merge(arrays):
+        shape = np.max([array.shape[1:] for array in arrays], axis=0)
+        padded = []
+        for array in arrays:
+            missing = shape - array.shape[1:]
+            ends = [(0, 0), *((0, count) for count in missing)]
+            first = array.flat[0]
+            padded.append(np.pad(array, ends, constant_values=first) if array.ndim > 1 else array)
+        return np.concatenate(padded)
 
 
 class Manager:
@@ -129,7 +181,7 @@ class Servable:
 
     def __init__(self, base, name, version, say):
         self.name, self.delay, self.say = name, 0.0, say
-        self.version = version
+        self.version, self.batcher = version, None
         self.directory = base / str(version)
         self.loaded = tf.saved_model.load(str(self.directory))
         meta = saved_model_pb2.SavedModel.FromString(
@@ -154,7 +206,7 @@ class Servable:
             inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         except (TypeError, ValueError, KeyError) as error:
             raise invalid(f"tensor parsing error: {error}") from None
-        outputs = self.run(signature, inputs)
+        outputs = (self.batcher or self.run)(signature, inputs)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = self.name
         response.model_spec.version.value = self.version
@@ -377,6 +429,7 @@ def main(arguments=None, say=say_on_stdout, wait=sys.stdin.read):
     parser.add_argument("--name", default="emotion")
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--no-warmup", action="store_true")
+    parser.add_argument("--batching", type=int, help="requests that are run as one, over gRPC")
     parser.add_argument("--grpc-port", type=int, default=0, help="0: one that is free")
     parser.add_argument("--models-config", help="TF Serving's --model_config_file")
     parser.add_argument("--threads", type=int, default=0, help="of TensorFlow; 0: its choice")
@@ -389,6 +442,8 @@ def main(arguments=None, say=say_on_stdout, wait=sys.stdin.read):
         if not options.no_warmup:
             servable.warm_up()
         servable.delay = options.delay
+        if options.batching:
+            servable.batcher = Batcher(servable.run, options.batching)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=32),
         options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
