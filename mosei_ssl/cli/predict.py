@@ -1,7 +1,5 @@
 """Predict the emotions of recordings, a .csd file, a .npy array or a prepared dataset.
 
-Without --model or --server the shipped model answers.
-
 Examples:
   mosei-ssl predict talk.wav
   mosei-ssl predict recordings/ --format csv --out emotions.csv
