@@ -119,7 +119,8 @@ def _parser_of_choices(
         add_help=False,
     )
     if issubclass(cls, DataConfig):
-        parser.add_argument("--config", action="append", help="YAML file with any of these options")
+        text = "YAML file with any of these options, or the name of one that ships"
+        parser.add_argument("--config", action="append", help=text)
         parser.add_argument("--print-config", action="store_true", help="print all options as YAML")
     for name, hint in hints.items():
         if registry := getattr(hint, "registry", None):

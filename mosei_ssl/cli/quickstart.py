@@ -138,7 +138,7 @@ def _source(options: QuickstartOptions) -> tuple[str, list[str]]:
         raise UserError(
             "--labels is missing: a table with the columns file and emotions (to have one to fill "
             "in: `mosei-ssl labels RECORDINGS --template labels.xlsx`), or a folder with a folder "
-            "of recordings per emotion."
+            "of recordings per emotion. Without labels, `mosei-ssl predict RECORDINGS` answers."
         )
     for option in ("labels", "present_level", "speaker_from", "workers"):
         if not options.recordings and getattr(options, option) is not None:
