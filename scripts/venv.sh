@@ -1,12 +1,19 @@
 # Sourced by the other scripts: makes .venv with the extras given and activates it.
-#   PYTHON=python3.11 chooses the interpreter; MOSEI_SSL_VENV another place than .venv.
+#   PYTHON=python3.12 chooses the interpreter, 3.11 to 3.13; MOSEI_SSL_VENV another place than .venv.
 _venv="${MOSEI_SSL_VENV:-.venv}"
+# Nothing where the command does not run: pyenv also has commands for versions not chosen.
+_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 _python="${PYTHON:-python3}"
-if ! "$_python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
-  echo "Python 3.11 is needed; '$_python' is not. Set PYTHON to one." >&2
+if [ ! -x "$_venv/bin/python" ]; then
+  case "$(_version "$_python")" in
+    3.11 | 3.12 | 3.13) "$_python" -m venv "$_venv" ;;
+    *) echo "Python 3.11, 3.12 or 3.13 is needed; '$_python' is not. Set PYTHON to one." >&2; exit 2 ;;
+  esac
+elif [ -n "${PYTHON:-}" ] && [ "$(_version "$PYTHON")" != "$(_version "$_venv/bin/python")" ]; then
+  echo "$_venv has Python $(_version "$_venv/bin/python"), not that of PYTHON=$PYTHON:" \
+    "remove it, or set MOSEI_SSL_VENV to another place." >&2
   exit 2
 fi
-[ -x "$_venv/bin/python" ] || "$_python" -m venv "$_venv"
 # shellcheck disable=SC1091
 source "$_venv/bin/activate"
 _stamp="$_venv/.installed-$1"

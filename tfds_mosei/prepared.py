@@ -24,7 +24,7 @@ def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
     Examples:
         >>> import tfds_mosei
         >>> list(tfds_mosei.list_prepared(synthetic_data))
-        ['synthetic-8ef2a99ba3']
+        ['synthetic-f22b2d9d4c']
     """
     found: dict[str, Path] = {}
     infos = (Path(data_dir) / "tfds_mosei").glob("*/*/dataset_info.json")

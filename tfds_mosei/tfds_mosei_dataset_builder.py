@@ -58,7 +58,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         >>> import tfds_mosei
         >>> builder = tfds_mosei.Builder(config="synthetic", size=8, data_dir=synthetic_data)
         >>> builder.builder_config.name
-        'synthetic-8ef2a99ba3'
+        'synthetic-f22b2d9d4c'
         >>> builder.download_and_prepare()
         >>> train = builder.as_dataset(split="train")
 
