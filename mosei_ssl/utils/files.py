@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +26,11 @@ def cache_folder() -> Path:
     """The user's cache of this package: `MOSEI_SSL_CACHE`, else `~/.cache/mosei_ssl`."""
     if chosen := os.environ.get("MOSEI_SSL_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mosei_ssl"
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # in a container a user may have no home
+        caches = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    return caches / "mosei_ssl"
 
 
 def sha256(file: str | os.PathLike[str]) -> str:

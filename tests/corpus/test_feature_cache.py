@@ -1,6 +1,8 @@
 """Features that are computed once for each content, whatever it is called and wherever it is."""
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +107,12 @@ def test_the_users_cache_is_where_others_are(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "mosei_ssl"
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder().parents[1] == Path(tempfile.gettempdir())
 
 
 def test_a_cache_that_cannot_be_written(tmp_path, recordings, monkeypatch, quick):
