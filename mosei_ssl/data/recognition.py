@@ -4,12 +4,15 @@ Features of a recording are the same whenever they are computed. So a few of its
 all others, however it was renamed, cut into segments, or joined with others of its speaker.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tfds_mosei.schema import FEATURE_NAMES
+
+_log = logging.getLogger(__name__)
 
 Content = dict[str, frozenset[int]]
 """Hashes of a few rows of each video, by its id; none where nothing is known or voiced."""
@@ -46,9 +49,10 @@ def merge_content(parts: Iterable[Content]) -> Content:
 
 
 def recognise(known: Content, segments: Iterable[tuple[str, np.ndarray]]) -> dict[str, str]:
-    """Finds videos that are known already, by their ids or by their content.
+    """Finds videos that are known already, by their content, or by their ids where that is unknown.
 
     Videos share content if at least half of what could be found is: not those that share a jingle.
+    Of videos with one id and nothing in common a warning says that they are taken for two.
 
     Args:
         known: Samples of the known ones.
@@ -64,20 +68,25 @@ def recognise(known: Content, segments: Iterable[tuple[str, np.ndarray]]) -> dic
     wanted = np.array(sorted(owners), np.uint64)
     matched: dict[str, set[int]] = defaultdict(set)
     sampled: dict[str, set[int]] = defaultdict(set)
+    voiced: set[str] = set()
     for video, rows in segments:
         hashes = _hashes(rows)
+        voiced.update([str(video)] if len(hashes) else [])
         place = np.searchsorted(wanted[:-1], hashes)
         matched[str(video)].update(hashes[wanted[place] == hashes].tolist() if owners else ())
         sampled[str(video)].update(hashes[hashes < _SAMPLED].tolist())
     found = {}
     for video, values in matched.items():
-        if video in known:
+        if video in known and not (known[video] and video in voiced):
             found[video] = video
         elif values:
             counts = Counter(owner for value in values for owner in owners[value])
             name, count = counts.most_common(1)[0]
             if 2 * count >= min(len(known[name]), max(len(sampled[video]), 1)):
                 found[video] = name
+    if namesakes := [video for video in matched if video in known and video not in found]:
+        message = "%d videos have ids that are known, but other content: taken for others (%s)"
+        _log.warning(message, len(namesakes), namesakes[0])
     return found
 
 

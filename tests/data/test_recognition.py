@@ -37,6 +37,15 @@ def test_an_id_is_enough_where_no_more_is_known(library):
     assert recognise({"clip3": frozenset()}, library.items()) == {"clip3": "clip3"}
 
 
+def test_recordings_of_one_name_are_told_apart_by_content(library, caplog):
+    known = sample_content(library.items())
+    assert recognise(known, [("clip3", speech(500, 200))]) == {}
+    assert "clip3" in caplog.text
+    assert recognise(known, [("clip3", library["clip4"])]) == {"clip3": "clip4"}
+    # Nothing is known of silence but its name.
+    assert recognise(known, [("clip3", np.zeros((200, 74), np.float32))]) == {"clip3": "clip3"}
+
+
 def test_neither_pieces_nor_a_speaker_s_name_hide_a_recording(library):
     # Labelled stretches of a talk that was heard as a whole, and the other way round.
     pieces = [("part", library["talk"][k : k + 400]) for k in range(1000, 20_000, 700)]
