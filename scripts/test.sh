@@ -20,7 +20,6 @@ python -m pytest "${parallel[@]}" "$@"
 JAX_COMPILATION_CACHE_DIR="$(mktemp -d)"
 trap 'rm -rf "$JAX_COMPILATION_CACHE_DIR"' EXIT
 export JAX_COMPILATION_CACHE_DIR JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
-quick="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-quick="$quick --xla_cpu_parallel_codegen_split_count=1"
+quick="--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 KERAS_BACKEND=jax XLA_FLAGS="$quick ${XLA_FLAGS:-}" \
   python -m pytest "${parallel[@]}" tests/layers tests/models tests/examples "$@"

@@ -14,10 +14,7 @@ import replica_process
 from children import start_child
 
 # Programs that run once are hardly worth optimising.
-QUICK = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    " --xla_cpu_parallel_codegen_split_count=1"
-)
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 FUNCTIONS = {"replicas": replica_process.main, "several": one_of_several.main}
 
 
