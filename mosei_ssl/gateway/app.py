@@ -18,14 +18,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mosei_ssl.corpus.audio_files import FileFeatures, NotAudio, TooLong
-from mosei_ssl.covarep import row_times
 from mosei_ssl.gateway.extraction import Extractor
 from mosei_ssl.gateway.limits import Limits
 from mosei_ssl.gateway.metrics import Metrics, Observed
 from mosei_ssl.gateway.uploads import drain, read_upload
 from mosei_ssl.serving import errors, output
 from mosei_ssl.serving.drift import DriftWindow, quantities
-from mosei_ssl.serving.inputs import windows
+from mosei_ssl.serving.inputs import audio_windows
 from mosei_ssl.serving.predictor import Predictor, predict_records
 from mosei_ssl.serving.signatures import MAX_FRAMES
 from mosei_ssl.utils.errors import UserError
@@ -118,11 +117,8 @@ class Gateway:
     def _predict(
         self, name: str, found: FileFeatures, asked: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        rows = found.features
-        starts = row_times(len(rows))
-        times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
-        parts = windows(name, times, rows, asked.get("window", 15.0))
-        segments = [part._replace(rate=found.rate) for part in parts]
+        window = asked.get("window", 15.0)
+        segments = list(audio_windows(name, found.features, found.rate, window))
         given = (self.predictor, segments)
         records = list(predict_records(*given, threshold=asked.get("threshold")))
         if self.drift:

@@ -181,6 +181,15 @@ def _file_segments(
             yield segment._replace(rate=found.rate)
 
 
+def audio_windows(name: str, rows: np.ndarray, rate: int, window: float) -> Iterator[Segment]:
+    """:func:`windows` of the features [T, 74] of audio that was recorded at a rate in Hz."""
+    from mosei_ssl.covarep import row_times
+
+    starts = row_times(len(rows))
+    times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
+    return (part._replace(rate=rate) for part in windows(name, times, rows, window))
+
+
 def windows(
     name: str, times: np.ndarray, rows: np.ndarray, window: float, hop: float | None = None
 ) -> Iterator[Segment]:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mosei_ssl import presets
-from mosei_ssl.serving.inputs import Segment, read_segments, windows
+from mosei_ssl.serving.inputs import Segment, audio_windows, read_segments
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.serving.output import flat
 from mosei_ssl.serving.predictor import predict_records
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import FRAME_PERIOD
 
 if TYPE_CHECKING:
     import pandas
@@ -85,11 +84,8 @@ class Recognizer:
                 continue
             if rate is None:
                 raise UserError("samples need their rate: predict(samples, 16000), for example.")
-            from mosei_ssl.covarep import extract, row_times
+            from mosei_ssl.covarep import extract
 
             for number, samples in group:
                 rows = extract(np.asarray(samples), rate)
-                starts = row_times(len(rows))
-                times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
-                for part in windows(f"array {number}", times, rows, window):
-                    yield part._replace(rate=rate)
+                yield from audio_windows(f"array {number}", rows, rate, window)
