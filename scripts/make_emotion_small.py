@@ -44,6 +44,14 @@ from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "mosei_ssl" / "presets" / "emotion-small"
 
+LICENCE = "CREMA-D: ODbL 1.0; EMO-DB: CC0 1.0"
+# Speech that may train weights which are given away.
+SPEECH = {
+    "alphanumeric": "names, numbers and addresses in accented English, some 70 voices (MIT)",
+    "intents": "spoken requests, English of many accents, over 50 voices (Apache-2.0)",
+    "students": "students' recordings, some 40 voices (MIT)",
+}
+
 CARD = """# emotion-small
 
 Six graded emotions (0 to 3) of a recording, from its COVAREP features: a codebook backbone
@@ -56,9 +64,9 @@ pretrained without labels, and a head fine-tuned on {labels} labelled clips. Mad
   of those who heard the voice only. Open Database License 1.0: this model is a work derived from
   it. Contains information from CREMA-D, which is made available under the ODbL.
 * EMO-DB (Burkhardt et al. 2005), Berlin, German; CC0 1.0.
-* Further speech without labels: {speech}.
+* Speech without labels: {speech}.
 
-Both corpora are acted, of single sentences in a studio at 16 kHz.
+Both labelled corpora are acted, of single sentences in a studio at 16 kHz.
 
 ## Scores on speakers that nothing was trained or chosen on
 
@@ -157,13 +165,14 @@ def main() -> None:
     finetune(config)
     evaluate(run)
     shutil.rmtree(PRESET, ignore_errors=True)
-    version = write_preset(run, PRESET, licence="CREMA-D: ODbL 1.0; EMO-DB: CC0 1.0")
+    licence = "; ".join([LICENCE, *(SPEECH[file.stem] for file in given.speech)])
+    version = write_preset(run, PRESET, licence=licence)
     manifest = json.loads((version / MANIFEST).read_text())
     card = CARD.format(
         scores=score(config, given.corpora),
         labels=manifest["run"]["result"]["labels"],
         threshold=manifest["run"]["result"]["threshold"],
-        speech=", ".join(file.stem for file in given.speech) or "none",
+        speech="; ".join(SPEECH[file.stem] for file in given.speech) or "none",
     )
     write_text(PRESET / "README.md", card)
     archive.seal(PRESET)
