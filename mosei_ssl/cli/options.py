@@ -119,7 +119,7 @@ def _parser_of_choices(
         add_help=False,
     )
     if issubclass(cls, DataConfig):
-        text = "YAML file with any of these options, or the name of one that ships"
+        text = "YAML file of options, or name of one that ships"
         parser.add_argument("--config", action="append", help=text)
         parser.add_argument("--print-config", action="store_true", help="print all options as YAML")
     for name, hint in hints.items():
