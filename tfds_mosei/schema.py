@@ -73,7 +73,7 @@ def four_class(intensity: "np.ndarray") -> "np.ndarray":
     return np.floor(clipped + 0.5 + _HALF_TOLERANCE).astype(np.int32)
 
 
-_SYNONYMS = {
+SYNONYMS = {
     "creakprob": "creak",
     "happiness": "happy",
     "joy": "happy",
@@ -85,13 +85,14 @@ _SYNONYMS = {
     "fearful": "fear",
     "afraid": "fear",
 }
+"""Other spellings of columns, as `plain_name` leaves them."""
 
 
 def plain_name(name: str) -> str:
     """A column's name without case, spaces, underscores and leading zeros, synonyms resolved."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     plain = re.sub(r"(?<!\d)0+(?=\d)", "", plain)
-    return _SYNONYMS.get(plain, plain)
+    return SYNONYMS.get(plain, plain)
 
 
 def column_order(

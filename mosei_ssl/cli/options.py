@@ -38,7 +38,7 @@ def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
     """
     cls = typing.get_type_hints(verb.run)["options"]
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    arguments = [*map(_dashed, arguments[:end]), *arguments[end:]]
+    arguments = [*_joined(cls, [*map(_dashed, arguments[:end])]), *arguments[end:]]
     # Which options there are depends on the backbone and the task.
     shown = () if "--help-all" in arguments[:end] else cls.common
     parser = _parser_of_choices(verb, cls, shown)
@@ -73,6 +73,20 @@ def parse_options(verb: ModuleType, arguments: Sequence[str]) -> Options:
         if missing:
             parser.error(f"{' and '.join(names[name] for name in missing)} must be given")
         return from_mapping(cls, values)
+
+
+def _joined(cls: type[Options], arguments: Sequence[str]) -> list[str]:
+    """Text that begins with one dash, such as a pattern, as the value of the option before it."""
+    hints = typing.get_type_hints(cls).items()
+    texts = {f"--{name}".replace("_", "-") for name, hint in hints if hint in (str, str | None)}
+    joined: list[str] = []
+    for argument in arguments:
+        pattern = argument.startswith("-") and not argument.startswith("--") and len(argument) > 2
+        if pattern and joined and joined[-1] in texts:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _dashed(argument: str) -> str:

@@ -87,8 +87,7 @@ def run(options: QuickstartOptions) -> int:
     common = [*data, "--dataset", dataset, "--seed", str(options.seed)]
     pre, epochs = runs / "pre", _given("--epochs", options.epochs)
     say_step("Pretraining, without labels")
-    # Recordings without labels are in the split "unlabelled" alone.
-    splits = ["--splits", "train", "unlabelled"] if options.recordings else []
+    splits = ["--splits", "train", "unlabelled"] if _some_lack_labels(place / "corpus") else []
     run_step("pretrain", "--run", pre, "--config", "small_pretrain", *splits, *common, *epochs)
 
     say_step(f"Fine-tuning on labels: {budget}")
@@ -107,7 +106,7 @@ def run(options: QuickstartOptions) -> int:
                 raise
             say(f"Left out: {error}")
 
-    say_step("Scores on test speakers, whom nothing was learned from")
+    say_step("Scores on the test split")
     ours, *others = done.values()
     run_step("evaluate", "--run", ours, "--against", *others)
     best = _best_on_validation(list(done.values()))
@@ -117,13 +116,13 @@ def run(options: QuickstartOptions) -> int:
     run_step("predict", place / "data", "--dataset", dataset, "--limit", "5", "--model", export)
 
     say_step("Done")
-    say(_sentence(done, Path(options.manual_dir or place / "corpus")))
+    say(_sentence(best, done, Path(options.manual_dir or place / "corpus")))
     if source == ["--synthetic"]:
         say(
             "The data is SYNTHETIC, made so that it has sounds to be found without labels: that "
             "every stage works is all it shows."
         )
-    say(f"The best on validation speakers was {best}: exported as {export}.")
+    say(f"That is {best}, the best on the validation split, exported as {export}.")
     say("Next:")
     say(f"  tensorboard --logdir {shlex.quote(str(runs))}")
     say(f"  mosei-ssl predict RECORDING --model {shlex.quote(str(export))}")
@@ -163,6 +162,21 @@ def _extraction(options: QuickstartOptions, place: Path) -> list[str]:
     names = ("labels", "present_level", "speaker_from", "workers", "seed")
     given = [_given(f"--{name.replace('_', '-')}", getattr(options, name)) for name in names]
     return [*options.recordings, *features, *itertools.chain(*given)]
+
+
+def _some_lack_labels(corpus: Path) -> bool:
+    """Whether there are recordings without labels, which are in the split "unlabelled" alone."""
+    if not (corpus / "features.csd").is_file():
+        return False
+    import h5py
+
+    from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT
+
+    with (
+        h5py.File(corpus / "features.csd") as ours,
+        h5py.File(corpus / "features_labels.csd") as labels,
+    ):
+        return bool(ours[FEATURE_ROOT]["data"].keys() - labels[LABEL_ROOT]["data"].keys())
 
 
 def _given(option: str, value: Any) -> list[str]:
@@ -216,11 +230,11 @@ def _exported(run: Path, to: Path) -> Path:
     return version
 
 
-def _sentence(runs: dict[str, Path], corpus: Path) -> str:
+def _sentence(best: Path, runs: dict[str, Path], corpus: Path) -> str:
     from mosei_ssl.corpus.corpus_files import SPEAKERS_FILE, read_speakers
     from mosei_ssl.metrics.comparison import summary
 
     labels = json.loads((runs["ssl"] / "metrics.json").read_text())["labels"]
     known = read_speakers(corpus / SPEAKERS_FILE)
     speakers = {video: "+".join(sorted(names)) for video, names in known.items()}
-    return summary(runs["ssl"], runs["baseline"], labels, speakers=speakers)
+    return summary(best, runs["ssl"], runs["baseline"], labels, speakers=speakers)

@@ -107,11 +107,15 @@ def extract_corpus(
         >>> report.rows
         {'speech': 100}
     """
+    if Path(out).suffix.lower() != ".csd":
+        raise UserError(f"--out {out}: features are written as .csd, such as corpus/speech.csd")
     if workers < 1:
         raise UserError(f"{workers} workers cannot work: give at least 1")
     chosen = ExtractionOptions(**options)
     recordings = find_audio(audio)
     names = video_ids(recordings)
+    # Where the files lie decides nothing: neither the folds nor the order of the features.
+    recordings.sort(key=names.__getitem__)
     report = CorpusReport(Path(out))
     out, table, speakers, folds = report.features, None, None, {}
     if labels is not None:

@@ -7,13 +7,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 
 from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
 from mosei_ssl.corpus.recordings import video_ids
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
+from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, SYNONYMS, plain_name
 from tfds_mosei.tables import Row, Table, rows_once
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def read_labels(
     emotions = [[value > 0 for value in values[1:]] for _, _, values in found]
     counts = [sum(column) for column in zip(*emotions, strict=True)]
     logger.info(
-        "%s: %s; %d segments of %d recordings: %s, none of them %d",
+        "%s: %s; %d segments of %d recordings: %s, no emotion %d",
         *(path, how, len(found), len(table.segments)),
         ", ".join(f"{name} {n}" for name, n in zip(EMOTIONS, counts, strict=True)),
         sum(not any(row) for row in emotions),
@@ -135,9 +136,12 @@ def _table_rows(
     graded = bool(rows.columns.keys() & set(EMOTIONS))
     _check_columns(table.path, rows, graded)
     mistakes: list[str] = []
+    blank = 0
 
     def segments() -> Iterator[tuple[Row, tuple[Path, float, float], list[float]]]:
+        nonlocal blank
         for row in rows:
+            blank += not any(map(row.text, (*EMOTIONS, "emotion")))
             try:
                 recording, start, end = known.of(row), *_stretch(row)
                 table.speakers.setdefault(recording, set()).update(_speakers(row))
@@ -157,7 +161,14 @@ def _table_rows(
         if len(mistakes) > len(shown):
             shown.append(f"and {len(mistakes) - len(shown)} more")
         raise UserError("\n".join(shown))
-    how = ", ".join(f"{name} from {cell!r}" for name, cell in rows.mapping.items())
+    if found and blank >= len(found):
+        raise UserError(f"{table.path}: no emotion is filled in, in any row.")
+    if blank:
+        message = "%s: %d rows name no emotion and count as none (write 0 there, or delete them)"
+        logger.warning(message, table.path, blank)
+    called = {"id": "recording"}
+    mapping = rows.mapping.items()
+    how = ", ".join(f"{called.get(name, name)} from {cell!r}" for name, cell in mapping)
     if graded and {value for *_, values in found for value in values[1:]} == {0.0, 1.0}:
         found = [
             (row, stretch, [sentiment, *(present_level * value for value in values)])
@@ -172,10 +183,14 @@ def _check_columns(path: Path, rows: Table, graded: bool) -> None:
     if not graded and "emotion" not in rows.columns:
         raise UserError(f"{path}: no emotion among its columns ({', '.join(EMOTIONS)})")
     emotions = {*EMOTIONS, *_OTHER_EMOTIONS}
+    spellings = [*emotions, *(spelling for spelling, name in SYNONYMS.items() if name in emotions)]
     lost = [
         name
         for name in rows.unused
-        if emotions & {plain_name(word) for word in re.findall("[a-z]+", name.lower())}
+        for words in [re.findall("[a-z]+", name.lower())]
+        if emotions & set(map(plain_name, words))
+        # angrry; of short words too many are alike
+        or any(len(word) > 4 and get_close_matches(word, spellings, 1, 0.85) for word in words)
     ]
     if graded and "emotion" in rows.columns:
         lost.append(rows.mapping["emotion"])
@@ -211,9 +226,22 @@ def _named(row: Row, present_level: float) -> list[float]:
 def _added_up(rows: Iterable[tuple[Row, tuple[Path, float, float], list[float]]]) -> _Labelled:
     """Rows of the same stretch as one, of each label the value farthest from 0."""
     found: dict[tuple[Path, float, float], tuple[Row, list[float]]] = {}
+    said: dict[tuple[Path, float, float], set[str]] = defaultdict(set)
+    repeated = 0
     for row, stretch, values in rows:
+        name = plain_name(row.text("emotion"))
+        if said[stretch] and (name in _NO_EMOTION) != any(n in _NO_EMOTION for n in said[stretch]):
+            first = found[stretch][0]
+            raise row.fail(
+                f"the emotion is {row.text('emotion')!r}, but line {first.line} says "
+                f"{first.text('emotion')!r} of the same recording"
+            )
+        repeated += name in said[stretch]
+        said[stretch].add(name)
         before = found.setdefault(stretch, (row, values))[1]
         before[:] = [max(pair, key=abs) for pair in zip(before, values, strict=True)]
+    if repeated:
+        logger.warning("%d rows repeat others: each counts once", repeated)
     return [(row, stretch, values) for stretch, (row, values) in found.items()]
 
 
@@ -255,20 +283,54 @@ def _complete_speakers(
         raise UserError(f"--speaker-from {speaker_from!r}: {error}.") from None
     if not pattern.groups:
         raise UserError(f"--speaker-from {speaker_from!r} needs a group, as in '([a-z]+)_'.")
-    unknown = 0
+    unfit, unknown, unlabelled = [], 0, []
+    given = {speaker for speakers in table.speakers.values() for speaker in speakers}
+    recordings = list(recordings)
     for recording in recordings:
         speakers = table.speakers.setdefault(recording, set())
-        match = pattern.search(recording.name)
-        if not speakers and match and match[1]:
+        match = pattern.search(recording.stem) or pattern.search(recording.name)
+        if not (match and match[1]):
+            unfit.append(recording.name)
+        elif not speakers:
             speakers.add(_same_name(match[1]))
-        elif not speakers and recording in table.segments:
+        if recording not in table.segments:
+            unlabelled.append(recording)
+        elif not speakers:
             speakers.add(own_speaker(recording))
             unknown += 1
+    if speaker_from and len(unfit) == len(recordings):
+        raise UserError(
+            f"--speaker-from {speaker_from!r} fits none of the {len(unfit)} file names, such as "
+            f"{unfit[0]!r}."
+        )
+    if speaker_from and unfit:
+        message = "--speaker-from %r does not fit %d of %d file names, %r for one"
+        logger.warning(message, speaker_from, len(unfit), len(recordings), unfit[0])
     if unknown:
         logger.warning(
             "%s names no speaker of %d recordings: each counts as a different speaker, so the same "
             "voice may end up in training and test (add a column 'speaker', or --speaker-from)",
             *(table.path, unknown),
+        )
+    if given and unlabelled:
+        _warn_of_voices_heard_before(given, [table.speakers[r] for r in unlabelled])
+
+
+def _warn_of_voices_heard_before(given: set[str], unlabelled: list[set[str]]) -> None:
+    """Recordings without labels are pretrained on, but for speakers known to be held out."""
+    nameless = sum(not speakers for speakers in unlabelled)
+    if nameless:
+        logger.warning(
+            "%d recordings without labels name no speaker: they are pretrained on, though they may "
+            "be of validation or test speakers (add --speaker-from)",
+            nameless,
+        )
+    names = set().union(*unlabelled)
+    if names and not names & given:
+        logger.warning(
+            "no speaker of the recordings without labels (%r, ...) is one of the table's (%r, "
+            "...): are they spelled alike?",
+            *(min(names), min(given)),
         )
 
 
@@ -296,6 +358,9 @@ def _speakers(row: Row) -> set[str]:
 
 
 def _same_name(name: str) -> str:
+    """What counts as one name; a spreadsheet makes 1 of 01."""
+    if name.isdecimal():
+        return str(int(name))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

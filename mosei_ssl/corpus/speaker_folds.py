@@ -82,7 +82,7 @@ def cross_validation_folds(
     if len(groups) < k:
         raise UserError(
             f"{k} folds need {k} groups of speakers that share no recording, and there are "
-            f"{len(groups)}: give a smaller --k, at least 3"
+            f"{len(groups)}: give a smaller --k, at least 3, or more speakers"
         )
     names = [str(number) for number in range(k)]
     parts = _deal(groups, dict.fromkeys(names, 1 / k), sizes, seed)

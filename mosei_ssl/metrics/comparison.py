@@ -12,6 +12,7 @@ from mosei_ssl.utils.errors import UserError
 
 RESAMPLES = 2000
 _FEWEST = 5  # speakers whose resampling says something
+_FEW = 10  # units below which an interval itself is uncertain
 _OUTPUTS = ("intensity", "class", "present", "expected")
 
 
@@ -61,25 +62,27 @@ def change(ours: Path, theirs: Path, units: np.ndarray | None = None) -> dict[st
 
 def summary(
     run: Path,
+    ssl: Path,
     baseline: Path,
     labels: int,
     split: str = "test",
     speakers: Mapping[str, str] | None = None,
 ) -> str:
-    """One sentence on a pretrained run and its baseline, both evaluated on a split.
+    """What labels and pretraining gave, in a sentence or two; the runs must have been evaluated.
 
     Args:
-        run: directory of the run.
+        run: directory of the run that is used.
+        ssl: that of the pretrained run.
         baseline: that of the run with the identical backbone from scratch.
-        labels: labels that both had.
-        split: split that both were evaluated on.
-        speakers: speaker by video id. Intervals are over speakers, or over videos where fewer than
-            five speakers are known.
+        labels: labels that all had.
+        split: split that all were evaluated on.
+        speakers: speaker by video id. Intervals are over speakers, or over recordings where fewer
+            than five speakers are known.
 
     Returns:
         For example "With 50 labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0
         and 0.5; pretraining changed r by +0.034 [+0.011, +0.058] (95 % intervals over 12
-        speakers)."
+        speakers)." It is added if r cannot be told from chance, or if there is too little to say.
 
     Raises:
         UserError: predictions are missing or damaged.
@@ -89,11 +92,18 @@ def summary(
     units = np.array([(speakers or {}).get(video, "") for video in videos])
     over = "speakers"
     if len(np.unique(units)) < _FEWEST or "" in units:
-        units, over = videos, "videos"
+        units, over = videos, "recordings"
     own = with_intervals(units, truth, ours, RESAMPLES)
+    pair = (read_predictions(path / file)[2] for path in (ssl, baseline))
+    change = with_intervals(units, truth, next(pair), RESAMPLES, minus=next(pair))
     r, auroc = (score_cell(own[name][:, -1]) for name in ("pearson_r", "auroc"))
-    changed = score_cell(change(run / file, baseline / file, units)["pearson_r"], sign="+")
-    return (
+    changed = score_cell(change["pearson_r"][:, -1], sign="+")
+    count = len(np.unique(units))
+    text = (
         f"With {labels} labels: r {r}, AUROC {auroc}; chance is 0 and 0.5; pretraining changed r "
-        f"by {changed} (95 % intervals over {len(np.unique(units))} {over})."
+        f"by {changed} (95 % intervals over {count} {over})."
     )
+    if count < _FEW:
+        return f"{text} {count} {over} are too few to say much."
+    _, low, high = own["pearson_r"][:, -1]
+    return text if low > 0 or high < 0 else f"{text} That r cannot be told from chance."

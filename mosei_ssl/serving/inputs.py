@@ -106,6 +106,11 @@ def read_segments(
             f"{folders[0]} is a folder of prepared datasets, whose segments are fixed: leave out "
             "--segments, or give a .csd file."
         )
+    from tfds_mosei import list_prepared
+
+    for path in folders:
+        if not (path / "dataset_info.json").is_file() and not list_prepared(path):
+            raise UserError(f"{path}: neither recordings nor prepared datasets are in this folder.")
     files = opened_sources([path for path in inputs if path not in folders])
 
     def segments() -> Iterator[Segment]:

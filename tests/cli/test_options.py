@@ -220,3 +220,8 @@ def test_what_is_printed_can_be_read_back(capsys, tmp_path):
     printed.write_text(capsys.readouterr().out)
     read = parse("pretrain", "--config", str(printed), "--run", "r")
     assert read == parse("pretrain", "--run", "r", *line)
+
+
+def test_a_pattern_may_begin_with_a_dash():
+    options = parse("extract", "a.wav", "--out", "x.csd", "--speaker-from", r"-(\d+)\.wav$", "-q")
+    assert options.speaker_from == r"-(\d+)\.wav$"

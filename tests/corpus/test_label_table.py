@@ -3,6 +3,7 @@
 import csv
 
 import openpyxl
+import pandas
 import pytest
 
 from mosei_ssl.cli import main
@@ -70,7 +71,7 @@ def test_every_layout_gives_the_same_labels(tmp_path, caplog, layout):
     assert [table.speakers[recording] for recording in recordings] == [{"x"}, {"x"}, {"y"}]
     happy = 1 if layout == "folders" else 2
     assert f"3 segments of 3 recordings: happy {happy}, sad 0, anger 1" in caplog.text
-    assert "none of them 1" in caplog.text
+    assert "no emotion 1" in caplog.text
     assert "not used" not in caplog.text
 
 
@@ -312,8 +313,61 @@ def test_a_template_is_filled_in_and_read(tmp_path, capsys, ending):
     line = ["labels", str(tmp_path / "in"), "--template", str(sheet)]
     assert main(line) == 0
     assert "2 recordings" in capsys.readouterr().out
-    found = read_labels(sheet, recordings)  # blank is 0
-    assert [found.segments[recording][0].values for recording in recordings] == [(0,) * 7] * 2
+    with pytest.raises(UserError, match="no emotion is filled in"):
+        read_labels(sheet, recordings)
+    read, write = ("read_csv", "to_csv") if ending == "csv" else ("read_excel", "to_excel")
+    filled = getattr(pandas, read)(sheet)
+    filled.loc[0, "sad"] = 3
+    getattr(filled, write)(tmp_path / f"filled.{ending}", index=False)
+    found = read_labels(tmp_path / f"filled.{ending}", recordings)  # blank is 0
+    values = [found.segments[recording][0].values for recording in recordings]
+    assert values == [(0, 0, 3, 0, 0, 0, 0), (0,) * 7]
     assert main(line) == 2
     assert "exists" in capsys.readouterr().err
     assert main([*line[:-1], str(tmp_path / "sheet.txt")]) == 2
+
+
+def sheet(folder, text):
+    file = folder / "sheet.csv"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,angrry,happy\na,1,0\n", "'angrry' would not be used"),
+        ("file,happy,sad\na,,\nb,,\n", "no emotion is filled in"),
+        ("file,label\na,neutral\nb,sad\na,angry\n", "line 4: the emotion is 'angry', but line 2"),
+    ],
+)
+def test_what_would_teach_something_wrong_is_refused(tmp_path, text, message):
+    recordings = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    with pytest.raises(UserError, match=message):
+        read_labels(sheet(tmp_path, text), recordings)
+
+
+def test_rows_that_repeat_or_name_nothing_are_told(tmp_path, caplog):
+    recordings = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    read_labels(sheet(tmp_path, "file,label\na,sad\na,sad\nb,calm\n"), recordings)
+    assert "1 rows repeat others" in caplog.text
+    read_labels(sheet(tmp_path, "file,sad,fear\na,1,2\nb,,\n"), recordings)
+    assert "1 rows name no emotion" in caplog.text
+
+
+def test_numbers_of_speakers_are_the_same_with_and_without_zeros(tmp_path, caplog):
+    recordings = [tmp_path / f"x-{n}.wav" for n in ("01", "02", "03")]
+    text = "file,happy,speaker\nx-01,2,1\nx-02,0,2\n"
+    table = read_labels(sheet(tmp_path, text), recordings, speaker_from="-([0-9]+)$")
+    assert [table.speakers[path] for path in recordings] == [{"1"}, {"2"}, {"3"}]
+    assert "spelled alike" in caplog.text  # 3 is neither 1 nor 2
+
+
+def test_a_pattern_that_fits_nothing_is_refused_and_unknown_voices_are_told(tmp_path, caplog):
+    recordings = [tmp_path / "anna_1.wav", tmp_path / "b.wav"]
+    file = sheet(tmp_path, "file,happy,speaker\nanna_1,2,anna\n")
+    with pytest.raises(UserError, match=r"fits none of the 2 file names, such as 'anna_1\.wav'"):
+        read_labels(file, recordings, speaker_from="^([0-9]+)_")
+    read_labels(file, recordings, speaker_from="^([a-z]+)_")
+    assert "does not fit 1 of 2 file names, 'b.wav' for one" in caplog.text
+    assert "1 recordings without labels name no speaker" in caplog.text
