@@ -131,13 +131,11 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> _Scored:
         alike = configs[0].get("freeze_backbone") == configs[1].get("freeze_backbone")
         # Where something else differs, too, pretraining is not what made the difference.
         if alike and ours["labels"] == other["labels"] and arms == ["ssl", "baseline"]:
-            what = f"Pretraining ({Path(str(configs[0].get('pretrained'))).name})"
+            what = f"Pretraining ({Path(str(configs[0].get('pretrained'))).name}) changed r"
         else:
-            what = ours["name"]
+            what = f"The r of {ours['name']} differs"
         difference = score_cell(found["pearson_r"], sign="+")
-        lines.append(
-            f"{what} changed r by {difference} against {other['name']} (95 % interval over videos)"
-        )
+        lines.append(f"{what} by {difference} against {other['name']} (95 % interval over videos)")
     facts = {"runs": results, "changes": changes}
     return _Scored({**models, **references}, heading, lines, facts)
 

@@ -93,7 +93,7 @@ def run(options: QuickstartOptions) -> int:
     say_step(f"Fine-tuning on labels: {budget}")
     arms = {"ssl": ["--pretrained", str(pre)], "baseline": ["--from-scratch"]}
     if source != ["--synthetic"]:
-        arms["shipped"] = ["--pretrained", presets.DEFAULT]
+        arms[presets.DEFAULT] = ["--pretrained", presets.DEFAULT]
     done: dict[str, Path] = {}
     for arm, start in arms.items():
         path = runs / f"{arm}-{budget}"
@@ -102,7 +102,7 @@ def run(options: QuickstartOptions) -> int:
             run_step("finetune", *line)
             done[arm] = path
         except UserError as error:
-            if arm != "shipped":
+            if arm != presets.DEFAULT:
                 raise
             say(f"Left out: {error}")
 

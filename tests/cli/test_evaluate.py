@@ -64,7 +64,9 @@ def test_a_moved_dataset_is_scored_and_every_score_is_shown_per_emotion(
     assert main([*line, "--data-dir", str(synthetic_data), "--per-emotion"]) == 0
     out = capsys.readouterr().out
     # These two are copies, of unlike budgets.
-    change = "ssl (few), 8 labels changed r by +0.000 [+0.000, +0.000] against ssl, frozen (more)"
+    change = (
+        "The r of ssl (few), 8 labels differs by +0.000 [+0.000, +0.000] against ssl, frozen (more)"
+    )
     assert change in out
     for metric in ("MAE", "4-class accuracy", "Pearson r", "balanced accuracy", "AUROC"):
         assert any(

@@ -13,7 +13,7 @@ from mosei_ssl.metrics import METRICS
 from mosei_ssl.utils.errors import UserError
 
 # Validation r, and test predictions that are the truth blurred by so much noise.
-SCORES = {"ssl": (0.3, 1.0), "baseline": (0.1, 3.0), "shipped": (0.4, 0.5)}
+SCORES = {"ssl": (0.3, 1.0), "baseline": (0.1, 3.0), "emotion": (0.4, 0.5)}
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_recordings_go_through_every_stage_and_the_best_on_validation_is_exporte
     assert "--labels x.xlsx" in steps[0]
     assert "--labels 50" in steps[1]
     assert "--splits" not in steps[2]
-    assert "runs/covarep-0123456789/shipped-50" in steps[-2]
+    assert "runs/covarep-0123456789/emotion-small-50" in steps[-2]
     last = re.search(
         r"With 50 labels: r ([\d.]+) \[.*pretraining changed r by \+([\d.]+) \[", told.out
     )
