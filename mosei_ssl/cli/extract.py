@@ -26,8 +26,8 @@ class ExtractOptions(Options):
         audio: recordings (wav, flac, mp3, ogg), or folders of them.
         out: feature file to write, .csd.
         labels: table of labels, or folder of class folders.
-        present_level: intensity of an emotion of which it is only known that it is present.
-        speaker_from: regular expression that finds the speaker, its first group, in file names.
+        present_level: intensity assumed where a label only says that an emotion is present.
+        speaker_from: regular expression for file names, whose first group is the speaker.
         workers: processes, one core each.
         channel: channel to use; by default the mean of all.
         dither: noise added against digital silence, such as 1e-5.

@@ -50,7 +50,8 @@ verbs:
 
 `mosei-ssl VERB --help` explains a verb, with an example; --help-all also its rarely used options.
 Every verb takes -q, -v and --debug. `mosei-ssl --version` and `mosei-ssl --print-completion bash`
-(or zsh, tcsh) stand alone. The usual order:
+(or zsh, tcsh) stand alone. With recordings, `mosei-ssl quickstart RECORDINGS --labels SHEET` does
+everything; without labels, `mosei-ssl predict RECORDINGS` answers. With MOSEI, the usual order:
 
   mosei-ssl build    --manual-dir DIR
   mosei-ssl pretrain --run runs/pre

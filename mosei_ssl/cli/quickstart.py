@@ -37,8 +37,8 @@ class QuickstartOptions(Options):
     Args:
         recordings: recordings (wav, flac, mp3, ogg), or folders of them.
         labels: table of their labels, or folder of class folders.
-        present_level: intensity of an emotion of which it is only known that it is present.
-        speaker_from: regular expression that finds the speaker, its first group, in file names.
+        present_level: intensity assumed where a label only says that an emotion is present.
+        speaker_from: regular expression for file names, whose first group is the speaker.
         workers: processes that compute features, one core each.
         manual_dir: instead of recordings: folder of a corpus in MOSEI's layout, see `build`.
         folds: folds file instead of the corpus's own.

@@ -149,7 +149,7 @@ def _shortage(table: LabelTable, groups: list[list[Path]]) -> str:
     speakers = {name for group in groups for path in group for name in table.speakers[path]}
     shared = f"{len(speakers)} speakers, but recordings they share link "
     if len(groups) == 2:
-        why = "two speakers only" if len(speakers) == 2 else f"{shared}them into two groups"
+        why = "only two speakers" if len(speakers) == 2 else f"{shared}them into two groups"
         return f"{why}: one is for training, the other for both validation and test"
     why = "a single speaker" if len(speakers) == 1 else f"{shared}all of them"
     return (
