@@ -280,7 +280,7 @@ def test_a_table_that_is_no_label_table_is_named_with_what_it_lacks(tmp_path, co
     assert f"{folder / 'My labels.csv'}: " in message
     assert found in message
     assert (
-        "a label table has the columns id, start, end, sentiment, happy, sad, anger, surprise, "
+        "label table has the columns id, start, end, sentiment, happy, sad, anger, surprise, "
         "disgust, fear, separated by commas, in UTF-8"
     ) in message
     assert "\n" not in message
