@@ -139,7 +139,7 @@ def _parser_of_choices(
     for name, hint in hints.items():
         if registry := getattr(hint, "registry", None):
             name = f"{name}.{hint.discriminator}"
-            text = f"it has options of its own (default: {next(iter(registry))})"
+            text = f"it has its own options (default: {next(iter(registry))})"
             parser.add_argument(
                 f"--{name}",
                 dest=name,

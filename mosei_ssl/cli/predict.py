@@ -102,7 +102,7 @@ def _standard_input(folder: Path) -> str:
     """A file with what standard input gives, as recordings are read at any place."""
     if sys.stdin.isatty():
         raise UserError("- stands for a recording on standard input: ... | mosei-ssl predict -")
-    file = folder / "stdin.wav"  # whatever its format is: that is told by its content
+    file = folder / "stdin.wav"  # in any format: libsndfile goes by the content
     with file.open("wb") as target:
         shutil.copyfileobj(sys.stdin.buffer, target)
     if not file.stat().st_size:

@@ -70,9 +70,10 @@ class QuickstartOptions(Options):
 
 def run(options: QuickstartOptions) -> int:
     name, source = _source(options)
+    synthetic = source == ["--synthetic"]
     place = Path(options.out) / name
     data = ["--data-dir", str(place / "data")]
-    budget = str(options.budget or (_SYNTHETIC_BUDGET if source == ["--synthetic"] else "all"))
+    budget = str(options.budget or (_SYNTHETIC_BUDGET if synthetic else "all"))
     if options.recordings:
         say_step("Features of the recordings, labels and folds by speaker")
         source = ["--manual-dir", str(place / "corpus"), *source]
@@ -80,7 +81,7 @@ def run(options: QuickstartOptions) -> int:
     say_step("Dataset")
     dataset = build(*source, *data, *([] if budget == "all" else ["--labels", budget]))
 
-    # A run keeps its options: other ones get runs of their own.
+    # A run keeps its options: others get separate runs.
     marks = [f"-seed{options.seed}"] if options.seed else []
     marks += [] if options.epochs is None else [f"-epochs{options.epochs}"]
     runs = place / "runs" / "".join([dataset, *marks])
@@ -92,7 +93,7 @@ def run(options: QuickstartOptions) -> int:
 
     say_step(f"Fine-tuning on labels: {budget}")
     arms = {"ssl": ["--pretrained", str(pre)], "baseline": ["--from-scratch"]}
-    if source != ["--synthetic"]:
+    if not synthetic:
         arms[presets.DEFAULT] = ["--pretrained", presets.DEFAULT]
     done: dict[str, Path] = {}
     for arm, start in arms.items():
@@ -117,7 +118,7 @@ def run(options: QuickstartOptions) -> int:
 
     say_step("Done")
     say(_sentence(best, done, Path(options.manual_dir or place / "corpus")))
-    if source == ["--synthetic"]:
+    if synthetic:
         say(
             "The data is SYNTHETIC, made so that it has sounds to be found without labels: that "
             "every stage works is all it shows."

@@ -9,12 +9,13 @@ import numpy as np
 
 from mosei_ssl import __version__
 from mosei_ssl.corpus.feature_cache import FeatureCache
-from mosei_ssl.corpus.label_table import LabelTable, own_speaker
+from mosei_ssl.corpus.label_table import LabelTable
 from mosei_ssl.corpus.speaker_folds import (
     cross_validation_folds,
     free_for_training,
     speaker_disjoint_folds,
 )
+from mosei_ssl.corpus.speaker_names import own_speaker, warn_of_voices_heard_before
 from mosei_ssl.covarep.signal import ROWS_PER_SECOND
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
@@ -153,6 +154,9 @@ def write_cross_validation(
         )
     folds = cross_validation_folds(sizes, speakers, k, seed)
     others = [video for video in videos if video not in sizes]
+    given = {speaker for video in sizes for speaker in speakers.get(video, ())}
+    if given and others:
+        warn_of_voices_heard_before(given, [speakers.get(video, set()) for video in others])
     for fold in folds:
         fold["train"] += free_for_training(fold, speakers, others)
     text = json.dumps(folds, indent=1) + "\n"

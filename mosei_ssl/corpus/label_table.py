@@ -3,7 +3,6 @@
 import logging
 import math
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 
 from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
 from mosei_ssl.corpus.recordings import video_ids
+from mosei_ssl.corpus.speaker_names import complete_speakers, same_name
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, SYNONYMS, plain_name
 from tfds_mosei.tables import Row, Table, rows_once
@@ -96,7 +96,7 @@ def read_labels(
         table.segments.setdefault(recording, []).append(segment)
     if not found:
         raise UserError(f"{path}: no rows below the header")
-    _complete_speakers(table, recordings, speaker_from)
+    complete_speakers(table.speakers, table.segments, recordings, speaker_from, table.path)
     emotions = [[value > 0 for value in values[1:]] for _, _, values in found]
     counts = [sum(column) for column in zip(*emotions, strict=True)]
     logger.info(
@@ -268,72 +268,6 @@ def _class_folders(
     return found, "emotion from the folder's name"
 
 
-def own_speaker(recording: Path) -> str:
-    """Stands for the speaker of a labelled recording of which none is known."""
-    return f"file {recording}"
-
-
-def _complete_speakers(
-    table: LabelTable, recordings: Iterable[Path], speaker_from: str | None
-) -> None:
-    """Finds speakers in file names; a labelled recording without one counts as a speaker."""
-    try:
-        pattern = re.compile(speaker_from or "$()")
-    except re.error as error:
-        raise UserError(f"--speaker-from {speaker_from!r}: {error}.") from None
-    if not pattern.groups:
-        raise UserError(f"--speaker-from {speaker_from!r} needs a group, as in '([a-z]+)_'.")
-    unfit, unknown, unlabelled = [], 0, []
-    given = {speaker for speakers in table.speakers.values() for speaker in speakers}
-    recordings = list(recordings)
-    for recording in recordings:
-        speakers = table.speakers.setdefault(recording, set())
-        match = pattern.search(recording.stem) or pattern.search(recording.name)
-        if not (match and match[1]):
-            unfit.append(recording.name)
-        elif not speakers:
-            speakers.add(_same_name(match[1]))
-        if recording not in table.segments:
-            unlabelled.append(recording)
-        elif not speakers:
-            speakers.add(own_speaker(recording))
-            unknown += 1
-    if speaker_from and len(unfit) == len(recordings):
-        raise UserError(
-            f"--speaker-from {speaker_from!r} fits none of the {len(unfit)} file names, such as "
-            f"{unfit[0]!r}."
-        )
-    if speaker_from and unfit:
-        message = "--speaker-from %r does not fit %d of %d file names, %r for one"
-        logger.warning(message, speaker_from, len(unfit), len(recordings), unfit[0])
-    if unknown:
-        logger.warning(
-            "%s names no speaker of %d recordings: each counts as a different speaker, so the same "
-            "voice may end up in training and test (add a column 'speaker', or --speaker-from)",
-            *(table.path, unknown),
-        )
-    if given and unlabelled:
-        _warn_of_voices_heard_before(given, [table.speakers[r] for r in unlabelled])
-
-
-def _warn_of_voices_heard_before(given: set[str], unlabelled: list[set[str]]) -> None:
-    """Recordings without labels are pretrained on, but for speakers known to be held out."""
-    nameless = sum(not speakers for speakers in unlabelled)
-    if nameless:
-        logger.warning(
-            "%d recordings without labels name no speaker: they are pretrained on, though they may "
-            "be of validation or test speakers (add --speaker-from)",
-            nameless,
-        )
-    names = set().union(*unlabelled)
-    if names and not names & given:
-        logger.warning(
-            "no speaker of the recordings without labels (%r, ...) is one of the table's (%r, "
-            "...): are they spelled alike?",
-            *(min(names), min(given)),
-        )
-
-
 def _within(row: Row, name: str, low: float, high: float, blank: float) -> float:
     value = row.number(name, blank)
     if not low <= value <= high:
@@ -354,14 +288,7 @@ def _speakers(row: Row) -> set[str]:
     name = row.text("speaker")
     if "\n" in name:
         raise row.fail("speaker goes over several lines: is a quote not closed?")
-    return {_same_name(name)} if name else set()
-
-
-def _same_name(name: str) -> str:
-    """What counts as one name; a spreadsheet makes 1 of 01."""
-    if name.isdecimal():
-        return str(int(name))
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return {same_name(name)} if name else set()
 
 
 class _KnownRecordings:

@@ -30,7 +30,7 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
         elif _of_macos(path):
             skipped += 1
         elif path.suffix.lower() not in AUDIO_SUFFIXES and not os.path.lexists(path):
-            raise UserError(f"{printable(path)}: there is no such file or folder")
+            raise UserError(f"{printable(path)}: no such file or folder")
         else:
             # A missing recording is one bad file among others: reported, not fatal.
             found[path] = None

@@ -62,7 +62,7 @@ def cross_validation_folds(
 
     Args:
         sizes: Number of labelled segments by video.
-        speakers: Speakers by video; one without any counts as a speaker of its own.
+        speakers: Speakers by video; one without any counts as a separate speaker.
         k: How many folds, at least 3.
         seed: Of the order in which speakers are dealt out.
 

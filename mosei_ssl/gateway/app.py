@@ -127,7 +127,7 @@ class Gateway:
         return records
 
     async def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        # Unlike `asyncio.to_thread`, with threads of its own; what times out is left to itself.
+        # Unlike `asyncio.to_thread`, in a separate pool; a call that times out runs on.
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from mosei_ssl.utils.digests import differences, file_digests
 from mosei_ssl.utils.errors import DamagedExportError, UserError
 from mosei_ssl.utils.files import cache_folder, put_in_place, sha256, write_text
 
@@ -16,21 +17,14 @@ _LARGEST = 2_000_000_000  # bytes of all files: an archive of kilobytes may clai
 
 def seal(folder: Path) -> None:
     """Write the manifest of everything in a finished preset."""
-    files = {
-        file.relative_to(folder).as_posix(): {"sha256": sha256(file), "size": file.stat().st_size}
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / MANIFEST
-    }
-    write_text(folder / MANIFEST, json.dumps({"format": 1, "files": files}, indent=1) + "\n")
+    content = {"format": 1, "files": file_digests(folder, MANIFEST)}
+    write_text(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
 def check(folder: Path) -> None:
     """Raise a DamagedExportError if a preset is not what was published."""
     listed = _listed((folder / MANIFEST).read_bytes(), folder)
-    present = {f.relative_to(folder).as_posix(): f for f in folder.rglob("*") if not f.is_dir()}
-    del present[MANIFEST]
-    wrong = sorted(present.keys() ^ listed.keys())
-    wrong += [n for n in sorted(present.keys() & listed.keys()) if sha256(present[n]) != listed[n]]
+    wrong = differences(folder, MANIFEST, listed)
     if wrong:
         raise DamagedExportError(
             f"{folder} is not the preset that was published: {', '.join(wrong)} changed, lost or "
@@ -53,7 +47,7 @@ def unpacked(archive: Path) -> Path:
 
     Raises:
         DamagedExportError: it is damaged, or holds what its manifest does not list.
-        UserError: it is no preset, or one of a later version.
+        UserError: it is not a preset, or needs a later version.
     """
     digest = sha256(archive)
     place = cache_folder() / "presets" / digest[:16] / archive.stem
@@ -78,7 +72,7 @@ def unpacked(archive: Path) -> Path:
 
 def _extract(source: zipfile.ZipFile, archive: Path, to: Path) -> None:
     if MANIFEST not in source.namelist():
-        raise UserError(f"{archive} is no preset: it has no {MANIFEST}.")
+        raise UserError(f"{archive} is not a preset: {MANIFEST} is missing.")
     members = [member for member in source.infolist() if not member.is_dir()]
     if sum(member.file_size for member in members) > _LARGEST:
         raise UserError(f"{archive} would unpack to more than {_LARGEST / 1e9:.0f} GB.")

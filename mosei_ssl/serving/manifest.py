@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mosei_ssl import presets
+from mosei_ssl.utils.digests import differences, file_digests
 from mosei_ssl.utils.errors import DamagedExportError, UserError
 from mosei_ssl.utils.files import sha256, write_text
 from mosei_ssl.utils.versions import package_versions
@@ -50,10 +51,7 @@ def write_manifest(directory: Path, provenance: Mapping[str, Any]) -> None:
     content = {
         "format": FORMAT,
         **provenance,
-        "files": {
-            name: {"sha256": sha256(directory / name), "size": (directory / name).stat().st_size}
-            for name in _files(directory)
-        },
+        "files": file_digests(directory, MANIFEST),
     }
     write_text(directory / MANIFEST, json.dumps(content, indent=2) + "\n")
 
@@ -100,14 +98,9 @@ def verify(directory: str | Path, manifest_sha256: str | None = None) -> Verific
             f"{file} has SHA-256 {digest}, not {manifest_sha256}: it is not the manifest "
             "expected. Do not serve this; fetch or export it again."
         )
-    listed, present = manifest["files"], set(_files(directory))
-    problems = [f"{name} is missing" for name in sorted(set(listed) - present)]
-    problems += [f"{name} is not in the manifest" for name in sorted(present - set(listed))]
-    problems += [
-        f"{name} has been changed"
-        for name in sorted(present & set(listed))
-        if sha256(directory / name) != listed[name]["sha256"]
-    ]
+    listed = manifest["files"]
+    known = {name: entry["sha256"] for name, entry in listed.items()}
+    problems = [f"{name} {what}" for name, what in differences(directory, MANIFEST, known).items()]
     if problems:
         raise DamagedExportError(
             f"{directory} is not what was exported: {'; '.join(problems)}. "
@@ -141,12 +134,3 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file} is damaged ({error!r}): fetch or export it again."
         ) from None
     return manifest
-
-
-def _files(directory: Path) -> list[str]:
-    names = (
-        entry.relative_to(directory).as_posix()
-        for entry in directory.rglob("*")
-        if entry.is_file() or entry.is_symlink()
-    )
-    return sorted(name for name in names if name != MANIFEST)

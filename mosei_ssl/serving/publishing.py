@@ -1,4 +1,4 @@
-"""Presets of one's own: what others predict with, serve and start fine-tuning from."""
+"""Publishing a run as a preset, for others to predict with, serve and fine-tune."""
 
 import json
 import shutil

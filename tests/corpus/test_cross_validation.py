@@ -66,6 +66,16 @@ def test_a_study_takes_the_folds_of_a_corpus(tmp_path, corpus, capsys, monkeypat
     ]
 
 
+def test_voices_that_may_be_tested_are_told(corpus, caplog):
+    file = corpus / "speakers.json"
+    speakers = json.loads(file.read_text())
+    file.write_text(
+        json.dumps({video: names for video, names in speakers.items() if video != "clip4"})
+    )
+    write_cross_validation(corpus, 3)
+    assert "1 recordings without labels name no speaker" in caplog.text
+
+
 def test_what_cannot_be_divided_is_told(tmp_path, corpus, caplog):
     with pytest.raises(UserError, match=r"4 folds need 4 groups of speakers.* there are 3"):
         write_cross_validation(corpus, 4)
