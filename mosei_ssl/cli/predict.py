@@ -39,8 +39,9 @@ class PredictOptions(Options):
         input: recordings (wav, flac, mp3, ogg) or folders of them, .csd files, .npy arrays
             [frames, 74] of raw COVAREP rows, or the folder that datasets were prepared in; - for a
             recording on standard input.
-        model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small).
-        server: instead of --model: a TF Serving server, http://HOST:8501 or grpc://HOST:8500.
+        model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small); with --server
+            the export that runs there, for its threshold and the means of its training.
+        server: a TF Serving server, http://HOST:8501 or grpc://HOST:8500, that runs the model.
         model_name: name of the model on the server (default: emotion).
         version: which version of it (default: the highest that is served).
         label: instead of --version: the label of one, such as stable.
@@ -53,7 +54,7 @@ class PredictOptions(Options):
         threshold: probability below which no emotion is the most likely one, but none (default:
             as calibrated on validation speakers in training).
         context: whether segments of recordings are judged relative to the whole recording, or by
-            themselves (default: recording, but none with --server).
+            themselves (default: recording, but none with --server alone).
         dataset: which of several prepared datasets.
         split: split of a prepared dataset (default: test).
         format: form of the answer.
@@ -89,8 +90,6 @@ class PredictOptions(Options):
 
 
 def run(options: PredictOptions) -> int:
-    if options.model is not None and options.server is not None:
-        raise UserError("give either --model DIRECTORY or --server URL.")
     with tempfile.TemporaryDirectory() as folder:
         if _STDIN in options.input:
             file = _standard_input(Path(folder))
@@ -143,6 +142,7 @@ def _predict(options: PredictOptions) -> int:
             options.model_name or "emotion",
             options.version,
             label=options.label,
+            export=options.model,
             timeout=timeout,
         )
     with progress("predicting") as advance:
@@ -173,7 +173,11 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
         ("segments that are given are not cut", given, ("window", "hop")),
         ("recordings are not cut with --window 0", options.window == 0, ("hop",)),
         ("the input is not a folder of prepared datasets", not folder, ("dataset", "split")),
-        ("what a server's model was trained on is not known", bool(options.server), ("context",)),
+        (
+            "without --model it is not known what the server's was trained on",
+            options.server is not None and options.model is None,
+            ("context",),
+        ),
         ("the segments are not of recordings", folder, ("context",)),
         ("only --format json has more to say", options.format != "json", ("full",)),
         (

@@ -51,30 +51,25 @@ def run(options: ServeOptions) -> int:
             f"a gateway needs more packages ({error}): pip install 'mosei_ssl[gateway]'"
         ) from None
     from mosei_ssl import presets
-    from mosei_ssl.serving import LocalModel, connect, verify
+    from mosei_ssl.serving import LocalModel, connect
     from mosei_ssl.serving.drift import DriftWindow
     from mosei_ssl.serving.predictor import Predictor
-    from mosei_ssl.serving.promotion import labelled_version
 
     predictor: Predictor
-    drift = None
     if options.server is None:
         # Its matrix products cost more to set up than these small ones take.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        predictor = local = LocalModel(options.model or presets.DEFAULT)
-        drift = DriftWindow.of(local.directory)
+        predictor = LocalModel(options.model or presets.DEFAULT)
     else:
         predictor = connect(
             options.server,
             options.model_name,
             options.version,
             label=options.label,
+            export=options.model,
             timeout=options.timeout,
         )
-        if options.model is not None:
-            export = verify(labelled_version(options.model, options.label))
-            predictor.manifest = export.manifest
-            drift = DriftWindow.of(export.directory)
+    drift = DriftWindow.of(predictor.directory) if predictor.directory else None
     form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, force=True)
     config = uvicorn.Config(

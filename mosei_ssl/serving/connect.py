@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mosei_ssl.serving.manifest import verify
 from mosei_ssl.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -12,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def connect(
-    url: str, model_name: str = "emotion", version: int | None = None, **options: Any
+    url: str,
+    model_name: str = "emotion",
+    version: int | None = None,
+    *,
+    label: str | None = None,
+    export: str | Path | None = None,
+    **options: Any,
 ) -> Client:
     """A client for a server's address.
 
@@ -21,13 +29,18 @@ def connect(
             `grpc://HOST:PORT` for gRPC (8500), `grpcs://...` for gRPC over TLS.
         model_name: name of the model on the server.
         version: which version; None for the highest.
-        **options: `label` instead of a version, `timeout` in seconds and `max_batch`; see `Client`.
+        label: instead of `version`: the label of one, such as "stable".
+        export: the export that runs there, `saved_models/NAME` or `NAME/VERSION`, in whose manifest
+            are the threshold and the means of the training: with them answers are those of
+            a `LocalModel` of it, relative to the recording too. It is verified.
+        **options: `timeout` in seconds and `max_batch`; see `Client`.
 
     Returns:
         A client with `predict`, `status` and `close`; nothing has been sent yet.
 
     Raises:
-        UserError: the address is not such a URL, or what the protocol needs is not installed.
+        UserError: the address is not such a URL, what the protocol needs is not installed, or
+            there is no such export.
 
     Examples:
         >>> with connect("http://localhost:8501", "emotion", timeout=5) as client:
@@ -41,16 +54,26 @@ def connect(
             raise ValueError("give http://HOST:8501 for REST or grpc://HOST:8500 for gRPC")
     except ValueError as error:
         raise UserError(f"{url!r} is not the URL of a server ({error}).") from None
+    options["label"] = label
+    client: Client
     try:
         if parts.scheme in ("http", "https"):
             from mosei_ssl.serving.rest_client import RestClient
 
-            return RestClient(url, model_name, version, **options)
-        from mosei_ssl.serving.grpc_client import GrpcClient
+            client = RestClient(url, model_name, version, **options)
+        else:
+            from mosei_ssl.serving.grpc_client import GrpcClient
+
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            tls = parts.scheme == "grpcs"
+            client = GrpcClient(f"dns:///{host}:{port}", model_name, version, tls, **options)
     except ImportError as error:
         raise UserError(
             f"asking a server needs more packages ({error}): pip install 'mosei_ssl[serving]'"
         ) from None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    tls = parts.scheme == "grpcs"
-    return GrpcClient(f"dns:///{host}:{port}", model_name, version, tls, **options)
+    if export is not None:
+        from mosei_ssl.serving.promotion import served_version
+
+        found = verify(served_version(export, version, label))
+        client.directory, client.manifest = found.directory, found.manifest
+    return client

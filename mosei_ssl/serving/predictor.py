@@ -6,12 +6,13 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mosei_ssl.data.row_period import refuse_other_period, row_period
-from mosei_ssl.serving.inputs import Segment
+from mosei_ssl.serving.inputs import Segment, in_whole
 from mosei_ssl.serving.output import as_records
 from mosei_ssl.serving.signatures import MAX_FRAMES, OUTPUTS
 from mosei_ssl.utils.errors import UserError
@@ -32,11 +33,19 @@ class Predictor(abc.ABC):
     manifest: Mapping[str, Any] = {}
     """What is known of the model's origin."""
 
+    directory: Path | None = None
+    """The version directory of the export, where it is known."""
+
     max_batch = 32
     """Most segments in a batch."""
 
     max_frames = 48_000
     """Most frames in a batch, padding included."""
+
+    @property
+    def feature_mean(self) -> Sequence[float] | None:
+        """Means of the features in training [74], where the manifest has them."""
+        return self.manifest.get("model", {}).get("feature_mean")
 
     @abc.abstractmethod
     def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -47,6 +56,7 @@ class Predictor(abc.ABC):
         segments: Sequence[np.ndarray] | np.ndarray,
         length: Sequence[int] | np.ndarray | None = None,
         *,
+        recording: np.ndarray | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> dict[str, np.ndarray]:
         """Predict the emotions of segments.
@@ -55,6 +65,8 @@ class Predictor(abc.ABC):
             segments: N arrays [T, 74] of raw COVAREP rows, whose lengths may differ; or one array
                 [N, T, 74] of padded ones.
             length: how many rows of each are its own, [N] integers; None takes all.
+            recording: all rows [T, 74] of the recording that the segments are from, relative to
+                which they are judged, as `mosei-ssl predict` does, see `in_context`.
             progress: called with the number of segments done since the last call.
 
         Returns:
@@ -63,11 +75,21 @@ class Predictor(abc.ABC):
 
         Raises:
             UserError: a segment has another width, no frame, or too many, or a length is not
-                from 1 to the number of its rows; of a client also the `ServerError`s.
+                from 1 to the number of its rows; a recording is given, but the means of the
+                training are not known; of a client also the `ServerError`s.
         """
         if length is not None:
             segments = own_rows(segments, length)
         rows = [check_segment(number, segment) for number, segment in enumerate(segments)]
+        if recording is not None:
+            if self.feature_mean is None:
+                raise UserError(
+                    "segments cannot be judged relative to their recording: the means of the "
+                    "training are not known. They are in the manifest of an export; for a server "
+                    "name the one it runs, connect(..., export=EXPORT)."
+                )
+            whole = in_whole(check_rows("the recording", recording))
+            rows = [in_context(segment, whole, self.feature_mean) for segment in rows]
         answers = {
             name: np.zeros((len(rows), len(EMOTIONS)), np.int32 if name == "class" else np.float32)
             for name in OUTPUTS
@@ -96,14 +118,19 @@ def own_rows(
     return [np.asarray(rows)[:own] for rows, own in zip(segments, length, strict=True)]
 
 
-def check_segment(number: int, rows: np.ndarray) -> np.ndarray:
-    """The segment as contiguous float32; raises a UserError unless its shape can be answered."""
+def check_rows(name: str, rows: np.ndarray) -> np.ndarray:
+    """The rows as an array [T, 74]; raises a UserError if they are none."""
     rows = np.asarray(rows)
     if rows.ndim != 2 or rows.shape[1] != NUM_FEATURES:
         raise UserError(
-            f"segment {number} has shape {list(rows.shape)}; raw COVAREP rows are "
-            f"[frames, {NUM_FEATURES}]."
+            f"{name} has shape {list(rows.shape)}; raw COVAREP rows are [frames, {NUM_FEATURES}]."
         )
+    return rows
+
+
+def check_segment(number: int, rows: np.ndarray) -> np.ndarray:
+    """The segment as contiguous float32; raises a UserError unless its shape can be answered."""
+    rows = check_rows(f"segment {number}", rows)
     if not 1 <= len(rows) <= MAX_FRAMES:
         raise UserError(
             f"segment {number} has {len(rows)} frames; a model accepts 1 to {MAX_FRAMES}. "
@@ -142,17 +169,20 @@ def pad(segments: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return features, length
 
 
-def in_context(segment: Segment, mean: Sequence[float] | None) -> np.ndarray:
+def in_context(
+    rows: np.ndarray, recording: tuple[int, np.ndarray] | None, mean: Sequence[float] | None
+) -> np.ndarray:
     """The rows of a segment, their recording's means moved towards those of the training, `mean`.
 
     Microphones and voices differ, and a model is to answer to what changes within a recording. The
-    share of the way grows with the recording: half at 25 s.
+    share of the way grows with the recording: half at 25 s. `recording` is the number of its rows
+    and their means, see `in_whole`; what is not known changes nothing.
     """
-    if mean is None or segment.recording is None:
-        return segment.features
-    count, own = segment.recording
+    if mean is None or recording is None:
+        return rows
+    count, own = recording
     share = count / (count + CONTEXT_FRAMES)
-    return segment.features - (share * (own - np.asarray(mean))).astype(np.float32)
+    return rows - (share * (own - np.asarray(mean))).astype(np.float32)
 
 
 def predict_records(
@@ -177,7 +207,7 @@ def predict_records(
     trained_on = predictor.manifest.get("dataset", {})
     longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
     needed = row_period(trained_on)
-    mean = predictor.manifest.get("model", {}).get("feature_mean") if context else None
+    mean = predictor.feature_mean if context else None
     result = predictor.manifest.get("run", {}).get("result") or {}
     least = result.get("threshold", 0.5) if threshold is None else threshold
     rates: dict[str, float | None] = {}
@@ -188,7 +218,7 @@ def predict_records(
         report = functools.partial(progress, known=seen if len(block) < BLOCK else None)
         for segment in block:
             refuse_other_period(segment.period, needed, segment.name, "the model was trained on")
-        rows = [in_context(segment, mean) for segment in block]
+        rows = [in_context(segment.features, segment.recording, mean) for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
         rates |= {segment.name: segment.rate for segment in block}
         yield from as_records(block, predictor.predict(rows, progress=report), least)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mosei_ssl import presets
 from mosei_ssl.serving.deployment import DEPLOYMENT, write_deployment
 from mosei_ssl.serving.manifest import latest_version, verify
 from mosei_ssl.utils.errors import UserError
@@ -68,21 +69,30 @@ def promote(
     return dict(sorted(labels.items()))
 
 
-def labelled_version(model: str | Path, label: str | None) -> Path:
-    """The directory of the version of `saved_models/NAME` that has the label; None: the highest.
+def served_version(model: str | Path, version: int | None = None, label: str | None = None) -> Path:
+    """The directory of the version that a server answers with, by `deployment/models.config`.
 
-    Other places than a folder with `deployment/models.config` stand for themselves.
+    Args:
+        model: `saved_models/NAME`; `NAME/VERSION` stands for itself.
+        version: the version that it is asked for.
+        label: instead of `version`: the label. Without either a server takes its highest.
 
     Raises:
-        UserError: no version has it.
+        UserError: there is no such version, or none has the label.
     """
-    file = Path(model) / DEPLOYMENT / "models.config"
-    if label is None or not file.is_file():
-        return latest_version(model)
-    labels = dict(_entry(file, _read(file)[1], Path(model).resolve().name).version_labels)
-    if label not in labels:
-        raise UserError(f"{file} gives the label {label!r} to no version.")
-    return latest_version(Path(model) / str(labels[label]))
+    directory = presets.find(model)
+    file = directory / DEPLOYMENT / "models.config"
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    if version is None and file.is_file():
+        served = _entry(file, _read(file)[1], directory.resolve().name)
+        if label is None:
+            version = max(_running(served, directory), default=None)
+        elif label in served.version_labels:
+            version = served.version_labels[label]
+        else:
+            raise UserError(f"{file} gives the label {label!r} to no version.")
+    return latest_version(directory if version is None else directory / str(version))
 
 
 def _read(file: Path) -> tuple[Any, Any]:
@@ -92,7 +102,7 @@ def _read(file: Path) -> tuple[Any, Any]:
         from tensorflow_serving.config import model_server_config_pb2
     except ImportError as error:
         raise UserError(
-            f"promoting needs TF Serving's protos ({error}): pip install 'mosei_ssl[serving]'"
+            f"models.config needs TF Serving's protos ({error}): pip install 'mosei_ssl[serving]'"
         ) from None
     content = file.read_text(encoding="utf-8")
     lines = content.splitlines(keepends=True)

@@ -11,7 +11,7 @@ from mosei_ssl import presets
 from mosei_ssl.serving.inputs import Segment, audio_windows, read_segments
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.serving.output import flat
-from mosei_ssl.serving.predictor import predict_records
+from mosei_ssl.serving.predictor import Predictor, predict_records
 from mosei_ssl.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Recognizer:
     """Emotions of recordings, by an exported model.
 
     Args:
-        model: the name of a preset, or an export: `NAME` or `NAME/VERSION`.
+        model: the name of a preset, or an export: `NAME` or `NAME/VERSION`; or a client, to whose
+            `connect` the `export` was given if answers are to be in context.
 
     Raises:
         UserError: the model is missing, or has changed since it was exported.
@@ -33,8 +34,8 @@ class Recognizer:
         [['speech', 0.0, 1.0]]
     """
 
-    def __init__(self, model: str | Path = presets.DEFAULT):
-        self.model = LocalModel(model)
+    def __init__(self, model: str | Path | Predictor = presets.DEFAULT):
+        self.model = model if isinstance(model, Predictor) else LocalModel(model)
 
     def predict(
         self,

@@ -208,7 +208,7 @@ def test_bad_calls_are_one_line(corpus, saved_model, capsys):
     assert "--split does not apply" in message(speech, "--split", "test", *model)
     assert "--timeout does not apply" in message(speech, "--timeout", 2, *model)
     server = ["--server", "http://localhost:1", "--context", "recording"]
-    assert "--context does not apply: what a server" in message(speech, *server)
+    assert "--context does not apply: without --model" in message(speech, *server)
     assert "--window does not apply" in message(corpus, "--window", 2, *model)
     assert "is not one: leave it out" in message(speech, *model, "--plot", corpus / "x.png")
     assert "folder does not exist" in message(speech, *model, "--out", corpus / "no" / "out.txt")

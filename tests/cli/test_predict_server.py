@@ -15,7 +15,8 @@ from mosei_ssl.cli import main
         (["--server", "http://127.0.0.1:9", "--timeout", "2"], "cannot be reached"),
         (["--server", "grpc://127.0.0.1:9", "--timeout", "2"], "cannot be reached"),
         (["--server", "http://127.0.0.1:9", "--timeout", "0"], "--timeout must be above 0"),
-        (["--server", "http://127.0.0.1:9", "--model", "x"], "either --model"),
+        (["--server", "http://127.0.0.1:9", "--model", "x"], "x holds no SavedModel"),
+        (["--server", "http://127.0.0.1:9", "--context", "none"], "without --model"),
     ],
 )
 def test_one_line_and_exit_code_2(tmp_path, capsys, arguments, message):

@@ -12,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
 import numpy as np
+import pandas
 import pytest
 
-from mosei_ssl.serving import LocalModel, connect
+from mosei_ssl.cli import main
+from mosei_ssl.serving import LocalModel, Recognizer, connect
 from mosei_ssl.serving.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -51,6 +53,33 @@ def test_answers_are_those_of_the_saved_model(server, saved_model, protocol):
         assert answers[name].shape == (5, 6)
         assert answers[name].dtype == truth[name].dtype
         np.testing.assert_allclose(answers[name], truth[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_in_context_a_server_answers_as_the_export_does(server, saved_model, tmp_path, protocol):
+    rows = np.concatenate(speech(900, 600)) + 2.0
+    np.save(tmp_path / "talk.npy", rows)
+    url, export = getattr(server, protocol), saved_model.parent
+
+    def predict(*options):
+        out = tmp_path / "out.csv"
+        command = ["predict", str(tmp_path / "talk.npy"), "--window", "5", "--format", "csv"]
+        assert main([*command, "--out", str(out), *map(str, options)]) == 0
+        return pandas.read_csv(out)
+
+    here = predict("--model", export)
+    pandas.testing.assert_frame_equal(predict("--model", export, "--server", url), here)
+    columns = [f"{emotion}_expected" for emotion in EMOTIONS]
+    alone = predict("--server", url)[columns]
+    assert np.abs(alone - here[columns]).max(axis=None) > 1e-3
+    parts = [rows[:500], rows[500:1000], rows[1000:]]
+    with connect(url, export=export, timeout=60) as client:
+        found = client.predict(parts, recording=rows)["expected"]
+        table = Recognizer(client).predict(tmp_path / "talk.npy", window=5.0)
+    np.testing.assert_allclose(found, here[columns], atol=1e-5)
+    np.testing.assert_allclose(table[columns], here[columns], atol=1e-5)
+    with connect(url) as client, pytest.raises(UserError, match="export=EXPORT"):
+        client.predict(parts, recording=rows)
 
 
 def test_examples_are_written_as_tensorflow_writes_them():

@@ -47,17 +47,23 @@ def test_a_recording_is_judged_relative_to_itself(saved_model):
     rows[1000:] = 5.0  # 4.2 on average
     rows[:, 7] = -np.inf
     segments = list(windows("talk", times, rows, 10.0))
-    moved = in_context(segments[0], np.full(74, 1.0))
+    moved = in_context(rows[:1000], segments[0].recording, np.full(74, 1.0))
     # Half of the way at 25 s.
     assert moved[:, :7] == pytest.approx(3.0 - 0.5 * (4.2 - 1.0))
     assert np.isneginf(moved[:, 7]).all()
     (short,) = windows("talk", times[:100], rows[:100], 10.0)
-    assert in_context(short, np.ones(74))[0, 0] == pytest.approx(3.0 - 2.0 * 100 / 2600)
+    assert in_context(rows[:100], short.recording, np.ones(74))[0, 0] == pytest.approx(
+        3.0 - 2.0 * 100 / 2600
+    )
     # The means are those of the model's training.
     model = LocalModel(saved_model)
     mean = model.manifest["model"]["feature_mean"]
-    by_hand = model.predict([in_context(segment, mean) for segment in segments])["expected"]
-    alone = model.predict([segment.features for segment in segments])["expected"]
+    by_hand = model.predict([in_context(s.features, s.recording, mean) for s in segments])[
+        "expected"
+    ]
+    parts = [segment.features for segment in segments]
+    np.testing.assert_array_equal(model.predict(parts, recording=rows)["expected"], by_hand)
+    alone = model.predict(parts)["expected"]
     for context, expected in ((True, by_hand), (False, alone)):
         records = list(predict_records(model, segments, context=context))
         found = [[record["emotions"][e]["expected"] for e in EMOTIONS] for record in records]

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from mosei_ssl.cli import main
 from mosei_ssl.serving import LocalModel, connect, export_model
 from mosei_ssl.serving.errors import RequestRejected
-from mosei_ssl.serving.promotion import labelled_version
+from mosei_ssl.serving.promotion import served_version
 from mosei_ssl.utils.errors import UserError
 
 config_pb2 = pytest.importorskip(
@@ -56,6 +56,7 @@ def test_canary_promotion_and_rollback(model, start_server, capsys):
     assert np.abs(old - new).max() > 0.01
     # An export alone changes nothing on a server.
     assert served(model) == ({"stable": 1}, [1])
+    assert served_version(model) == model / "1"
     config = model / "deployment" / "models.config"
     server = start_server("--no-warmup", "--models-config", str(config), base=model)
 
@@ -72,8 +73,8 @@ def test_canary_promotion_and_rollback(model, start_server, capsys):
     with pytest.raises(RequestRejected, match="label"):
         list(answers("canary"))
     assert promote(model, 2, "canary") == 0
-    assert labelled_version(model, "canary") == model / "2"
-    assert labelled_version(model, "stable") == model / "1"
+    assert served_version(model, label="canary") == served_version(model) == model / "2"
+    assert served_version(model, label="stable") == served_version(model, 1) == model / "1"
     assert capsys.readouterr().out == "canary: version 2, stable: version 1\n"
     check("canary", new)
     check("stable", old)
