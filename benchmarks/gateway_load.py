@@ -1,10 +1,13 @@
 """Many clients at once against `mosei-ssl serve`: what is lost, memory, waiting times.
 
     python benchmarks/gateway_load.py [--requests 10000] [--clients 200] [--seconds 0.3]
+    python benchmarks/gateway_load.py --kill --requests 2000 --clients 50
 
 A gateway with the shipped model in its own process, over HTTP. Every client sends a clip of its
-own, drawn anew, and waits for the answer; nothing is cached. Prints lines for
-benchmarks/results/serving.md, and exits with 1 if a request was lost.
+own, drawn anew, and waits for the answer; nothing is cached. With --kill the model runs in the
+tests' stand-in server, which is killed once a third of the requests are answered, and started
+again once half are. Prints lines for benchmarks/results/serving.md, and exits with 1 if a request
+was lost, or if one that was sent after the server was back got no emotions.
 """
 
 import argparse
@@ -22,6 +25,9 @@ import httpx
 import numpy as np
 import psutil
 import soundfile
+from serving import Server
+
+from mosei_ssl import presets
 
 
 def clips(count: int, seconds: float) -> Iterator[bytes]:
@@ -60,40 +66,75 @@ def megabytes(process: subprocess.Popen) -> float:
 
 async def load(options: argparse.Namespace) -> int:
     """Run it and print what was found."""
-    process, url = await start("--queue", str(options.clients + 50), "--timeout", "600")
-    memory, waits = [megabytes(process)], []
-    codes: collections.Counter[str] = collections.Counter()
+    arguments = ["--queue", str(options.clients + 50), "--timeout", "600"]
+    back_end = None
+    if options.kill:
+        model = presets.find(presets.DEFAULT)
+        back_end = Server(model)
+        arguments += ["--server", back_end.urls["gRPC"], "--model", str(model)]
+    process, url = await start(*arguments)
+    memory = [megabytes(process)]
+    answers: list[tuple[float, float, str]] = []
     work = clips(options.requests, options.seconds)
 
     async def client() -> None:
         async with httpx.AsyncClient(timeout=600) as http:
             for clip in work:
-                begin = time.perf_counter()
+                sent = time.perf_counter()
                 try:
                     answer = await http.post(f"{url}/v1/emotions", content=clip)
                     whole = answer.status_code != 200 or len(answer.json()) == 1
-                    codes[str(answer.status_code) if whole else "broken"] += 1
+                    code = str(answer.status_code) if whole else "broken"
                 except httpx.HTTPError as error:
-                    codes[type(error).__name__] += 1
-                waits.append(time.perf_counter() - begin)
-                if len(waits) % max(options.requests // 10, 1) == 0:
+                    code = type(error).__name__
+                answers.append((sent, time.perf_counter(), code))
+                if len(answers) % max(options.requests // 10, 1) == 0:
                     memory.append(megabytes(process))
 
+    async def answered(count: int) -> None:
+        while len(answers) < count:
+            await asyncio.sleep(0.02)
+
+    async def interrupt() -> float:
+        """Kill the back end and start it again; when it was back."""
+        nonlocal back_end
+        await answered(options.requests // 3)
+        back_end.process.kill()
+        back_end.process.wait()
+        await answered(options.requests // 2)
+        port = back_end.urls["gRPC"].rpartition(":")[2]
+        back_end = await asyncio.to_thread(Server, model, "--grpc-port", port)
+        return time.perf_counter()
+
     begin = time.perf_counter()
+    clients = [client() for _ in range(options.clients)]
     try:
-        await asyncio.gather(*(client() for _ in range(options.clients)))
+        _, back = await asyncio.gather(
+            asyncio.gather(*clients), interrupt() if back_end else asyncio.sleep(0)
+        )
     finally:
         process.terminate()
         process.wait()
+        if back_end:
+            back_end.process.kill()
     took = time.perf_counter() - begin
-    p50, p99 = np.percentile(waits, [50, 99])
+    codes = collections.Counter(code for *_, code in answers)
+    p50, p99 = np.percentile([end - sent for sent, end, _ in answers], [50, 99])
     print(
         f"{options.requests} requests of {options.seconds:g} s from {options.clients} clients in "
         f"{took:.0f} s ({options.requests / took:.1f}/s, {os.cpu_count()} cores, load average "
         f"{os.getloadavg()[0]:.0f}): answers {dict(codes)}; p50 {p50:.2f} s, p99 {p99:.2f} s; "
         f"memory of all its processes {', '.join(f'{m:.0f}' for m in memory)} MB"
     )
-    return 0 if codes == {"200": options.requests} else 1
+    if back_end is None:
+        return 0 if codes == {"200": options.requests} else 1
+    first = min(end for _, end, code in answers if code == "200" and end > back) - back
+    after = collections.Counter(code for sent, _, code in answers if sent > back)
+    print(
+        f"the back end was killed, and started again; emotions came {first:.2f} s after it was "
+        f"back; answers to requests sent from then on: {dict(after)}"
+    )
+    return 0 if set(codes) == {"200", "503"} and set(after) == {"200"} else 1
 
 
 def main() -> int:
@@ -101,6 +142,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=0.3, help="of audio in a request")
+    parser.add_argument("--kill", action="store_true", help="the back end while clients ask")
     return asyncio.run(load(parser.parse_args()))
 
 
