@@ -192,6 +192,8 @@ class DataConfig(Options):
         batch_size: segments per batch.
         max_frames: longest training window in frames of 10 ms; a longer segment gives a random
             one in each epoch. 1660 is MOSEI's 95th percentile. None (null) never crops.
+        max_lengths: most lengths that batches are padded to: more waste less, but where XLA
+            compiles the step, it does so once for each. None (null) takes 4 there, else 12.
     """
 
     data_dir: str = "data"
@@ -199,6 +201,7 @@ class DataConfig(Options):
     extra_datasets: list[str] = field(default_factory=list)
     batch_size: int = ranged(32, 1)
     max_frames: int | None = ranged(1660, 1)
+    max_lengths: int | None = ranged(None, 1)
 
 
 @dataclass(kw_only=True)
@@ -212,8 +215,10 @@ class TrainingConfig(DataConfig):
         epochs: passes over the segments, at most.
         precision: Keras dtype policy of the computation; weights and losses stay float32.
         jit_compile: whether to compile the step with XLA, anew for each length of a batch. "auto"
-            does so on JAX, but not on TensorFlow: slower there on CPUs, and the same command may
-            give other numbers the next time.
+            does so on JAX and, in a long run, on TensorFlow with a GPU; on CPUs it is slower there.
+        deterministic: whether the same command is to give the same numbers on a GPU, too, where
+            that costs speed and, on TensorFlow, rules out XLA. On CPUs it does so anyway, unless
+            jit_compile is true.
         seed: fixes labelled subset, data order, masks and initial weights.
     """
 
@@ -223,7 +228,13 @@ class TrainingConfig(DataConfig):
     epochs: int = ranged(30, 1)
     precision: Precision = "float32"
     jit_compile: bool | Literal["auto"] = "auto"
+    deterministic: bool = False
     seed: int = ranged(0, 0, 2**32 - 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deterministic and self.jit_compile is True:
+            raise OptionError("", "deterministic", "rules out jit_compile: true")
 
 
 @dataclass(kw_only=True)

@@ -95,7 +95,7 @@ class BatchPlan:
             raise ValueError("no segments to make batches of")
         self._crop = config.max_frames or int(self._lengths.max())
         window = np.minimum(self._lengths, self._crop)
-        self.boundaries = bucket_boundaries(window, multiple=LENGTH_MULTIPLE)
+        self.boundaries = bucket_boundaries(window, max_buckets=config.max_lengths or MAX_BUCKETS)
         self._bucket = np.searchsorted(np.asarray(self.boundaries), window)
         self._seed = seed
         self._batch_size = config.batch_size
@@ -138,12 +138,17 @@ def evaluation_batches(
 ) -> Iterator[BatchSpec]:
     """Batches of whole segments in order, none larger than `batch_size` times `max_frames`."""
     windows = lengths[indices]
+    if config.max_lengths and len(windows):
+        bounds = np.asarray(bucket_boundaries(windows, max_buckets=config.max_lengths))
+        padded = bounds[np.searchsorted(bounds, windows)].tolist()
+    else:
+        padded = [_round_up(length) for length in windows.tolist()]
     room = config.batch_size * (config.max_frames or int(windows.max(initial=1)))
     start = 0
     while start < len(indices):
         stop, longest = start, 0
         while stop < len(indices) and stop - start < config.batch_size:
-            candidate = max(longest, _round_up(int(windows[stop])))
+            candidate = max(longest, padded[stop])
             if stop > start and candidate * (stop + 1 - start) > room:
                 break
             stop, longest = stop + 1, candidate

@@ -53,6 +53,7 @@ def measure(cell: Cell) -> Measured:
         make_training_dataset,
     )
     from mosei_ssl.models import EmotionModel, build_backbone, build_pretraining_model
+    from mosei_ssl.training.devices import compiled
 
     began = time.perf_counter()
     pretraining = cell.kind == "pretrain"
@@ -62,6 +63,8 @@ def measure(cell: Cell) -> Measured:
         segments = load_pretraining_segments(config, config.splits)
     else:
         segments = load_segments(config, "train").labelled()
+    steps_per_epoch = int(make_training_dataset(segments, config).cardinality())
+    config = compiled(config, steps_per_epoch * config.epochs)
     validation = load_segments(config, "validation")
     keras.config.set_dtype_policy(config.precision)
     statistics = segments.statistics
@@ -92,7 +95,7 @@ def measure(cell: Cell) -> Measured:
         start=ended[0] - began,
         # The first steps meet new shapes, which cost more than the average one.
         step=(ended[-1] - ended[_STEPS - 1]) / _STEPS,
-        steps_per_epoch=int(make_training_dataset(segments, config).cardinality()),
+        steps_per_epoch=steps_per_epoch,
         validation=look,
         disk_mb=parameters * 4 / 1e6,
         memory_mb=peak_memory_mb(),

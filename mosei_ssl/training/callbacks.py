@@ -1,8 +1,10 @@
 """What Keras's callbacks lack: scores of all of validation, and state that survives a resume."""
 
 import json
+import logging
 import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,12 @@ from mosei_ssl.utils.files import write_text
 if TYPE_CHECKING:
     from mosei_ssl.training.checkpoint import Checkpoint
 
+_log = logging.getLogger(__name__)
+
 _NAMED = 4
+_SLOW_START = 5.0
+"""Seconds to the first step that are worth a line."""
+
 _SHOWN = ("val_mae", "val_loss", "loss")
 
 
@@ -97,14 +104,25 @@ def _lower_is_better(monitor: str) -> bool:
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows epoch and scores beside the steps done, see `mosei_ssl.utils.progress`."""
+    """Shows epoch and scores beside the steps done, see `mosei_ssl.utils.progress`.
+
+    The time to the first step is logged.
+    """
 
     def __init__(self, advance: Callable[..., None], epochs: int):
         super().__init__()
         self.advance = advance
         self.epochs = epochs
+        self._begun: float | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._begun = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self._begun is not None:
+            seconds, self._begun = time.perf_counter() - self._begun, None
+            level = logging.INFO if seconds > _SLOW_START else logging.DEBUG
+            _log.log(level, "first step after %.1f s, spent building and compiling it", seconds)
         self.advance()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

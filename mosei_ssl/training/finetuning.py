@@ -38,7 +38,12 @@ from mosei_ssl.models import (
     load_preset,
 )
 from mosei_ssl.training.callbacks import BestEpoch
-from mosei_ssl.training.devices import share_gpus
+from mosei_ssl.training.devices import (
+    compiled,
+    is_deterministic,
+    memory_errors_reported,
+    share_gpus,
+)
 from mosei_ssl.training.hparams import write_trial
 from mosei_ssl.training.optimizer import make_optimizer
 from mosei_ssl.training.pretraining import (
@@ -103,8 +108,8 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
         raise UserError(
             f"monitor: there is no score named {config.monitor!r}; there are {', '.join(MONITORS)}"
         )
-    with stop_politely():
-        share_gpus()
+    with stop_politely(), memory_errors_reported(config.batch_size):
+        share_gpus(config.deterministic)
         return _finetune(config, hparams or {})
 
 
@@ -121,7 +126,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         refuse_other_period(segments.row_period, needed, segments.name, than)
     labelled = segments.subset(_choose(config, segments))
 
-    prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
+    prepare(config.precision, config.seed, deterministic=is_deterministic(config))
     # Before the run is begun: options that do not fit together then leave nothing behind.
     model = _build(config, segments, len(labelled))
     if pretrained:
@@ -153,16 +158,18 @@ def _train(
         for video, segment in zip(labelled.video_ids, labelled.segment_ids, strict=True)
     ]
     write_text(run / "labels.json", json.dumps(names, indent=1) + "\n")
+    min_steps = config.min_steps_per_epoch
+    plan = BatchPlan(labelled.lengths, config, min_steps=min_steps)
+    steps = plan.steps_per_epoch * config.epochs
+    config = compiled(config, steps)
     adapt(model, segments, config, config.seed)
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:
         model.freeze_backbone()
-    min_steps = config.min_steps_per_epoch
-    plan = BatchPlan(labelled.lengths, config, min_steps=min_steps)
     model.compile(
         optimizer=make_optimizer(
             config.optimizer,
-            plan.steps_per_epoch * config.epochs,
+            steps,
             learning_rate_multipliers(model, config.optimizer.layer_decay),
         ),
         metrics=None,

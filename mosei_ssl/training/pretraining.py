@@ -24,7 +24,15 @@ from mosei_ssl.models import (
     build_backbone,
     build_pretraining_model,
 )
-from mosei_ssl.training.devices import Scope, Strategy, one_device, open_devices
+from mosei_ssl.training.devices import (
+    Scope,
+    Strategy,
+    compiled,
+    is_deterministic,
+    memory_errors_reported,
+    one_device,
+    open_devices,
+)
 from mosei_ssl.training.hparams import write_trial
 from mosei_ssl.training.optimizer import make_optimizer
 from mosei_ssl.training.reconstruction import ReconstructionImages
@@ -71,7 +79,8 @@ def pretrain(
         parse_profile_steps(profile_steps)
     with (
         stop_politely() as stop,
-        open_devices(strategy, config.batch_size, config.precision) as scope,
+        open_devices(strategy, config.batch_size, config.precision, config.deterministic) as scope,
+        memory_errors_reported(config.batch_size),
     ):
         segments = load_pretraining_segments(config, config.splits)
         stop.check()
@@ -81,7 +90,7 @@ def pretrain(
 def _pretrain(
     config: PretrainConfig, segments: Segments, scope: Scope, profile_steps: str | None
 ) -> RunDirectory:
-    prepare(config.precision, config.seed, deterministic=config.jit_compile is not True)
+    prepare(config.precision, config.seed, deterministic=is_deterministic(config))
     # Before the run is begun: options that do not fit together then leave nothing behind.
     with scope():
         backbone = backbone_for(config.backbone, segments, config.seed)
@@ -93,9 +102,10 @@ def _pretrain(
             _log.info("%s has finished already", run.path)
             return run
         note_videos(run, segments.content)
+        steps = BatchPlan(segments.lengths, config).steps_per_epoch * config.epochs
         with scope():
+            config = compiled(config, steps)
             adapt(model, segments, config, config.seed)
-            steps = BatchPlan(segments.lengths, config).steps_per_epoch * config.epochs
             model.compile(
                 optimizer=make_optimizer(config.optimizer, steps), jit_compile=config.jit_compile
             )

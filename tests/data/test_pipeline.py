@@ -117,6 +117,21 @@ def test_one_very_long_segment_gets_a_batch_of_its_own():
     assert shapes[1][1] >= 4000
 
 
+def test_as_few_lengths_as_wanted():
+    draw = np.random.default_rng(0)
+    rows = [np.ones((n, 74)) for n in draw.integers(20, 900, 60)]
+    segments = segments_from_arrays(rows, np.zeros((60, 6)))
+    config = DataConfig(batch_size=4, max_frames=600, max_lengths=3)
+    order = segments.length_order()
+    for dataset in (
+        make_training_dataset(segments, config),
+        make_evaluation_dataset(segments, config, indices=order),
+    ):
+        lengths = [x["features"].shape[1] for x, _ in dataset]
+        assert len(set(lengths)) == 3
+    assert max(lengths) >= max(len(row) for row in rows)
+
+
 def test_inputs_alone_for_pretraining(segments):
     spec = make_training_dataset(segments, DataConfig(batch_size=4), with_labels=False).element_spec
     assert spec["features"].shape.as_list() == [4, None, 74]

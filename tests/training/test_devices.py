@@ -8,13 +8,21 @@ import sys
 from pathlib import Path
 
 import jax_children
+import keras
 import numpy as np
 import pytest
 import replica_process
 import tensorflow as tf
 from children import start_child
 
+from mosei_ssl.config import PretrainConfig
 from mosei_ssl.training import RunDirectory, finetune, pretrain
+from mosei_ssl.training.devices import (
+    compiled,
+    is_deterministic,
+    memory_errors_reported,
+    share_gpus,
+)
 from mosei_ssl.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -127,7 +135,7 @@ def test_a_full_disk_is_told_apart_from_other_errors_of_tensorflow():
 
 
 def test_gpu_memory_is_settled_before_anything_uses_tensorflow(
-    pretraining, finetuning, monkeypatch
+    pretraining, finetuning, monkeypatch, gpu
 ):
     class Reached(Exception):
         pass
@@ -138,8 +146,7 @@ def test_gpu_memory_is_settled_before_anything_uses_tensorflow(
         calls.append("data")
         raise Reached
 
-    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    monkeypatch.setenv("TF_XLA_FLAGS", "")
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda device, on: calls.append((device, on))
     )
@@ -150,6 +157,68 @@ def test_gpu_memory_is_settled_before_anything_uses_tensorflow(
     with pytest.raises(Reached):
         finetune(finetuning("run", from_scratch=True))
     assert calls == [(gpu, True), "data"] * 2
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU that is only listed."""
+    listed = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: listed)
+    details = {"device_name": "NVIDIA H200"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    return listed[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "jit", "lengths"),
+    [
+        ({}, 20_000, "auto", 4),  # Keras then compiles
+        ({}, 2_000, False, None),
+        ({"deterministic": True}, 20_000, False, None),
+        ({"jit_compile": True}, 10, True, 4),
+        ({"jit_compile": False}, 20_000, False, None),
+        ({"max_lengths": 6}, 20_000, "auto", 6),
+    ],
+)
+def test_long_runs_on_a_gpu_are_compiled_for_few_lengths(options, steps, jit, lengths, gpu):
+    config = PretrainConfig(run="run", **options)
+    found = compiled(config, steps)
+    assert (found.jit_compile, found.max_lengths) == (jit, lengths)
+    assert is_deterministic(config) == ("deterministic" in options)
+
+
+def test_what_is_compiled_for_a_gpu_is_kept(gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, on: None)
+    monkeypatch.setenv("MOSEI_SSL_CACHE", str(tmp_path))
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
+    share_gpus()
+    share_gpus()
+    folder = tmp_path / f"xla-{tf.__version__}-NVIDIA-H200"
+    flags = f"--tf_xla_auto_jit=0 --tf_xla_persistent_cache_directory={folder}"
+    assert os.environ["TF_XLA_FLAGS"] == flags
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes."),
+    ],
+)
+def test_a_batch_too_large_for_the_device_is_told(error, pretraining, finetuning, monkeypatch):
+    def fit(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    told = r"batch_size 40: give --batch-size 20, with another --run"
+    with pytest.raises(UserError, match=told):
+        pretrain(pretraining("pre"))
+    with pytest.raises(UserError, match=told):
+        finetune(finetuning("base", from_scratch=True))
+    with pytest.raises(UserError, match="a smaller --max-frames"), memory_errors_reported(1):
+        raise error
+    with pytest.raises(RuntimeError, match="otherwise"), memory_errors_reported(1):
+        raise RuntimeError("otherwise")
 
 
 @pytest.mark.parametrize("choice", ["auto", True])
