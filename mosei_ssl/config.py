@@ -242,7 +242,8 @@ class PretrainConfig(TrainingConfig):
     """Self-supervised pretraining of a backbone on unlabelled segments.
 
     Args:
-        splits: splits to pretrain on. Splits that hold validation or test speakers are refused.
+        splits: splits to pretrain on; None (null) takes all that is not held out: train and
+            unlabelled. Splits that hold validation or test speakers are refused.
         task: the pretraining task.
 
     Examples:
@@ -255,11 +256,13 @@ class PretrainConfig(TrainingConfig):
         *("seed", "backbone.kind", "task.name"),
     )
 
-    splits: list[str] = field(default_factory=lambda: ["train"])
+    splits: list[str] | None = None
     task: TaskConfig = field(default_factory=MaskedTimestepConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.splits is None:
+            return
         if not self.splits:
             raise OptionError("", "splits", "is empty: name what to pretrain on, such as [train]")
         self.splits = list(dict.fromkeys(part.strip() for part in "+".join(self.splits).split("+")))
@@ -291,6 +294,8 @@ class FinetuneConfig(TrainingConfig):
             early.
         keep_best: keep the weights of the best epoch; false trains all epochs and keeps the last,
             so that validation labels decide nothing.
+        cautious: answer 0 as long as answers above it do not lower the MAE, by cross-validation on
+            the labelled segments (with keep_best, by validation). Probabilities keep their order.
         monitor: the validation score to watch.
 
     Examples:
@@ -313,6 +318,7 @@ class FinetuneConfig(TrainingConfig):
     min_steps_per_epoch: int = ranged(32, 1)
     patience: int = ranged(8, 0)
     keep_best: bool = True
+    cautious: bool = True
     monitor: str = "val_loss"
 
 

@@ -37,7 +37,7 @@ _USE_KERAS = (
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
-VERBS += ("folds", "promote", "study")
+VERBS += ("folds", "promote", "study", "pool")
 
 _SWITCHES = frozenset(("-q", "--quiet", "-v", "--verbose", "--debug"))
 

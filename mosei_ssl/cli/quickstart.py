@@ -88,8 +88,7 @@ def run(options: QuickstartOptions) -> int:
     common = [*data, "--dataset", dataset, "--seed", str(options.seed)]
     pre, epochs = runs / "pre", _given("--epochs", options.epochs)
     say_step("Pretraining, without labels")
-    splits = ["--splits", "train", "unlabelled"] if _some_lack_labels(place / "corpus") else []
-    run_step("pretrain", "--run", pre, "--config", "small_pretrain", *splits, *common, *epochs)
+    run_step("pretrain", "--run", pre, "--config", "small_pretrain", *common, *epochs)
 
     say_step(f"Fine-tuning on labels: {budget}")
     arms = {"ssl": ["--pretrained", str(pre)], "baseline": ["--from-scratch"]}
@@ -163,21 +162,6 @@ def _extraction(options: QuickstartOptions, place: Path) -> list[str]:
     names = ("labels", "present_level", "speaker_from", "workers", "seed")
     given = [_given(f"--{name.replace('_', '-')}", getattr(options, name)) for name in names]
     return [*options.recordings, *features, *itertools.chain(*given)]
-
-
-def _some_lack_labels(corpus: Path) -> bool:
-    """Whether there are recordings without labels, which are in the split "unlabelled" alone."""
-    if not (corpus / "features.csd").is_file():
-        return False
-    import h5py
-
-    from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT
-
-    with (
-        h5py.File(corpus / "features.csd") as ours,
-        h5py.File(corpus / "features_labels.csd") as labels,
-    ):
-        return bool(ours[FEATURE_ROOT]["data"].keys() - labels[LABEL_ROOT]["data"].keys())
 
 
 def _given(option: str, value: Any) -> list[str]:

@@ -94,8 +94,8 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
 
     Args:
         config: The dataset and its `extra_datasets`.
-        splits: Splits of the first dataset; None means ["train"]. Extra datasets give those of
-            them that they have, at least "train".
+        splits: Splits of the first dataset; None means train and unlabelled, as far as there are
+            any. Extra datasets give those of them that they have, at least "train".
 
     Returns:
         All segments; the first dataset's come first.
@@ -106,17 +106,16 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
 
     Examples:
         >>> config = DataConfig(data_dir=str(synthetic_data))
-        >>> spoken = load_pretraining_segments(config, ["train", "unlabelled"])
+        >>> spoken = load_pretraining_segments(config)
         >>> len(spoken) > len(load_segments(config, "train"))
         True
     """
-    splits = split_names("+".join(splits or ["train"]))
-    parts = [load_segments(config, "+".join(splits))]
+    wanted = split_names("+".join(splits or ["train", "unlabelled"]))
+    own = wanted if splits else _present(find_dataset(config.data_dir, config.dataset), wanted)
+    parts = [load_segments(config, "+".join(own))]
     for name in config.extra_datasets:
         directory = find_dataset(config.data_dir, name)
-        known = _builder(directory).info.splits
-        present = [split for split in splits if split in known] or ["train"]
-        part = load_prepared(directory, "+".join(present))
+        part = load_prepared(directory, "+".join(_present(directory, wanted)))
         who = f"extra_datasets: {name!r}"
         refuse_other_period(part.row_period, parts[0].row_period, who, f"{parts[0].name} has")
         refuse_held_out(
@@ -149,6 +148,13 @@ def refuse_held_out(videos: Content, config: DataConfig, who: str, remedy: str) 
                 f"{who}: it holds {len(found)} video(s) of the {split} split of "
                 f"{first.parent.name}, {named(found)}; {remedy}"
             )
+
+
+def _present(directory: Path, splits: list[str]) -> list[str]:
+    """Those of the splits that are in a dataset and not empty; at least "train"."""
+    known = _builder(directory).info.splits
+    found = [split for split in splits if split in known and known[split].num_examples]
+    return found or ["train"]
 
 
 def split_names(split: str) -> list[str]:

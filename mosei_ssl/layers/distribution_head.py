@@ -23,6 +23,8 @@ class DistributionHead(keras.layers.Layer):
         num_levels: int. Levels 0 .. num_levels - 1.
         weight_penalty: float. Squared weights times this are added to the loss; after `pull_to`,
             squared differences from its weights.
+        zero_share: float. Share of the probability that is moved to level 0: with 0.5 every median
+            is 0, and what is likelier than what stays as it is.
         seed: int. Seed of the initial weights.
 
     Call arguments:
@@ -45,6 +47,7 @@ class DistributionHead(keras.layers.Layer):
         num_emotions: int = 6,
         num_levels: int = 4,
         weight_penalty: float = 0.0,
+        zero_share: float = 0.0,
         seed: int = 0,
         **kwargs,
     ):
@@ -53,7 +56,8 @@ class DistributionHead(keras.layers.Layer):
         self.num_emotions = num_emotions
         self.num_levels = num_levels
         self.weight_penalty = weight_penalty
-        self._anchor: np.ndarray | float = 0.0
+        self.zero_share = zero_share
+        self.anchor: np.ndarray | float = 0.0
         self.dense = keras.layers.Dense(
             num_emotions * (num_levels - 1),
             kernel_initializer=keras.initializers.RandomNormal(
@@ -68,7 +72,7 @@ class DistributionHead(keras.layers.Layer):
         self.dense.build(inputs_shape)
 
     def _penalty(self, kernel):
-        return self.weight_penalty * ops.sum(ops.square(kernel - self._anchor))
+        return self.weight_penalty * ops.sum(ops.square(kernel - self.anchor))
 
     def call(self, inputs):
         units = ops.reshape(self.dense(inputs), (-1, self.num_emotions, self.num_levels - 1))
@@ -76,7 +80,12 @@ class DistributionHead(keras.layers.Layer):
         exceed = ops.cumsum(ops.log_sigmoid(units), axis=-1)
         reach = ops.concatenate([ops.zeros_like(units[..., :1]), exceed], axis=-1)
         stop = ops.concatenate([ops.log_sigmoid(-units), ops.zeros_like(units[..., :1])], axis=-1)
-        return reach + stop
+        logits = reach + stop
+        if self.zero_share:
+            none = self.zero_share * ops.one_hot(0, self.num_levels)
+            # What is too unlikely for float32 must not become -inf.
+            logits = ops.log((1.0 - self.zero_share) * ops.exp(logits) + none + 1e-30)
+        return logits
 
     def set_prior(self, distribution: np.ndarray) -> None:
         """Starts from shares above zero, [num_emotions, num_levels], as rare emotions need."""
@@ -88,5 +97,5 @@ class DistributionHead(keras.layers.Layer):
     def pull_to(self, other: "DistributionHead", share: float = 1.0) -> None:
         """Starts from a share of another head's weights, and penalises the distance from it."""
         kernel, bias = other.dense.get_weights()
-        self._anchor = share * kernel
-        self.dense.set_weights([self._anchor, bias])
+        self.anchor = share * kernel
+        self.dense.set_weights([self.anchor, bias])

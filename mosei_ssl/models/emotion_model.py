@@ -38,6 +38,8 @@ class EmotionModel(SegmentModel):
         head: HeadConfig (or its fields as a dict). Default options if None.
         seed: int. Seed of the head's initial weights and dropout.
         frozen: bool. Whether to train the head only, see `freeze_backbone`.
+        zero_share: float. Share of every emotion's probability that is moved to level 0, see
+            `DistributionHead`.
 
     Call arguments: see `SegmentModel`.
 
@@ -64,6 +66,7 @@ class EmotionModel(SegmentModel):
         head: HeadConfig | dict | None = None,
         seed: int = 0,
         frozen: bool = False,
+        zero_share: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -96,6 +99,7 @@ class EmotionModel(SegmentModel):
             NUM_LEVELS,
             seed=derive_seed(seed, "distribution"),
             weight_penalty=head.weight_penalty,
+            zero_share=zero_share,
             name="distribution",
         )
 
@@ -219,6 +223,7 @@ class EmotionModel(SegmentModel):
             head=asdict(self.head),
             seed=self.seed,
             frozen=not self.backbone.trainable,
+            zero_share=self.distribution.zero_share,
         )
         return config
 

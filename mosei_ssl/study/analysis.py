@@ -143,7 +143,7 @@ def analyse(
         }
         pairs = _with_estimates(minus, shape, level)
         result["differences"][arm] = {
-            b: _with_holm(_table(estimates), statistics.primary)
+            b: with_holm(_table(estimates), statistics.primary)
             for b, estimates in pairs.estimates.items()
         }
         result["convergence"][arm] = {m: _convergence(pairs, shared, m, level) for m in METRICS}
@@ -180,7 +180,7 @@ def _table(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     }
 
 
-def _with_holm(table: dict[str, Any], primary: str) -> dict[str, Any]:
+def with_holm(table: dict[str, Any], primary: str) -> dict[str, Any]:
     """Adjust over secondary metrics (overall) and, within each metric, over emotions."""
     families = [[table[metric]["overall"] for metric in METRICS if metric != primary]]
     families += [[table[metric][emotion] for emotion in EMOTIONS] for metric in METRICS]

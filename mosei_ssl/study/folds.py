@@ -83,19 +83,19 @@ def _pretrains_on_synthetic(config: StudyConfig, dataset: str) -> bool:
     """Load what the arms pretrain on beyond the train split; whether any of it is synthetic."""
     from mosei_ssl.data import load_pretraining_segments
 
-    seen: list[tuple[DataConfig, list[str]]] = []
+    seen: list[tuple[DataConfig, list[str] | None]] = []
     synthetic = False
     for arm, options in _pretrainings(config, dataset).items():
         extras, splits = options["extra_datasets"], options["splits"]
         data = dataclasses.replace(config.data, dataset=dataset, extra_datasets=extras)
-        if (not extras and splits == ["train"]) or (data, splits) in seen:
+        if (data, splits) in seen:
             continue
         seen.append((data, splits))
         try:
             synthetic |= load_pretraining_segments(data, splits).synthetic
         except UserError as error:
             raise UserError(
-                f"arm {arm!r} cannot pretrain on splits {', '.join(splits)} with "
+                f"arm {arm!r} cannot pretrain on {splits or 'its dataset'} with "
                 f"extra_datasets {extras}: {error}"
             ) from None
     return synthetic

@@ -52,8 +52,8 @@ def write_report(
     shown = [arm for arm in arms if arm in result["scores"]]
     sections = [
         Section("Summary", _summary(result, config, folds, compared)),
-        Section("Scores against labels", _score_blocks(result, shown, stamp)),
-        Section("Differences", _difference_blocks(result, stamp)),
+        Section("Scores against labels", score_blocks(result, shown, stamp)),
+        Section("Differences", difference_blocks(result, stamp)),
         Section("Convergence and labels saved", _convergence_blocks(result, stamp)),
         Section("Pretraining", _pretraining_blocks(out, cells, stamp)),
         Section("Design", _design_blocks(out, config, folds, chosen)),
@@ -61,14 +61,26 @@ def write_report(
         Section("Runs", _run_blocks(out, cells, failed, missing)),
         Section("Environment and commands", _environment_blocks(out)),
     ]
+    return write_documents(out, config.name, sections, result, shown, stamp)
+
+
+def write_documents(
+    out: Path,
+    title: str,
+    sections: Sequence[Section],
+    result: dict[str, Any],
+    shown: Sequence[str],
+    stamp: str,
+) -> Path:
+    """Write report.html, report.md, their figures and those for a paper; the path of the first."""
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Figure):
                 write_text(out / "figures" / f"{block.name}.svg", block.svg)
     write_paper(out / "paper", result, shown, stamp)
-    write_text(out / "report.md", render("md", config.name, sections, stamp))
+    write_text(out / "report.md", render("md", title, sections, stamp))
     page = out / "report.html"
-    write_text(page, render("html", config.name, sections, stamp))
+    write_text(page, render("html", title, sections, stamp))
     return page
 
 
@@ -96,7 +108,7 @@ def _summary(
     return blocks
 
 
-def _score_blocks(result: dict[str, Any], shown: Sequence[str], stamp: str) -> list[Block]:
+def score_blocks(result: dict[str, Any], shown: Sequence[str], stamp: str) -> list[Block]:
     def drawn(name: str, panels: list[tuple[str, str]], columns: int, caption: str) -> Figure:
         svg = figures.budget_figure(result, shown, panels, columns=columns, stamp=stamp)
         return Figure(name, svg, caption)
@@ -130,7 +142,7 @@ def _shown(result: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(("mae", "accuracy", "pearson_r", result["primary"])))
 
 
-def _difference_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
+def difference_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     if not result["differences"]:
         return ["No arm to compare with the baseline has a complete label budget."]
     blocks: list[Block] = [

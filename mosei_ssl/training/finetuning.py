@@ -38,6 +38,7 @@ from mosei_ssl.models import (
     load_preset,
 )
 from mosei_ssl.training.callbacks import BestEpoch
+from mosei_ssl.training.caution import answers_pay, cross_validated_intensity
 from mosei_ssl.training.devices import (
     compiled,
     is_deterministic,
@@ -61,6 +62,9 @@ from mosei_ssl.utils.files import storage_errors_reported, write_text
 from mosei_ssl.utils.signals import stop_politely
 
 _log = logging.getLogger(__name__)
+
+_ZERO_SHARE = 0.5
+"""The least share with which every median is 0."""
 
 _TRUST = 0.5
 """Share of another model's weights that the head is pulled to: the whole answers too boldly."""
@@ -166,6 +170,7 @@ def _train(
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:
         model.freeze_backbone()
+    pays = not config.cautious or (not config.keep_best and _pays(model, labelled, config))
     model.compile(
         optimizer=make_optimizer(
             config.optimizer,
@@ -193,14 +198,19 @@ def _train(
         min_steps=min_steps,
     )
     kept = best.best_epoch + 1 if best else config.epochs
-    threshold = emotion_threshold(
-        validation.emotions, _predict(model, validation, config)[1]["present"]
-    )
+    predictions = _predict(model, validation, config)[1]
+    threshold = emotion_threshold(validation.emotions, predictions["present"])
+    if best and config.cautious:
+        pays = answers_pay(validation.emotions, predictions["intensity"], validation.video_ids)
+    if not pays:
+        _log.info("the model answers 0: on speech it has not seen, other answers raise the MAE")
+    zero_share = 0.0 if pays else _ZERO_SHARE
     run.info["result"] = {
         "arm": arm,
         "labels": len(labelled),
         "epoch": kept,
-        "threshold": threshold,
+        "threshold": round(threshold * (1 - zero_share), 6),
+        "zero_share": zero_share,
     }
     shown = {
         "arm": arm,
@@ -211,7 +221,7 @@ def _train(
         **hparams,
     }
     keras.config.set_dtype_policy("float32")
-    final = _build(config, segments, len(labelled))
+    final = _build(config, segments, len(labelled), zero_share)
     final.set_weights(model.get_weights())
     with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
         write_trial(run.path, shown, run.history()[kept - 1], kept)
@@ -266,12 +276,14 @@ def _refuse_known_speakers(
         )
 
 
-def _build(config: FinetuneConfig, segments: Segments, labels: int) -> EmotionModel:
+def _build(
+    config: FinetuneConfig, segments: Segments, labels: int, zero_share: float = 0.0
+) -> EmotionModel:
     backbone = backbone_for(config.backbone, segments, config.seed)
     head = asdict(config.head)
     if config.weight_prior > 0:
         head["weight_penalty"] = config.weight_prior / labels
-    return EmotionModel(backbone, head, config.seed)
+    return EmotionModel(backbone, head, config.seed, zero_share=zero_share)
 
 
 def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
@@ -287,6 +299,20 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
         target.assign(value)
     if isinstance(source, EmotionModel):
         model.distribution.pull_to(source.distribution, _TRUST)
+
+
+def _pays(model: EmotionModel, labelled: Segments, config: FinetuneConfig) -> bool:
+    """Whether heads on the model as it is do better than 0, by cross-validation."""
+    labelled = labelled.subset(labelled.length_order())
+    batches = make_evaluation_dataset(labelled, config, with_labels=False)
+    embeddings = np.concatenate(
+        [keras.ops.convert_to_numpy(model.embedding(batch)) for batch in batches]
+    )
+    head, labels, videos = model.distribution, labelled.emotions, labelled.video_ids
+    answers = cross_validated_intensity(
+        embeddings, labels, videos, head.weight_penalty, head.anchor
+    )
+    return answers_pay(labels, answers, videos)
 
 
 def _predict(

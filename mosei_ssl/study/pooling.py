@@ -1,0 +1,146 @@
+"""Several corpora as one result: the mean over their studies."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from mosei_ssl.metrics import METRIC_LABELS, write_json
+from mosei_ssl.study.analysis import with_holm
+from mosei_ssl.study.document import Block, Section, Table
+from mosei_ssl.study.report import STAMP, difference_blocks, score_blocks, write_documents
+from mosei_ssl.study.tables import with_interval
+from mosei_ssl.utils.errors import UserError
+
+
+def pool_studies(studies: Sequence[str | Path], out: str | Path) -> Path:
+    """Average finished studies of the same arms on several corpora, and write the report.
+
+    A score is the mean over corpora; so is a difference, which is paired within each corpus. The
+    interval is Student's over corpora. It covers speakers and seeds as well, since their noise is
+    part of what corpora differ by; a corpus counts as one, however large it is.
+
+    Args:
+        studies: folders of finished studies, one per corpus.
+        out: folder for `report.html`, `report.md`, `statistics.json`, `figures` and `paper`.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: fewer than two studies, one is not finished, or they have other baselines,
+            primary metrics or levels, or no arm and budget in common.
+
+    Examples:
+        >>> pool_studies(["studies/one", "studies/two"], "studies/pooled")  # doctest: +SKIP
+    """
+    folders = [Path(study) for study in studies]
+    if len(folders) < 2:
+        raise UserError("give at least two studies to pool")
+    found = [_read(folder) for folder in folders]
+    for key in ("baseline", "primary", "level"):
+        values = {json.dumps(result["design"].get(key, result.get(key))) for result in found}
+        if len(values) > 1:
+            raise UserError(f"the studies differ in {key}: {', '.join(sorted(values))}")
+    result = _pooled(found)
+    if not any(result["scores"].values()):
+        raise UserError("the studies have no arm and label budget in common")
+    synthetic = any("SYNTHETIC" in (f / "report.md").read_text("utf-8") for f in folders)
+    stamp = STAMP if synthetic else ""
+    shown = [arm for arm in result["arms"] if result["scores"].get(arm)]
+    names = ", ".join(folder.name for folder in folders)
+    summary = (
+        f"Means over {len(folders)} studies: {names}. Intervals are Student's over studies: with "
+        "few of them they are wide."
+    )
+    sections = [
+        Section("Summary", [summary, *_by_study(folders, found, result)]),
+        Section("Scores against labels", score_blocks(result, shown, stamp)),
+        Section("Differences", difference_blocks(result, stamp)),
+    ]
+    out = Path(out)
+    write_json(out / "statistics.json", result)
+    return write_documents(out, "Pooled studies", sections, result, shown, stamp)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} is no finished study ({error}): run `mosei-ssl study` with it as --out"
+        ) from None
+
+
+def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A result as `analyse` gives it, of what all studies have."""
+    first = found[0]
+    level = first["design"]["level"]
+    budgets = {
+        budget: float(np.mean([result["budgets"][budget] for result in found]))
+        for budget in first["budgets"]
+        if all(budget in result["budgets"] for result in found)
+    }
+
+    def merged(kind: str) -> dict[str, Any]:
+        arms = [arm for arm in first[kind] if all(arm in result[kind] for result in found)]
+        return {
+            arm: {
+                budget: _mean([result[kind][arm][budget] for result in found], level)
+                for budget in budgets
+                if all(budget in result[kind][arm] for result in found)
+            }
+            for arm in arms
+        }
+
+    differences = merged("differences")
+    for arm in differences.values():
+        for table in arm.values():
+            with_holm(table, first["primary"])
+    return {
+        "design": {"studies": len(found), "level": level},
+        **{key: first[key] for key in ("arms", "baseline", "primary")},
+        "budgets": budgets,
+        "scores": merged("scores"),
+        "differences": differences,
+    }
+
+
+def _mean(tables: Sequence[dict[str, Any]], level: float) -> dict[str, Any]:
+    return {
+        metric: {
+            column: _estimate([table[metric][column]["value"] for table in tables], level)
+            for column in columns
+        }
+        for metric, columns in tables[0].items()
+    }
+
+
+def _estimate(values: Sequence[float | None], level: float) -> dict[str, float | None]:
+    """Mean of what is defined, its Student interval, and the p value of its being zero."""
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return dict.fromkeys(("value", "low", "high", "p"))
+    if len(known) == 1 or np.ptp(known) == 0:
+        return {"value": float(known.mean()), "low": None, "high": None, "p": None}
+    test = stats.ttest_1samp(known, 0.0)
+    low, high = test.confidence_interval(level)
+    numbers = {"value": known.mean(), "low": low, "high": high, "p": test.pvalue}
+    return {key: round(float(value), 6) for key, value in numbers.items()}
+
+
+def _by_study(
+    folders: Sequence[Path], found: Sequence[dict[str, Any]], result: dict[str, Any]
+) -> list[Block]:
+    """The primary metric of every arm in every study."""
+    metric = result["primary"]
+    rows = [
+        [folder.name, arm, *(with_interval(scores[b][metric]["overall"]) for b in by_budget)]
+        for arm, by_budget in result["scores"].items()
+        for folder, study in zip(folders, found, strict=True)
+        for scores in [study["scores"][arm]]
+    ]
+    return [Table(["study", "arm", *result["budgets"]], rows, METRIC_LABELS[metric])]
