@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         MaskedTimestepConfig,
         OptimizerConfig,
         PretrainConfig,
-        StudyConfig,
         TransformerConfig,
     )
     from mosei_ssl.serving import Recognizer, export
+    from mosei_ssl.study.options import StudyConfig
     from mosei_ssl.training import evaluate, finetune, pretrain
     from mosei_ssl.utils.errors import UserError
 
@@ -70,6 +70,7 @@ __all__ = [
 
 _HOMES = {
     "Recognizer": "serving",
+    "StudyConfig": "study.options",
     "UserError": "utils.errors",
     "evaluate": "training",
     "export": "serving",
@@ -94,7 +95,7 @@ def __getattr__(name: str) -> Any:
     # Importing Keras takes seconds, which extracting features, say, does without.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "config" if name.endswith("Config") else _HOMES.get(name)
+    home = _HOMES.get(name, "config" if name.endswith("Config") else None)
     if home is None:
         return importlib.import_module(f"mosei_ssl.{name}")
     return getattr(importlib.import_module(f"mosei_ssl.{home}"), name)

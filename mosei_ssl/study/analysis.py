@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.config import StatisticsConfig
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRICS
 from mosei_ssl.metrics.video_sums import VideoSums
 from mosei_ssl.study.bootstrap import Estimate, draw_resamples, holm, interval, resampled_scores
@@ -18,6 +17,7 @@ from mosei_ssl.study.curves import (
     fit_curves,
     tails,
 )
+from mosei_ssl.study.options import StatisticsConfig
 
 COLUMNS = (*EMOTIONS, "overall")
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.config import ArmConfig, StudyConfig
 from mosei_ssl.study.config import absolute_data_dir, finetune_options, pretrain_options
+from mosei_ssl.study.options import ArmConfig, StudyConfig
 
 FORMAT = 4  # version of a study folder's layout and of the way cells compute their numbers
 CELL_FILE = "cell.json"

@@ -5,16 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.config import (
-    MAX_TRIALS,
-    ArmConfig,
-    BackboneConfig,
-    DataConfig,
-    FinetuneConfig,
-    PretrainConfig,
-    StudyConfig,
-)
+from mosei_ssl.config import BackboneConfig, DataConfig, FinetuneConfig, PretrainConfig
 from mosei_ssl.metrics import METRICS, PREDICTOR_LABELS
+from mosei_ssl.study.options import MAX_TRIALS, ArmConfig, StudyConfig
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.parsing import from_mapping, merge, nested, read_yaml
 

@@ -15,10 +15,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mosei_ssl.config import FinetuneConfig, PretrainConfig, StudyConfig
+from mosei_ssl.config import FinetuneConfig, PretrainConfig
 from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.engines import LocalEngine
 from mosei_ssl.study.execute import peak_memory_mb
+from mosei_ssl.study.options import StudyConfig
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.parsing import from_mapping
 

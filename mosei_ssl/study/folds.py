@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.config import DEFAULT_BUDGETS, DataConfig, StudyConfig
+from mosei_ssl.config import DataConfig
 from mosei_ssl.study.cells import ExtraDataset, Fold, budget_size
 from mosei_ssl.study.config import pretrain_options
+from mosei_ssl.study.options import DEFAULT_BUDGETS, StudyConfig
 from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)

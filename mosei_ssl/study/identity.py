@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from mosei_ssl.config import StudyConfig
 from mosei_ssl.metrics import json_safe, write_json
 from mosei_ssl.study.cells import FORMAT, Fold
 from mosei_ssl.study.config import finetune_options, pretrain_options
+from mosei_ssl.study.options import StudyConfig
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.parsing import changed

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mosei_ssl.config import ArmConfig, StudyConfig
 from mosei_ssl.metrics import EMOTIONS, METRIC_LABELS, METRICS, format_score, write_json
 from mosei_ssl.study import figures, tables
 from mosei_ssl.study.analysis import analyse
@@ -18,6 +17,7 @@ from mosei_ssl.study.cells import Cell, Fold
 from mosei_ssl.study.config import finetune_options
 from mosei_ssl.study.curves import MIN_BUDGETS
 from mosei_ssl.study.document import Block, Code, Figure, Section, Table, render
+from mosei_ssl.study.options import ArmConfig, StudyConfig
 from mosei_ssl.study.paper import write_paper
 from mosei_ssl.study.results import collect_sums
 from mosei_ssl.utils.files import write_text

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.config import StudyConfig
 from mosei_ssl.metrics import LOWER_IS_BETTER, write_json
 from mosei_ssl.study.cells import Cell, grid_cells, preparation_cells, search_cells
 from mosei_ssl.study.config import check
@@ -14,6 +13,7 @@ from mosei_ssl.study.engines import LocalEngine
 from mosei_ssl.study.estimate import estimate_table
 from mosei_ssl.study.folds import prepare_folds, resolve_budgets
 from mosei_ssl.study.identity import LOCK_FILE, check_same, describe, write_description
+from mosei_ssl.study.options import StudyConfig
 from mosei_ssl.study.report import write_report
 from mosei_ssl.study.results import write_results
 from mosei_ssl.study.waves import run_wave

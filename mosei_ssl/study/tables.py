@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mosei_ssl.config import StudyConfig
 from mosei_ssl.metrics import (
     EMOTIONS,
     LOWER_IS_BETTER,
@@ -15,6 +14,7 @@ from mosei_ssl.metrics import (
 )
 from mosei_ssl.study.cells import Fold
 from mosei_ssl.study.document import Block, Table
+from mosei_ssl.study.options import StudyConfig
 
 
 def with_interval(found: Mapping[str, float | None], *, signed: bool = False) -> str:

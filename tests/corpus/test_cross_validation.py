@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from mosei_ssl.cli import main
-from mosei_ssl.config import DataConfig, StudyConfig
+from mosei_ssl.config import DataConfig
 from mosei_ssl.corpus import extract_corpus
 from mosei_ssl.corpus.corpus_files import write_cross_validation
 from mosei_ssl.corpus.speaker_folds import cross_validation_folds
 from mosei_ssl.study.folds import prepare_folds
+from mosei_ssl.study.options import StudyConfig
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.folds import load_cross_validation, load_folds
 

@@ -11,9 +11,9 @@ from mosei_ssl.config import (
     CodebookConfig,
     FinetuneConfig,
     PretrainConfig,
-    StudyConfig,
     TransformerConfig,
 )
+from mosei_ssl.study.options import StudyConfig
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, ranged
 from mosei_ssl.utils.parsing import from_mapping, merge, nested, read_yaml
