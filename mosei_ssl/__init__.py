@@ -14,9 +14,9 @@ Examples:
 import importlib
 import sys
 from collections.abc import Callable
-from functools import partial
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
+
+from mosei_ssl.utils.imports import hook
 
 if TYPE_CHECKING:
     from mosei_ssl import corpus, covarep, data, layers, metrics, models, serving, study, training
@@ -106,7 +106,8 @@ def __dir__() -> list[str]:
 
 
 def _execute_and_register(execute: Callable[[Any], None], module: Any) -> None:
-    execute(module)
+    with importlib.import_module("mosei_ssl.utils.keras_settings").backend_chosen():
+        execute(module)
     importlib.import_module("mosei_ssl.models")
 
 
@@ -114,21 +115,7 @@ def _execute_quietly(execute: Callable[[Any], None], module: Any) -> None:
     importlib.import_module("mosei_ssl.utils.quiet").quiet_import(execute, module)
 
 
-_IMPORTS = {"keras": _execute_and_register, "tensorflow": _execute_quietly}
-
-
-class _Finder:
-    """Finds packages as Python does, but has the classes of `mosei_ssl.models` registered once
-    Keras is imported, and keeps TensorFlow's banner off the terminal."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        how = _IMPORTS.get(name)
-        spec: Any = PathFinder.find_spec(name, path, target) if how else None
-        if spec is not None and how is not None:
-            spec.loader.exec_module = partial(how, spec.loader.exec_module)
-        return spec
-
-
-if "keras" in sys.modules:
+if sys.modules.get("keras"):
     importlib.import_module("mosei_ssl.models")
-sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+hook("keras", _execute_and_register)
+hook("tensorflow", _execute_quietly)

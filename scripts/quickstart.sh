@@ -9,7 +9,7 @@ case "${1:-}" in -h | --help) sed -n '2,6s/^# *//p' "$0" && exit ;; esac
 caller="$PWD"
 cd "$(dirname "$0")/.."
 # shellcheck disable=SC1091
-source scripts/venv.sh "${MOSEI_SSL_EXTRAS:-audio}"
+source scripts/venv.sh "${MOSEI_SSL_EXTRAS:-audio,train}"
 places=(--out "$PWD/quickstart" --saved-models "$PWD/saved_models")
 cd "$caller"
 [ "${1:-}" != --recordings ] || shift

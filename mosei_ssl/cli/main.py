@@ -16,7 +16,7 @@ from mosei_ssl.cli.completion import completion_script
 from mosei_ssl.cli.options import parse_options
 from mosei_ssl.cli.output import write_out
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.keras_settings import check_keras_settings
+from mosei_ssl.utils.keras_settings import check_keras_settings, only_predicts
 from mosei_ssl.utils.parsing import nearest
 from mosei_ssl.utils.quiet import quiet_process
 from mosei_ssl.utils.signals import Interrupted, stop_politely
@@ -24,16 +24,9 @@ from mosei_ssl.utils.terminal import console
 
 _log = logging.getLogger(__name__)
 _RESUMABLE = ("pretrain", "finetune", "quickstart", "extract", "study")
-_USE_KERAS = (
-    "pretrain",
-    "finetune",
-    "quickstart",
-    "evaluate",
-    "export",
-    "predict",
-    "demo",
-    "study",
-)
+_TRAIN = ("pretrain", "finetune", "quickstart", "evaluate", "export", "study")
+_PREDICT = ("predict", "demo", "serve")
+_TRAIN_PACKAGES = ("tensorflow", "tensorflow_datasets", "tensorboard", "apache_beam")
 
 VERBS: tuple[str, ...] = ("demo", "quickstart", "build", "convert", "pretrain", "finetune")
 VERBS += ("evaluate", "export", "verify", "labels", "select", "extract", "predict", "serve")
@@ -105,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0
             module = _module(verb)
             options = parse_options(module, arguments)
-            if verb in _USE_KERAS and not getattr(options, "server", None):
-                check_keras_settings()
+            if verb in (*_TRAIN, *_PREDICT) and not getattr(options, "server", None):
+                check_keras_settings(trains=verb in _TRAIN)
             _log.debug("options: %s", options)
             code = module.run(options)
             took = time.monotonic() - start
@@ -114,6 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     except UserError as error:
         return _fail(verb, error, debug)
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] not in _TRAIN_PACKAGES:
+            raise
+        what = f"{error.name} is needed, which is not installed: pip install 'mosei_ssl[train]'"
+        return _fail(verb, UserError(what), debug)
     except Interrupted as error:
         told = f"{error}. Give the same command to resume" if verb in _RESUMABLE else "stopped"
         sys.stderr.write(f"mosei-ssl {verb}: {told}.\n")
@@ -164,8 +162,12 @@ def _set_up_logging(arguments: Sequence[str]) -> None:
 def console_script(argv: Sequence[str] | None = None) -> int:
     """`main` as a process, whose stderr is this program's alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")  # what is not worth a line is dropped here
-    if "--debug" not in sys.argv:
+    arguments = sys.argv[1:] if argv is None else argv
+    if "--debug" not in arguments:
         quiet_process()
+    verb = next((word for word in arguments if word not in _SWITCHES), None)
+    if verb in _PREDICT:
+        only_predicts()
     code = main(argv)
     if code > 128:
         # Python would end with SIGINT if the interrupt came while a C extension ran Python code.

@@ -39,8 +39,8 @@ class PredictOptions(Options):
         input: recordings (wav, flac, mp3, ogg) or folders of them, .csd files, .npy arrays
             [frames, 74] of raw COVAREP rows, or the folder that datasets were prepared in; - for a
             recording on standard input.
-        model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small); with --server
-            the export that runs there, for its threshold and the means of its training.
+        model: saved_models/NAME, NAME/VERSION, a run or a preset (default: emotion-small); with
+            --server the export that runs there, for its threshold and the means of its training.
         server: a TF Serving server, http://HOST:8501 or grpc://HOST:8500, that runs the model.
         model_name: name of the model on the server (default: emotion).
         version: which version of it (default: the highest that is served).
@@ -111,10 +111,12 @@ def _standard_input(folder: Path) -> str:
 
 def _predict(options: PredictOptions) -> int:
     _refuse_what_does_not_apply(options)
-    from mosei_ssl.serving import LocalModel, connect, output, plotting, read_segments
+    from mosei_ssl.serving import LocalModel, connect, output, read_segments
     from mosei_ssl.serving.predictor import Predictor, predict_records
 
     if options.plot is not None:
+        from mosei_ssl.serving import plotting  # Matplotlib takes half a second
+
         if len(options.input) > 1:
             raise UserError("--plot shows one recording: give a single INPUT, or leave it out.")
         plotting.check_plot(options.input[0], options.plot)

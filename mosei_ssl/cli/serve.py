@@ -22,8 +22,8 @@ class ServeOptions(Limits):
     """Options of `mosei-ssl serve`.
 
     Args:
-        model: saved_models/NAME, NAME/VERSION or a preset (default: emotion-small); with --server
-            the export that runs there, for its threshold and the means of its training.
+        model: saved_models/NAME, NAME/VERSION, a run or a preset (default: emotion-small); with
+            --server the export that runs there, for its threshold and the means of its training.
         server: a TF Serving server, http://HOST:8501 or grpc://HOST:8500, that runs the model.
         model_name: name of the model on the server.
         version: which version of it (default: the highest that is served).

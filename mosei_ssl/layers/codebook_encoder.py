@@ -92,7 +92,14 @@ class CodebookEncoder(keras.layers.Layer):
     def project(self, frames, padding_mask):
         """Timesteps in the space of the codebook, float32 [B, T, code_dim]."""
         frames = ops.where(padding_mask[:, :, None], ops.cast(frames, "float32"), 0.0)
-        return self.projection(frames)
+        if keras.backend.backend() != "numpy":
+            return self.projection(frames)
+        # Keras has JAX convolve there, which need not be installed.
+        steps, side = frames.shape[1], self.context // 2
+        frames = ops.pad(frames, [[0, 0], [side, side], [0, 0]])
+        kernels = enumerate(self.projection.kernel)
+        parts = (ops.matmul(frames[:, at : at + steps], kernel) for at, kernel in kernels)
+        return sum(parts) + self.projection.bias
 
     def squared_distances(self, projected):
         """Squared distances of float32 [..., code_dim] to all entries, [..., hidden_dim]."""

@@ -43,6 +43,10 @@ def _compiled(function):
     return tf.function(function, jit_compile=True)
 
 
+# Where the function is not used, Keras's NumPy warns that it has no gradients.
+_with_gradient = ops.custom_gradient if keras.backend.backend() == "tensorflow" else lambda f: f
+
+
 # === gelu ===
 
 
@@ -63,7 +67,7 @@ def _gelu_gradient(inputs, upstream):
     return ops.cast(derivative * ops.cast(upstream, "float32"), inputs.dtype)
 
 
-@ops.custom_gradient
+@_with_gradient
 def _fused_gelu(inputs):
     def gradient(upstream):
         return _gelu_gradient(inputs, upstream)
@@ -116,7 +120,7 @@ def _normalize_gradient(inputs, gamma, epsilon, upstream):
     return ops.cast(gradient, inputs.dtype), *sums
 
 
-@ops.custom_gradient
+@_with_gradient
 def _layer_normalization(inputs, gamma, beta, epsilon):
     def gradient(upstream):
         return (*_normalize_gradient(inputs, gamma, epsilon, upstream), None)

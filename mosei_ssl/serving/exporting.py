@@ -18,14 +18,13 @@ from mosei_ssl.serving.drift import quantities, write_reference
 from mosei_ssl.serving.local import SignaturePredictor
 from mosei_ssl.serving.manifest import stamp, verify, write_manifest
 from mosei_ssl.serving.model_card import write_model_card
+from mosei_ssl.serving.origin import described, open_run, origin
 from mosei_ssl.serving.portable import check_formats, write_portable
 from mosei_ssl.serving.signatures import PREDICT_SIGNATURE, serving_signatures
 from mosei_ssl.serving.warmup import write_warmup
 from mosei_ssl.training.run_directory import RunDirectory
-from mosei_ssl.training.saved_models import load_model
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import folder_to_disk, lock, storage_errors_reported
-from tfds_mosei.prepared import train_seconds
 
 _REFERENCE = 1000  # segments whose distribution an export keeps
 
@@ -53,15 +52,12 @@ def export(
         >>> export(finished_run, tmp_path / "saved_models" / "emotion").name
         '1'
     """
-    directory = RunDirectory(run).open("finetune").require_finished()
-    model = load_model(directory / "model.keras")
-    if not isinstance(model, EmotionModel):
-        raise UserError(f"{run} holds a {type(model).__name__}, not an EmotionModel.")
+    directory, model = open_run(run)
     predictions = directory / "predictions-test.npz"
     return export_model(
         model,
         to,
-        _provenance(directory),
+        origin(directory),
         formats=formats,
         predictions=predictions if predictions.is_file() else None,
         licence=licence,
@@ -80,24 +76,6 @@ def _train_segments(run: RunDirectory) -> list[np.ndarray]:
     if found.metadata.get("fingerprint") != dataset.get("fingerprint"):
         return []
     return [found.rows(index) for index in range(0, len(found), -(-len(found) // _REFERENCE))]
-
-
-def _provenance(run: RunDirectory) -> dict[str, Any]:
-    try:
-        config = run.config()
-    except UserError:
-        # A model is exported without its options, too; what they would tell is left out.
-        config = {}
-    dataset = dict(run.info.get("dataset") or {})
-    seconds = train_seconds(config.get("data_dir", ""), dataset)
-    return {
-        "run": {
-            "name": run.path.resolve().name,
-            **{key: run.info.get(key) for key in ("kind", "seed", "result", "versions")},
-            "freeze_backbone": config.get("freeze_backbone"),
-        },
-        "dataset": dataset if seconds is None else dataset | {"train_seconds": seconds},
-    }
 
 
 def export_model(
@@ -153,14 +131,7 @@ def export_model(
             answers = SignaturePredictor(signatures[PREDICT_SIGNATURE]).predict(train)["expected"]
             write_reference(building, np.stack(list(map(quantities, train, answers))))
         write_portable(model, building, formats)
-        described = {
-            "class": type(model).__name__,
-            "backbone": type(model.backbone).__name__,
-            "parameters": int(model.count_params()),
-            "embedding_dim": int(model.embedding_dim),
-            "feature_mean": keras.ops.convert_to_numpy(model.backbone.standardize.center).tolist(),
-        }
-        manifest = {**stamp(), **(provenance or {}), "model": described}
+        manifest = {**stamp(), **(provenance or {}), "model": described(model)}
         write_model_card(building, name, manifest, predictions, licence)
         write_manifest(building, manifest)
 
