@@ -164,7 +164,8 @@ class OptimizerConfig(Options):
         warmup_fraction: share of all steps spent warming up.
         clip_norm: global gradient norm above which gradients are scaled down.
         layer_decay: fine-tuning only: each stage of the encoder, from the head down, learns with
-            this share of the rate of the one above it.
+            this share of the rate of the one above it; below 1 the pooled states also stay
+            standardised as they were before.
     """
 
     group: ClassVar[str] = "optimizer."

@@ -195,9 +195,17 @@ class EmotionModel(SegmentModel):
         same options.
         """
         self.backbone.trainable = False
-        self.encoder_standardize.trainable = False
+        self.keep_standardization()
         if self.compiled and self.optimizer.built:
             self.compile_from_config(self.get_compile_config())
+
+    def keep_standardization(self) -> None:
+        """Standardises pooled states as `adapt` found them, also in training.
+
+        By default a batch is standardised by itself, which follows a backbone that changes fast; of
+        few segments that is noise, which costs more than a slow change does.
+        """
+        self.encoder_standardize.trainable = False
 
     def set_prior(self, labels: np.ndarray) -> None:
         """Starts the head from how often each level occurs among the labelled segments.

@@ -170,6 +170,8 @@ def _train(
     model.set_prior(labelled.emotions)
     if config.freeze_backbone:
         model.freeze_backbone()
+    elif config.optimizer.layer_decay < 1:
+        model.keep_standardization()
     pays = not config.cautious or (not config.keep_best and _pays(model, labelled, config))
     model.compile(
         optimizer=make_optimizer(
