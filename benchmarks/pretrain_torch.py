@@ -122,14 +122,15 @@ def matmul_rate(side: str, precision: str, repeats: int = 5, width: int = 2048) 
         a = tf.cast(tf.random.normal((width, width)), precision)
 
         def product():
-            tf.matmul(a, a).numpy()
+            tf.matmul(a, a)[0, 0].numpy()  # waits for the device
     else:
         import torch
 
-        b = torch.randn(width, width).to(getattr(torch, precision))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        b = torch.randn(width, width, device=device).to(getattr(torch, precision))
 
         def product():
-            b @ b
+            (b @ b)[0, 0].item()
 
     times = []
     for _ in range(repeats):
