@@ -277,7 +277,8 @@ class FinetuneConfig(TrainingConfig):
     Without a `dataset`, and with none in the default `data_dir`, that of `pretrained` is read.
 
     Args:
-        labels: label budget: a number of labelled segments, or `all`.
+        labels: label budget: a number of labelled segments, or `all`. With 0 an emotion model is
+            only adapted to how this corpus sounds.
         label_selection: which segments these are: drawn at random, or those that `mosei-ssl select`
             would choose.
         pretrained: run of a finished pretraining, whose backbone is used, not `backbone`; or of a
@@ -306,7 +307,7 @@ class FinetuneConfig(TrainingConfig):
         *("epochs", "seed"),
     )
 
-    labels: Budget = ranged("all", 1)
+    labels: Budget = ranged("all", 0)
     label_selection: Literal["random", "select"] = "random"
     pretrained: str | None = None
     from_scratch: bool = False

@@ -34,7 +34,7 @@ def pooled_features(
         low, high = _percentiles(rows, (0.1, 0.9))
         moments = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
         pooled.append(np.concatenate([*moments, low, high]))
-    return np.asarray(pooled, dtype=np.float32).reshape(len(pooled), -1)
+    return np.asarray(pooled, dtype=np.float32).reshape(len(pooled), -1 if pooled else 0)
 
 
 def _percentiles(rows: np.ndarray, quantiles: Sequence[float]) -> list[np.ndarray]:
@@ -174,8 +174,8 @@ def classical_predictions(
         test_per_speaker: [N, D] features to predict from, likewise.
 
     Returns:
-        Prediction dictionaries by name: "all_zero", "train_median", "ridge", "svr" and perhaps
-        "svr_per_speaker".
+        Prediction dictionaries by name: "all_zero" and, if there are labels, "train_median",
+        "ridge", "svr" and perhaps "svr_per_speaker".
 
     Examples:
         >>> x, y = np.eye(4), np.eye(4)[:, :2]
@@ -183,6 +183,8 @@ def classical_predictions(
         ['all_zero', 'ridge', 'svr', 'train_median']
     """
     count, emotions = len(test_features), np.asarray(train_labels).shape[1]
+    if not len(train_labels):
+        return {"all_zero": all_zero(count, emotions)}
     fits = dict.fromkeys(("ridge", "svr"), (train_features, train_labels, test_features))
     if train_per_speaker is not None and test_per_speaker is not None:
         fits["svr_per_speaker"] = (train_per_speaker, train_labels, test_per_speaker)

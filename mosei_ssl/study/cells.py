@@ -6,7 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mosei_ssl.study.config import absolute_data_dir, finetune_options, pretrain_options
+from mosei_ssl.study.config import (
+    absolute_data_dir,
+    finetune_options,
+    knows_emotions,
+    pretrain_options,
+)
 from mosei_ssl.study.options import ArmConfig, StudyConfig
 
 FORMAT = 4  # version of a study folder's layout and of the way cells compute their numbers
@@ -107,9 +112,12 @@ def grid_cells(
         for budget in sorted(budgets, key=budget_size, reverse=True):
             for fold in folds:
                 for arm in config.arms:
+                    if budget == 0 and not knows_emotions(arm):
+                        continue
                     trial = chosen.get(arm.name, -1)
                     cells.append(_training(config, arm, fold, budget, seed, trial, grid=True))
-                cells.append(_classical(config, fold, budget, seed))
+                if budget != 0:
+                    cells.append(_classical(config, fold, budget, seed))
     return cells
 
 

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mosei_ssl import presets
 from mosei_ssl.config import BackboneConfig, DataConfig, FinetuneConfig, PretrainConfig
 from mosei_ssl.metrics import METRICS, PREDICTOR_LABELS
 from mosei_ssl.study.options import MAX_TRIALS, ArmConfig, StudyConfig
+from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.parsing import from_mapping, merge, nested, read_yaml
 
@@ -64,8 +66,10 @@ def check(config: StudyConfig) -> None:
         if values is not None and (not values or len(set(values)) != len(values)):
             raise UserError(f"{key} must be a list of different values")
     for budget in config.budgets or []:
-        if budget != "all" and int(budget) < 1:
-            raise UserError(f"budget {budget} is impossible: whole numbers from 1, or all")
+        if budget != "all" and int(budget) < 0:
+            raise UserError(f"budget {budget} is impossible: whole numbers from 0, or all")
+    if 0 in (config.budgets or []) and not any(map(knows_emotions, config.arms)):
+        raise UserError("budget 0 is for arms that start from an emotion model, and none does")
     if any(seed < 0 for seed in config.seeds):
         raise UserError("seeds must not be negative")
     if len(config.search.trials) > MAX_TRIALS:
@@ -154,6 +158,13 @@ def _resolve(
     )
     unset = {"run", "data_dir"} if options.get("pretrained") else {"run", "data_dir", "pretrained"}
     return {k: v for k, v in options.items() if k not in unset}
+
+
+def knows_emotions(arm: ArmConfig) -> bool:
+    """Whether an arm starts from an emotion model, which answers without labels, too."""
+    if not isinstance(arm.pretrained, str):
+        return False
+    return RunDirectory(presets.find(arm.pretrained)).open().info["kind"] == "finetune"
 
 
 def _place(pretrained: bool | str) -> str | None:

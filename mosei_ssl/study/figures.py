@@ -94,10 +94,15 @@ def _style(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
     }
 
 
+def _place(budgets: Mapping[str, float], name: str) -> float:
+    """Where a budget is on a logarithmic axis; 0 is left of all others."""
+    return budgets[name] or min(filter(None, budgets.values())) / 2
+
+
 def _label_axis(axis: Any, title: str, budgets: Mapping[str, float]) -> None:
     axis.set_title(title)
     axis.set_xscale("log")
-    axis.set_xticks(list(budgets.values()), list(budgets))
+    axis.set_xticks([_place(budgets, name) for name in budgets], list(budgets))
     axis.minorticks_off()
     axis.set_xlabel("labelled segments")
     axis.grid(axis="y", linewidth=0.4, alpha=0.6)
@@ -108,7 +113,9 @@ def _points(
 ) -> list[tuple[float, dict[str, Any]]]:
     """Number of labels and score of each budget where `key` of the score is defined."""
     budgets = result["budgets"]
-    points = [(budgets[b], by_budget[b][metric][emotion]) for b in budgets if b in by_budget]
+    points = [
+        (_place(budgets, b), by_budget[b][metric][emotion]) for b in budgets if b in by_budget
+    ]
     return [(x, p) for x, p in points if p[key] is not None]
 
 

@@ -81,7 +81,8 @@ class StudyConfig(Options):
         manual_dir: folder of .csd files to build the datasets from.
         folds: files of folds in `manual_dir`, such as `mosei-ssl folds` writes; each fold becomes a
             dataset; empty takes the folder's folds.json.
-        budgets: numbers of labelled segments, or "all". None takes 25, 50, 100, 200, 400, 800,
+        budgets: numbers of labelled segments, or "all"; 0 is for arms that start from emotion
+            models. None takes 25, 50, 100, 200, 400, 800,
             1600 as far as every fold reaches, and all.
         seeds: seeds of pretraining, labelled subset, data order and initial weights.
         arms: what is compared.

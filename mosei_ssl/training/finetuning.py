@@ -123,6 +123,11 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         config = replace(config, pretrained=str(presets.find(config.pretrained)))
         pretrained = RunDirectory(str(config.pretrained)).open().require_finished()
         config = _completed(config, pretrained)
+    if config.labels == 0 and not (pretrained and pretrained.info["kind"] == "finetune"):
+        raise UserError(
+            "without labels there is nothing to learn from but an emotion model: --pretrained "
+            "takes a finished fine-tuning or a preset, such as emotion-small."
+        )
     segments = load_segments(config, "train").labelled()
     if pretrained:
         needed = row_period(pretrained.info.get("dataset", {}))
@@ -162,50 +167,24 @@ def _train(
         for video, segment in zip(labelled.video_ids, labelled.segment_ids, strict=True)
     ]
     write_text(run / "labels.json", json.dumps(names, indent=1) + "\n")
-    min_steps = config.min_steps_per_epoch
-    plan = BatchPlan(labelled.lengths, config, min_steps=min_steps)
-    steps = plan.steps_per_epoch * config.epochs
-    config = compiled(config, steps)
     adapt(model, segments, config, config.seed)
-    model.set_prior(labelled.emotions)
-    if config.freeze_backbone:
-        model.freeze_backbone()
-    elif config.optimizer.layer_decay < 1:
-        model.keep_standardization()
-    pays = not config.cautious or (not config.keep_best and _pays(model, labelled, config))
-    model.compile(
-        optimizer=make_optimizer(
-            config.optimizer,
-            steps,
-            learning_rate_multipliers(model, config.optimizer.layer_decay),
-        ),
-        metrics=None,
-        jit_compile=config.jit_compile,
-    )
-    model.optimizer.build(model.trainable_variables)
     arm = "ssl" if config.pretrained else "baseline"
-    best = BestEpoch(config.monitor, config.patience) if config.keep_best else None
+    best = BestEpoch(config.monitor, config.patience) if config.keep_best and labelled else None
     validation = load_segments(config, "validation").labelled()
     before = videos_seen(RunDirectory(config.pretrained)) if config.pretrained else None
     note_videos(run, segments.content, validation.content, before or {})
     validation = validation.subset(validation.length_order())
-    fit(
-        model,
-        run,
-        labelled,
-        config,
-        title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
-        score=lambda: _score(model, validation, config),
-        best=best,
-        min_steps=min_steps,
-    )
-    kept = best.best_epoch + 1 if best else config.epochs
+    pays = not config.cautious
+    if labelled:
+        pays |= _learn(config, labelled, validation, model, run, best)
+    trained = config.epochs if labelled else 0
+    kept = best.best_epoch + 1 if best else trained
     predictions = _predict(model, validation, config)[1]
     threshold = emotion_threshold(validation.emotions, predictions["present"])
     if best and config.cautious:
         pays = answers_pay(validation.emotions, predictions["intensity"], validation.video_ids)
     if not pays:
-        _log.info("the model answers 0: on speech it has not seen, other answers raise the MAE")
+        _log.info("the model answers 0: nothing shows so far that other answers lower the MAE")
     zero_share = 0.0 if pays else _ZERO_SHARE
     run.info["result"] = {
         "arm": arm,
@@ -226,14 +205,58 @@ def _train(
     final = _build(config, segments, len(labelled), zero_share)
     final.set_weights(model.get_weights())
     with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
-        write_trial(run.path, shown, run.history()[kept - 1], kept)
+        write_trial(run.path, shown, run.history()[kept - 1] if kept else {}, kept)
         save_model(final, run / "model.keras")
         run.finish()
     _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
 
 
+def _learn(
+    config: FinetuneConfig,
+    labelled: Segments,
+    validation: Segments,
+    model: EmotionModel,
+    run: RunDirectory,
+    best: BestEpoch | None,
+) -> bool:
+    """Train on the labelled segments; whether they say that answers above 0 pay."""
+    model.set_prior(labelled.emotions)
+    if config.freeze_backbone:
+        model.freeze_backbone()
+    elif config.optimizer.layer_decay < 1:
+        model.keep_standardization()
+    pays = config.cautious and not best and _pays(model, labelled, config)
+    min_steps = config.min_steps_per_epoch
+    plan = BatchPlan(labelled.lengths, config, min_steps=min_steps)
+    steps = plan.steps_per_epoch * config.epochs
+    config = compiled(config, steps)
+    model.compile(
+        optimizer=make_optimizer(
+            config.optimizer,
+            steps,
+            learning_rate_multipliers(model, config.optimizer.layer_decay),
+        ),
+        metrics=None,
+        jit_compile=config.jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)
+    fit(
+        model,
+        run,
+        labelled,
+        config,
+        title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
+        score=lambda: _score(model, validation, config),
+        best=best,
+        min_steps=min_steps,
+    )
+    return pays
+
+
 def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
     """Indices of the segments whose labels may be used."""
+    if config.labels == 0:
+        return np.zeros(0, dtype=np.int64)
     if config.label_selection == "random" or config.labels == "all":
         emotions, videos = segments.emotions, segments.video_ids
         return draw_label_budget(emotions, config.labels, config.seed, groups=videos)
@@ -284,7 +307,7 @@ def _build(
     backbone = backbone_for(config.backbone, segments, config.seed)
     head = asdict(config.head)
     if config.weight_prior > 0:
-        head["weight_penalty"] = config.weight_prior / labels
+        head["weight_penalty"] = config.weight_prior / max(labels, 1)
     return EmotionModel(backbone, head, config.seed, zero_share=zero_share)
 
 

@@ -267,6 +267,15 @@ def test_an_arm_may_start_from_a_preset_or_a_run_of_any_place(tmp_path, monkeypa
     assert options["heard"]["pretrained"] == "emotion-small"
     assert options["mine"]["pretrained"] == str(tmp_path / "mine")
     assert "pretrained" not in options["baseline"]
+
+
+def test_without_labels_only_emotion_models_are_compared():
+    arms = [ArmConfig(name="heard", pretrained="emotion-small"), ArmConfig(name="baseline")]
+    config = StudyConfig(arms=arms, budgets=[0, 25])
+    check(config)
+    grid = grid_cells(config, [fold()], [0, 25], {})
+    assert [(cell.arm, cell.kind) for cell in grid if cell.budget == "0"] == [("heard", "train")]
+    assert len(grid) == 1 + 3
     assert [options[name]["from_scratch"] for name in ("heard", "baseline")] == [False, True]
 
 

@@ -104,6 +104,20 @@ def test_metrics_are_those_of_the_kept_predictions_beside_all_predictors(finetun
     assert result["predictors"]["all_zero"]["overall"]["mae"] == pytest.approx(zero, abs=1e-6)
 
 
+def test_without_labels_an_emotion_model_is_adapted_to_the_corpus(finetuned, finetuning):
+    run = finetune(finetuning("none", labels=0, pretrained=str(finetuned.path)))
+    before, after = (load_model(r / "model.keras") for r in (finetuned, run))
+    kernel = before.distribution.get_weights()[0]
+    np.testing.assert_allclose(after.distribution.get_weights()[0], 0.5 * kernel, rtol=1e-6)
+    assert json.loads((run / "labels.json").read_text()) == []
+    found = evaluate(run.path, "test")["predictors"]
+    assert set(found) == {"model", "all_zero"}
+    assert found["model"]["overall"]["mae"] == found["all_zero"]["overall"]["mae"]
+    assert found["model"]["overall"]["pearson_r"] is not None
+    with pytest.raises(UserError, match="nothing to learn from but an emotion model"):
+        finetune(finetuning("nothing", labels=0, from_scratch=True))
+
+
 def test_a_linear_probe_leaves_the_backbone_as_it_was(pretrained, finetuning):
     options = {"pretrained": str(pretrained.path), "epochs": 1}
     run = finetune(finetuning("probe", freeze_backbone=True, **options))
