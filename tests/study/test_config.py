@@ -267,6 +267,7 @@ def test_an_arm_may_start_from_a_preset_or_a_run_of_any_place(tmp_path, monkeypa
     assert options["heard"]["pretrained"] == "emotion-small"
     assert options["mine"]["pretrained"] == str(tmp_path / "mine")
     assert "pretrained" not in options["baseline"]
+    assert [options[name]["from_scratch"] for name in ("heard", "baseline")] == [False, True]
 
 
 def test_without_labels_only_emotion_models_are_compared():
@@ -276,7 +277,6 @@ def test_without_labels_only_emotion_models_are_compared():
     grid = grid_cells(config, [fold()], [0, 25], {})
     assert [(cell.arm, cell.kind) for cell in grid if cell.budget == "0"] == [("heard", "train")]
     assert len(grid) == 1 + 3
-    assert [options[name]["from_scratch"] for name in ("heard", "baseline")] == [False, True]
 
 
 def test_a_changed_option_changes_the_key():
