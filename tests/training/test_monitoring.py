@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from mosei_ssl.config import CodebookConfig, CodebookTaskConfig
-from mosei_ssl.data import BatchPlan, load_segments
+from mosei_ssl.data import BatchPlan, load_pretraining_segments
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training import Interrupted, pretrain
 from mosei_ssl.training.callbacks import BestEpoch, History, Progress, Validation
@@ -71,7 +71,7 @@ def test_bad_profile_steps_are_told(pretraining, steps):
 
 
 def batch_names(config, epoch, step):
-    segments = load_segments(config, "train")
+    segments = load_pretraining_segments(config, config.splits)
     spec = BatchPlan(segments.lengths, config, config.seed).epoch(epoch)[step]
     return [f"{segments.video_ids[i]}[{segments.segment_ids[i]}]" for i in spec.indices]
 
