@@ -106,7 +106,7 @@ def __dir__() -> list[str]:
 
 
 def _execute_and_register(execute: Callable[[Any], None], module: Any) -> None:
-    with importlib.import_module("mosei_ssl.utils.keras_settings").backend_chosen():
+    with importlib.import_module("mosei_ssl.utils.keras_settings").keras_import():
         execute(module)
     importlib.import_module("mosei_ssl.models")
 

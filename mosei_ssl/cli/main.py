@@ -16,7 +16,7 @@ from mosei_ssl.cli.completion import completion_script
 from mosei_ssl.cli.options import parse_options
 from mosei_ssl.cli.output import write_out
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.keras_settings import check_keras_settings, only_predicts
+from mosei_ssl.utils.keras_settings import check_keras_settings, own_process
 from mosei_ssl.utils.parsing import nearest
 from mosei_ssl.utils.quiet import quiet_process
 from mosei_ssl.utils.signals import Interrupted, stop_politely
@@ -166,8 +166,7 @@ def console_script(argv: Sequence[str] | None = None) -> int:
     if "--debug" not in arguments:
         quiet_process()
     verb = next((word for word in arguments if word not in _SWITCHES), None)
-    if verb in _PREDICT:
-        only_predicts()
+    own_process(predicts=verb in _PREDICT)
     code = main(argv)
     if code > 128:
         # Python would end with SIGINT if the interrupt came while a C extension ran Python code.

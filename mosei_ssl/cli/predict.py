@@ -40,7 +40,7 @@ class PredictOptions(Options):
             [frames, 74] of raw COVAREP rows, or the folder that datasets were prepared in; - for a
             recording on standard input.
         model: saved_models/NAME, NAME/VERSION, a run or a preset (default: emotion-small); with
-            --server the export that runs there, for its threshold and the means of its training.
+            --server the export that runs there, for its threshold and means.
         server: a TF Serving server, http://HOST:8501 or grpc://HOST:8500, that runs the model.
         model_name: name of the model on the server (default: emotion).
         version: which version of it (default: the highest that is served).

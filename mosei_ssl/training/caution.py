@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from sklearn.model_selection import GroupKFold, KFold
+from threadpoolctl import threadpool_limits
 
 from mosei_ssl.models.emotion_model import NUM_LEVELS
 
@@ -37,6 +38,8 @@ def answers_pay(labels: np.ndarray, intensity: np.ndarray, videos: np.ndarray) -
     return bool(errors and gain.mean() > max(errors))
 
 
+# Of products this small threads are a twentieth as fast.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def cross_validated_intensity(
     embeddings: np.ndarray,
     labels: np.ndarray,

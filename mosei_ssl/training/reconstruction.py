@@ -2,15 +2,16 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import matplotlib as mpl
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _IMAGES = 8
 
@@ -47,8 +48,10 @@ def reconstruct(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarr
 
 def draw_reconstruction(
     target: np.ndarray, reconstruction: np.ndarray, hidden: np.ndarray
-) -> Figure:
+) -> "Figure":
     """Draw what `reconstruct` returned: the segment, what was hidden, and what was filled in."""
+    from matplotlib.figure import Figure  # takes half a second
+
     filled = np.where(hidden[:, None], reconstruction, target)
     seen = np.where(hidden[:, None], np.nan, target)
     figure = Figure(figsize=(11.0, 3.6), layout="constrained")
@@ -95,6 +98,8 @@ class ReconstructionImages(keras.callbacks.Callback):
         if found is None:
             self.due = set()
             return
+        import matplotlib as mpl
+
         png = io.BytesIO()
         with mpl.rc_context({"font.size": 9}):
             draw_reconstruction(**found).savefig(png, format="png", dpi=110)

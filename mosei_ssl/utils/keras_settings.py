@@ -17,39 +17,40 @@ BACKENDS = ("tensorflow", "jax")
 _PREDICTS = "numpy"
 """What answers but cannot train; TensorFlow takes 5 s to import."""
 
-_only_predicts = False
+_own_process = _only_predicts = False
 
-# What Keras's NumPy backend imports for convolutions and Fourier transforms alone; and what Keras
-# would offer more for, if it were installed.
-_JAX = ("jax", "jax.lax", "keras.src.backend.jax.math")
+# What Keras and TensorFlow offer more for where it is installed; most of a second to import.
 _OPTIONAL = ("matplotlib", "pandas", "sklearn")
+# What Keras's NumPy backend imports for convolutions and Fourier transforms alone.
+_JAX = ("jax", "jax.lax", "keras.src.backend.jax.math")
 
 
-def only_predicts() -> None:
-    """Have Keras, once it is imported, run on NumPy, unless the user has chosen a backend."""
-    global _only_predicts
-    _only_predicts = True
+def own_process(*, predicts: bool) -> None:
+    """Have Keras imported with no more than this package's command uses.
+
+    If that only `predicts`, Keras runs on NumPy, unless the user has chosen a backend.
+    """
+    global _own_process, _only_predicts
+    _own_process, _only_predicts = True, predicts
 
 
 @contextlib.contextmanager
-def backend_chosen() -> Iterator[None]:
+def keras_import() -> Iterator[None]:
     """Keras imported meanwhile is on NumPy, if that is enough or there is no TensorFlow."""
-    where, backend = _chosen()
-    stands_in = {
-        BACKENDS[0]: _only_predicts or not _installed(BACKENDS[0]),
-        _PREDICTS: not _installed("jax"),
-    }
-    if not stands_in.get(backend):
-        yield
-        return
-    absent: dict[str, Any] = {name: _Absent(name) for name in _JAX} | dict.fromkeys(_OPTIONAL)
+    _, backend = _chosen()
+    on_numpy = backend == BACKENDS[0] and (_only_predicts or not _installed(BACKENDS[0]))
+    absent: dict[str, Any] = {}
+    if on_numpy or _own_process:
+        absent = dict.fromkeys((*_OPTIONAL, "jax") if backend == BACKENDS[0] else _OPTIONAL)
+    if on_numpy or (backend == _PREDICTS and not _installed("jax")):
+        absent |= {name: _Absent(name) for name in _JAX}
+        os.environ["KERAS_BACKEND"] = _PREDICTS
     absent = {name: stand_in for name, stand_in in absent.items() if not sys.modules.get(name)}
     sys.modules.update(absent)
-    os.environ["KERAS_BACKEND"] = _PREDICTS
     try:
         yield
     finally:
-        if where != "KERAS_BACKEND":
+        if on_numpy:
             del os.environ["KERAS_BACKEND"]
         for name in absent:
             sys.modules.pop(name, None)
