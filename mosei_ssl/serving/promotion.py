@@ -85,7 +85,11 @@ def served_version(model: str | Path, version: int | None = None, label: str | N
     if (directory / "saved_model.pb").is_file():
         return directory
     if version is None and file.is_file():
-        served = _entry(file, _read(file)[1], directory.resolve().name)
+        config = _read(file)[1]
+        entries = config.model_config_list.config
+        # The folder may have another name than on the server, unless there are several models.
+        name = entries[0].name if len(entries) == 1 else directory.resolve().name
+        served = _entry(file, config, name)
         if label is None:
             version = max(_running(served, directory), default=None)
         elif label in served.version_labels:

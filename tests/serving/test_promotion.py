@@ -126,6 +126,10 @@ def test_a_policy_of_the_latest_becomes_one_of_versions(model):
     )
     assert promote(model, 2, "stable") == 0
     assert served(model) == ({"stable": 2}, [1, 2])
+    renamed = model.rename(model.with_name("mine"))
+    assert served_version(renamed, label="stable") == renamed / "2"
+    with pytest.raises(UserError, match="gives the label 'canary' to no version"):
+        served_version(renamed, label="canary")
 
 
 def test_version_and_label_exclude_each_other():
