@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mosei_ssl import presets
 from mosei_ssl.serving.manifest import MANIFEST, latest_version, verify
@@ -41,6 +42,8 @@ class KerasPredictor(Predictor):
     def __init__(self, model: "EmotionModel"):
         self._predictor = model.to_predictor()
 
+    # NumPy's products are too small for threads, which only wait for each other.
+    @threadpool_limits.wrap(limits=1, user_api="blas")
     def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
         import keras
 
