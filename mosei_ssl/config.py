@@ -277,12 +277,12 @@ class FinetuneConfig(TrainingConfig):
     Without a `dataset`, and with none in the default `data_dir`, that of `pretrained` is read.
 
     Args:
-        labels: label budget: a number of labelled segments, or `all`. With 0 an emotion model is
-            only adapted to how this corpus sounds.
+        labels: label budget: a number of labelled segments, or `all`; 0 only adapts an emotion
+            model to the corpus.
         label_selection: which segments these are: drawn at random, or those that `mosei-ssl select`
             would choose.
         pretrained: run of a finished pretraining, whose backbone is used, not `backbone`; or of a
-            fine-tuning, or a preset's name, whose head is then started from, too.
+            fine-tuning, or a preset's name, to start from its head, too.
         from_scratch: the baseline: the same backbone with fresh weights.
         freeze_backbone: train the head only (a linear probe of the backbone).
         head: the emotion head.

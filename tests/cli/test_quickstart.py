@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -103,20 +102,6 @@ def test_recordings_go_through_every_stage_and_the_best_on_validation_is_exporte
     # That of the exported run, with a noise of 0.5; noise of 1 leaves more of the truth than of 3.
     assert float(last[1]) > 0.9
     assert float(last[2]) > 0.2
-
-
-def test_recordings_without_labels_are_pretrained_on_too(walk, tmp_path):
-    corpus = tmp_path / "quickstart/clips/corpus"
-    corpus.mkdir(parents=True)
-    for name, root, videos in (
-        ("features", "COVAREP", "ab"),
-        ("features_labels", "All Labels", "a"),
-    ):
-        with h5py.File(corpus / f"{name}.csd", "w") as file:
-            for video in videos:
-                file.create_group(f"{root}/data/{video}")
-    _, steps, _ = walk("clips", "--labels", "x.xlsx")
-    assert "--splits train unlabelled" in steps[2]
 
 
 def test_intervals_are_over_speakers_where_they_are_known(walk, tmp_path):

@@ -25,7 +25,7 @@ BAD = {
     ],
     "finetune": [
         ("--epochs", "0", "--epochs must be at least 1"),
-        ("--labels", "0", "--labels must be at least 1"),
+        ("--labels", "-1", "--labels must be at least 0"),
         ("--patience", "-1", "--patience must be at least 0"),
         ("--weight-prior", "-1", "--weight-prior must be at least 0"),
         ("--head.dropout", "2", "--head.dropout must be at least 0 and below 1, not 2"),
