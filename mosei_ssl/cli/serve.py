@@ -72,6 +72,8 @@ def run(options: ServeOptions) -> int:
     drift = DriftWindow.of(predictor.directory) if predictor.directory else None
     form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, force=True)
+    # Remarks for whoever calls `predict`: here they would come with nearly every request.
+    logging.getLogger("mosei_ssl.serving.predictor").setLevel(logging.ERROR)
     config = uvicorn.Config(
         create_app(predictor, options, drift),
         host=options.host,
@@ -81,5 +83,11 @@ def run(options: ServeOptions) -> int:
         server_header=False,
         timeout_graceful_shutdown=int(options.timeout) + 1,
     )
-    uvicorn.Server(config).run()
+    try:
+        uvicorn.Server(config).run()
+    except SystemExit:  # with 3, which says of our commands that an export was changed
+        raise UserError(
+            f"no gateway at {options.host}, port {options.port}: the lines above say why; "
+            "--host and --port choose another place"
+        ) from None
     return 0

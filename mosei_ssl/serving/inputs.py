@@ -274,7 +274,10 @@ def read_intervals(file: str | Path) -> dict[str, np.ndarray]:
         table = labels_from_csv(file, emotions=False)
         for name, labels in table.items():
             if not np.isfinite(labels.intervals).all():
-                raise UserError(f"{file}: a start or end of {name!r} is not finite or missing.")
+                raise UserError(
+                    f"{file}: a start or end of {name!r} is not finite or missing. "
+                    "--segments needs both, in seconds."
+                )
         return {name: labels.intervals for name, labels in table.items()}
     with ComputationalSequence(file) as sequence:
         return {video: sequence.intervals(video) for video in sequence.video_ids}

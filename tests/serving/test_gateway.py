@@ -300,6 +300,15 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def test_a_port_in_use_is_bad_input_not_a_damaged_export(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        arguments = ["--port", str(taken.getsockname()[1]), "--workers", "1"]
+        process = start_child(gateway_command, *arguments, log=tmp_path / "log")
+        process.join(60)
+    assert process.exitcode == 2
+    assert "address already in use" in (tmp_path / "log").read_text()
+
+
 def test_sigterm_lets_what_is_in_progress_finish(server, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -311,11 +320,14 @@ def test_sigterm_lets_what_is_in_progress_finish(server, tmp_path):
             time.sleep(0.05)
         client.address = ("127.0.0.1", port)
         workers = psutil.Process(process.pid).children(recursive=True)
-        with begin(client, audio()) as first:
+        slow = audio(rate=8_000)  # `predict` would remark on the rate
+        with begin(client, slow) as first:
             os.kill(process.pid, signal.SIGTERM)
-            first.sendall(audio()[100:])
+            first.sendall(slow[100:])
             assert first.recv(100).startswith(b"HTTP/1.1 200")
     process.join(60)
     assert process.exitcode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     assert not any(worker.is_running() for worker in workers)
-    assert "POST '/v1/emotions' 200" in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "POST '/v1/emotions' 200" in log
+    assert "sampled" not in log
