@@ -240,8 +240,9 @@ class PretrainConfig(TrainingConfig):
     """Self-supervised pretraining of a backbone on unlabelled segments.
 
     Args:
-        splits: splits to pretrain on; None (null) takes all that is not held out: train and
-            unlabelled. Splits that hold validation or test speakers are refused.
+        splits: splits to pretrain on; None (null) takes all that is not held out: unlabelled, which
+            has the train recordings whole, or train where it is missing. Splits that hold
+            validation or test speakers are refused.
         task: the pretraining task.
 
     Examples:

@@ -158,7 +158,8 @@ def main() -> None:
     built = tfds_mosei.build("covarep", manual_dir=work / "corpus", data_dir=data, unlabelled="all")
     place = {"data_dir": data, "dataset": built.builder_config.name}
     pre, run = str(work / "pre"), str(work / "run")
-    pretrain(options(PretrainConfig, "small_pretrain.yaml", run=pre, **place))
+    splits = ["train", "unlabelled"]  # which counts labelled speech twice
+    pretrain(options(PretrainConfig, "small_pretrain.yaml", run=pre, splits=splits, **place))
     chosen = {"run": run, "labels": "all", "pretrained": pre, **place}
     config = options(FinetuneConfig, "small_finetune.yaml", **chosen)
     finetune(config)

@@ -69,7 +69,7 @@ def test_extra_data_of_held_out_videos_is_refused(corpora):
     # Its twin trains on nothing that "speech" holds out.
     data.extra_datasets = ["synthetic-a"]
     both = load_pretraining_segments(data)
-    assert len(both) == 2 * len(load_segments(data, "train+unlabelled"))
+    assert len(both) == 2 * len(load_segments(data, "unlabelled"))
     assert both.synthetic
 
 
