@@ -79,11 +79,9 @@ def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A result as `analyse` gives it, of what all studies have."""
     first = found[0]
     level = first["design"]["level"]
-    budgets = {
-        budget: float(np.mean([result["budgets"][budget] for result in found]))
-        for budget in first["budgets"]
-        if all(budget in result["budgets"] for result in found)
-    }
+    shared = (b for b in first["budgets"] if all(b in result["budgets"] for result in found))
+    means = {b: float(np.mean([result["budgets"][b] for result in found])) for b in shared}
+    budgets = dict(sorted(means.items(), key=lambda item: item[1]))  # the files are by name
 
     def merged(kind: str) -> dict[str, Any]:
         arms = [arm for arm in first[kind] if all(arm in result[kind] for result in found)]

@@ -11,7 +11,13 @@ import numpy as np
 
 import tfds_mosei
 from mosei_ssl import presets
-from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TransformerConfig
+from mosei_ssl.config import (
+    CodebookConfig,
+    DataConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    TransformerConfig,
+)
 from mosei_ssl.data import (
     BatchPlan,
     Segments,
@@ -269,9 +275,12 @@ def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConf
     """The options with the pretraining's backbone, and its dataset if none is named or found."""
     kind = PretrainConfig if pretrained.info["kind"] == "pretrain" else FinetuneConfig
     options = pretrained.options(kind)
-    if config.backbone not in (TransformerConfig(), options.backbone):
+    backbone = options.backbone
+    if isinstance(backbone, CodebookConfig) and isinstance(config.backbone, CodebookConfig):
+        backbone = replace(backbone, random_dim=config.backbone.random_dim)
+    if config.backbone not in (TransformerConfig(), backbone):
         _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
-    config = replace(config, backbone=options.backbone)
+    config = replace(config, backbone=backbone)
     default = DataConfig()
     named = (config.data_dir, config.dataset) != (default.data_dir, default.dataset)
     # A preset does not say where its dataset was.
@@ -323,7 +332,10 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
     for target, value in learned:
         target.assign(value)
     if isinstance(source, EmotionModel):
-        model.distribution.pull_to(source.distribution, _TRUST)
+        kernel, bias = source.distribution.dense.get_weights()
+        anchor = np.zeros((model.embedding_dim, len(bias)), dtype="float32")
+        anchor[model.learned_columns] = _TRUST * kernel[source.learned_columns]
+        model.distribution.pull_to(anchor, bias)
 
 
 def _pays(model: EmotionModel, labelled: Segments, config: FinetuneConfig) -> bool:

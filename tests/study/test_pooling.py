@@ -24,10 +24,10 @@ def studies(tmp_path_factory):
         for arm, wrong in (("ssl", 1.0 - gain), ("baseline", 1.0)):
             answers = all_zero(12) | {"intensity": labels + wrong}
             sums = {("1", 0): video_sums([f"v{i % 4}" for i in range(12)], labels, answers)}
-            cells[arm] = {"25": sums} | ({"50": sums} if number < 2 else {})
+            cells[arm] = {"25": sums} | ({"100": sums} if number < 2 else {})
         folder = root / f"corpus{number}"
         folder.mkdir()
-        found = analyse(cells, {"25": 25.0, "50": 50.0}, ["ssl"])
+        found = analyse(cells, {"25": 25.0, "100": 100.0}, ["ssl"])
         (folder / "statistics.json").write_text(json.dumps(found))
         (folder / "report.md").write_text("")
     return [root / f"corpus{number}" for number in range(3)], gains
@@ -38,6 +38,7 @@ def test_means_over_corpora_have_students_intervals(studies, tmp_path):
     report = pool_studies(folders, tmp_path / "pooled")
     found = json.loads((tmp_path / "pooled" / "statistics.json").read_text())
     assert list(found["differences"]["ssl"]) == ["25"]  # one study lacks the other
+    assert "| predictor | 25 | 100 |" in (tmp_path / "pooled" / "report.md").read_text()
     point = found["differences"]["ssl"]["25"]["mae"]["overall"]
     half = stats.t.ppf(0.975, 2) * np.std(gains, ddof=1) / np.sqrt(3)
     assert point["value"] == pytest.approx(-np.mean(gains), abs=1e-5)
