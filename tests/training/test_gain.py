@@ -16,7 +16,7 @@ from mosei_ssl.utils.parsing import from_mapping, merge, read_yaml
 def test_ssl_beats_its_baseline_beyond_the_interval_with_each_seed(tmp_path):
     data = str(tmp_path / "data")
     tfds_mosei.build("synthetic", data_dir=data, size=20)
-    common = {"data_dir": data, "backbone": {"hidden_dim": 96}}
+    common = {"data_dir": data, "backbone": {"hidden_dim": 96, "random_dim": 96}}
 
     def options(cls, name, **given):
         return from_mapping(cls, merge(read_yaml(name), common, given))
@@ -37,6 +37,7 @@ def test_ssl_beats_its_baseline_beyond_the_interval_with_each_seed(tmp_path):
             test = load_segments(config, "test")
             found.append(predict_segments(model, test, config))
         gain = with_intervals(test.video_ids, test.emotions, found[0], 500, minus=found[1])
-        value, low, high = gain["pearson_r"][:, -1]
-        assert 0 < low < value < high
-        assert gain["mae"][2, -1] < 0
+
+        for metric in ("pearson_r", "auroc"):
+            value, low, high = gain[metric][:, -1]
+            assert 0 < low < value < high
