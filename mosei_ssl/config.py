@@ -69,8 +69,6 @@ class CodebookConfig(BackboneConfig):
         hidden_dim: entries of the codebook.
         code_dim: width of the space in which timesteps and entries are compared.
         context: timesteps that are looked at together, odd.
-        random_dim: fine-tuning only: entries of a second codebook beside the first, which stay
-            random: where what was learned does not fit, they still tell something.
     """
 
     model: ClassVar[str] = "mosei_ssl.models.codebook_backbone:CodebookBackbone"
@@ -79,7 +77,6 @@ class CodebookConfig(BackboneConfig):
     hidden_dim: int = ranged(256, 1)
     code_dim: int = ranged(60, 1)
     context: int = ranged(5, 1)
-    random_dim: int = ranged(0, 0)
 
 
 BACKBONES = BackboneConfig.registry = {"transformer": TransformerConfig, "codebook": CodebookConfig}

@@ -17,11 +17,9 @@ class CodebookEncoder(keras.layers.Layer):
     One convolution and one matrix product, always in float32: distances are inaccurate in less.
 
     Args:
-        hidden_dim: int. Entries of the codebook.
+        hidden_dim: int. Entries of the codebook, the width of the states.
         code_dim: int. Width of the space in which timesteps and entries are compared.
         context: int, odd. Timesteps that are looked at together.
-        random_dim: int. Entries of a second codebook, with its own projection, that pretraining
-            leaves random; its states stand beside the others.
         seed: int. Seed of the initial weights.
 
     Call arguments:
@@ -30,7 +28,7 @@ class CodebookEncoder(keras.layers.Layer):
         training: ignored; every encoder takes it.
 
     Returns:
-        float32 [B, T, hidden_dim + random_dim], zero at padding.
+        float32 [B, T, hidden_dim], zero at padding.
 
     Raises:
         ValueError: If `context` is not odd or `code_dim` not positive.
@@ -47,13 +45,7 @@ class CodebookEncoder(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        hidden_dim: int = 256,
-        code_dim: int = 60,
-        context: int = 5,
-        random_dim: int = 0,
-        seed: int = 0,
-        **kwargs,
+        self, hidden_dim: int = 256, code_dim: int = 60, context: int = 5, seed: int = 0, **kwargs
     ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
@@ -82,30 +74,20 @@ class CodebookEncoder(keras.layers.Layer):
             dtype="float32",
             name="codebook",
         )
-        self.random = None
-        if random_dim:
-            own = derive_seed(seed, "random")
-            self.random = CodebookEncoder(random_dim, code_dim, context, seed=own, name="random")
 
         # === Config ===
         self.hidden_dim = hidden_dim
         self.code_dim = code_dim
         self.context = context
-        self.output_dim = hidden_dim + random_dim
 
     def build(self, frames_shape, padding_mask_shape=None):
         self.projection.build((None, None, frames_shape[-1]))
         self.codebook.build((None, None, self.code_dim))
-        if self.random:
-            self.random.build(frames_shape)
 
     def call(self, frames, padding_mask, training=False):
         distance = ops.sqrt(self.squared_distances(self.project(frames, padding_mask)) + 1e-6)
         states = ops.relu(ops.mean(distance, axis=-1, keepdims=True) - distance)
-        states = ops.where(padding_mask[:, :, None], states, 0.0)
-        if self.random is None:
-            return states
-        return ops.concatenate([states, self.random(frames, padding_mask)], axis=-1)
+        return ops.where(padding_mask[:, :, None], states, 0.0)
 
     def project(self, frames, padding_mask):
         """Timesteps in the space of the codebook, float32 [B, T, code_dim]."""
@@ -129,7 +111,4 @@ class CodebookEncoder(keras.layers.Layer):
     @property
     def stages(self) -> list[list[keras.layers.Layer]]:
         """Layers with weights, from the input to the output, one list per depth."""
-        stages = [[self.projection], [self.codebook]]
-        if self.random:
-            stages = [own + beside for own, beside in zip(stages, self.random.stages, strict=True)]
-        return stages
+        return [[self.projection], [self.codebook]]

@@ -94,7 +94,8 @@ class DistributionHead(keras.layers.Layer):
         bias = np.log(beyond) - np.log(shares[:, :-1])
         self.dense.bias.assign(bias.reshape(-1).astype("float32"))
 
-    def pull_to(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Starts from the weights of another head, and penalises the distance from its kernel."""
-        self.anchor = kernel
-        self.dense.set_weights([kernel, bias])
+    def pull_to(self, other: "DistributionHead", share: float = 1.0) -> None:
+        """Starts from a share of another head's weights, and penalises the distance from it."""
+        kernel, bias = other.dense.get_weights()
+        self.anchor = share * kernel
+        self.dense.set_weights([self.anchor, bias])

@@ -20,9 +20,9 @@ class Backbone(SegmentModel):
     """Raw feature rows to hidden states, through an encoder, and to an utterance summary.
 
     Rows are cleaned, standardised and pooled in time first. Subclasses give the encoder: a layer
-    that is called with ``(frames, padding_mask, training)``, returns float32 [B, T', hidden_dim]
-    (another width is in ``output_dim``), and lists its layers by depth in ``stages``. A subclass
-    takes its encoder's arguments, of which its config consists, and those below.
+    that is called with ``(frames, padding_mask, training)``, returns float32 [B, T', hidden_dim],
+    and lists its layers by depth in ``stages``. A subclass takes its encoder's arguments, of which
+    its config consists, and those below.
 
     Args:
         encoder: keras.layers.Layer. See above.
@@ -33,7 +33,7 @@ class Backbone(SegmentModel):
     Call arguments: see `SegmentModel`.
 
     Returns:
-        Dict of `sequence` float32 [B, T', output_dim], `frames` float32 [B, T', F'] (what the
+        Dict of `sequence` float32 [B, T', hidden_dim], `frames` float32 [B, T', F'] (what the
         encoder saw), `padding_mask` bool [B, T'], with T' = ceil(T / pooling_factor), and
         `summary` float32 [B, 2F'], statistics of the whole segment, see `UtteranceSummary`.
 
@@ -147,7 +147,7 @@ class Backbone(SegmentModel):
     @property
     def output_dim(self) -> int:
         """Width of the hidden states."""
-        return getattr(self.encoder, "output_dim", self.encoder.hidden_dim)
+        return self.encoder.hidden_dim
 
     def get_config(self):
         options = self.encoder.get_config().items()

@@ -18,7 +18,6 @@ class CodebookBackbone(Backbone):
         hidden_dim: int. Entries of the codebook.
         code_dim: int. Width of the space in which timesteps and entries are compared.
         context: int, odd. Timesteps that are looked at together.
-        random_dim: int. Entries of a second codebook that stays random, see `CodebookEncoder`.
         pooling_factor: int. Frames (at 100 Hz) per timestep.
         seed: int. Seed of initial weights.
 
@@ -36,21 +35,17 @@ class CodebookBackbone(Backbone):
         hidden_dim: int = 256,
         code_dim: int = 60,
         context: int = 5,
-        random_dim: int = 0,
         pooling_factor: int = 10,
         seed: int = 0,
         **kwargs,
     ):
-        encoder = CodebookEncoder(
-            hidden_dim, code_dim, context, random_dim, seed=seed, name="encoder"
-        )
+        encoder = CodebookEncoder(hidden_dim, code_dim, context, seed=seed, name="encoder")
         super().__init__(encoder, mean, std, pooling_factor, **kwargs)
 
     @property
     def learned_variables(self) -> list[keras.Variable]:
         """What pretraining hands on: projection, codebook and summary matrix.
 
-        The projection too, which pretraining sets without gradients; what stays random, not.
+        The projection too, which pretraining sets without gradients.
         """
-        learned = [*self.encoder.projection.weights, *self.encoder.codebook.weights]
-        return [*learned, self.summary_statistics.scale_matrix]
+        return [*self.encoder.weights, self.summary_statistics.scale_matrix]

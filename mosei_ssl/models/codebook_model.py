@@ -75,8 +75,6 @@ class CodebookModel(PretrainingModel):
             raise ValueError(f"strength must not be below 0, but is {strength}")
         # Trained by `objective` it would collapse; see the class.
         backbone.encoder.projection.trainable = False
-        if backbone.encoder.random:
-            backbone.encoder.random.trainable = False
         self.split_seeds = keras.random.SeedGenerator(
             derive_seed(derive_seed(seed, "split"), "cuts"), name="split_seeds"
         )

@@ -150,12 +150,6 @@ class EmotionModel(SegmentModel):
         """Width of what `embedding` returns."""
         return 2 * self.backbone.output_dim + 2 * self.backbone.frames_dim
 
-    @property
-    def learned_columns(self) -> np.ndarray:
-        """Which columns of an embedding are not of entries that stay random, bool [D]."""
-        states = np.arange(self.backbone.output_dim) < self.backbone.encoder.hidden_dim
-        return np.concatenate([states, states, np.ones(2 * self.backbone.frames_dim, bool)])
-
     def call(self, inputs, training=False):
         embedding = self.embedding(inputs, training=training)
         return self.distribution(self.embedding_dropout(embedding, training=training))

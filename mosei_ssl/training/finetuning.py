@@ -11,13 +11,7 @@ import numpy as np
 
 import tfds_mosei
 from mosei_ssl import presets
-from mosei_ssl.config import (
-    CodebookConfig,
-    DataConfig,
-    FinetuneConfig,
-    PretrainConfig,
-    TransformerConfig,
-)
+from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.data import (
     BatchPlan,
     Segments,
@@ -275,12 +269,9 @@ def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConf
     """The options with the pretraining's backbone, and its dataset if none is named or found."""
     kind = PretrainConfig if pretrained.info["kind"] == "pretrain" else FinetuneConfig
     options = pretrained.options(kind)
-    backbone = options.backbone
-    if isinstance(backbone, CodebookConfig) and isinstance(config.backbone, CodebookConfig):
-        backbone = replace(backbone, random_dim=config.backbone.random_dim)
-    if config.backbone not in (TransformerConfig(), backbone):
+    if config.backbone not in (TransformerConfig(), options.backbone):
         _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
-    config = replace(config, backbone=backbone)
+    config = replace(config, backbone=options.backbone)
     default = DataConfig()
     named = (config.data_dir, config.dataset) != (default.data_dir, default.dataset)
     # A preset does not say where its dataset was.
@@ -332,10 +323,7 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
     for target, value in learned:
         target.assign(value)
     if isinstance(source, EmotionModel):
-        kernel, bias = source.distribution.dense.get_weights()
-        anchor = np.zeros((model.embedding_dim, len(bias)), dtype="float32")
-        anchor[model.learned_columns] = _TRUST * kernel[source.learned_columns]
-        model.distribution.pull_to(anchor, bias)
+        model.distribution.pull_to(source.distribution, _TRUST)
 
 
 def _pays(model: EmotionModel, labelled: Segments, config: FinetuneConfig) -> bool:

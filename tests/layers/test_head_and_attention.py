@@ -45,8 +45,7 @@ def test_the_penalty_is_the_distance_from_where_the_head_is_pulled():
         sum(head.losses), 0.5 * np.sum(to_numpy(head.dense.kernel) ** 2), rtol=1e-5
     )
     other.dense.kernel.assign(np.arange(6.0).reshape(3, 2))
-    kernel, bias = other.dense.get_weights()
-    head.pull_to(0.5 * kernel, bias)
+    head.pull_to(other, 0.5)
     np.testing.assert_allclose(head.dense.kernel, np.arange(6.0).reshape(3, 2) / 2)
     assert float(sum(head.losses)) == 0
     head.dense.kernel.assign(head.dense.kernel + 2.0)

@@ -16,7 +16,7 @@ from mosei_ssl.utils.parsing import from_mapping, merge, read_yaml
 def test_ssl_beats_its_baseline_beyond_the_interval_with_each_seed(tmp_path):
     data = str(tmp_path / "data")
     tfds_mosei.build("synthetic", data_dir=data, size=20)
-    common = {"data_dir": data, "backbone": {"hidden_dim": 96, "random_dim": 96}}
+    common = {"data_dir": data, "backbone": {"hidden_dim": 96}}
 
     def options(cls, name, **given):
         return from_mapping(cls, merge(read_yaml(name), common, given))
