@@ -184,7 +184,7 @@ def _train(
     if best and config.cautious:
         pays = answers_pay(validation.emotions, predictions["intensity"], validation.video_ids)
     if not pays:
-        _log.info("the model answers 0: nothing shows so far that other answers lower the MAE")
+        _log.info("the model answers 0 (cautious): nothing shows so far that others lower the MAE")
     zero_share = 0.0 if pays else _ZERO_SHARE
     run.info["result"] = {
         "arm": arm,
