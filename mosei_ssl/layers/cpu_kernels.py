@@ -44,7 +44,7 @@ def _compiled(function):
 
 
 # Where the function is not used, Keras's NumPy warns that it has no gradients.
-_with_gradient = ops.custom_gradient if keras.backend.backend() == "tensorflow" else lambda f: f
+_with_gradient = (lambda f: f) if keras.backend.backend() == "numpy" else ops.custom_gradient
 
 
 # === gelu ===
