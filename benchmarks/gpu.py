@@ -4,7 +4,7 @@
 
 Two sizes of model, in float32 and bfloat16: TensorFlow through Keras's `fit`, compiled by XLA, with
 its input; Keras on JAX and plain PyTorch (`nn.TransformerEncoder`), also compiled, on a batch that
-lies on the device. Each side of each size is a process of its own. All get ready at once, which
+lies on the device. Each side of each size runs in its own process. All get ready at once, which
 takes minutes of compilation; then they take turns, one at a time. "Of a product" is the
 floating-point operations of the model's matrix products over those of the fastest large product of
 any side in that precision. Then `mosei-ssl pretrain` runs on a synthetic corpus, on TensorFlow and

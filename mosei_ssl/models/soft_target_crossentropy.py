@@ -27,7 +27,6 @@ class SoftTargetCrossentropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         y_pred = ops.cast(y_pred, "float32")
-        y_true = ops.cast(y_true, "float32")
         labelled = ops.isfinite(y_true)
         target = soft_target(ops.where(labelled, y_true, 0.0), y_pred.shape[-1])
         loss = -ops.sum(target * ops.log_softmax(y_pred, axis=-1), axis=-1)
@@ -37,6 +36,6 @@ class SoftTargetCrossentropy(keras.losses.Loss):
 
 def soft_target(intensity, levels: int):
     """Shares the weight of intensities [...] between neighbouring levels, float32 [..., levels]."""
-    intensity = ops.clip(intensity, 0.0, levels - 1.0)[..., None]
+    intensity = ops.clip(ops.cast(intensity, "float32"), 0.0, levels - 1.0)[..., None]
     distance = ops.abs(intensity - ops.arange(levels, dtype="float32"))
     return ops.maximum(1.0 - distance, 0.0)

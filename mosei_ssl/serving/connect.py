@@ -40,7 +40,7 @@ def connect(
 
     Raises:
         UserError: the address is not such a URL, what the protocol needs is not installed, or
-            there is no such export.
+            the export does not exist.
 
     Examples:
         >>> with connect("http://localhost:8501", "emotion", timeout=5) as client:

@@ -78,7 +78,7 @@ def served_version(model: str | Path, version: int | None = None, label: str | N
         label: instead of `version`: the label. Without either a server takes its highest.
 
     Raises:
-        UserError: there is no such version, or none has the label.
+        UserError: the version does not exist, or no version has the label.
     """
     directory = presets.find(model)
     file = directory / DEPLOYMENT / "models.config"

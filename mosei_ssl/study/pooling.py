@@ -48,8 +48,7 @@ def pool_studies(studies: Sequence[str | Path], out: str | Path) -> Path:
     result = _pooled(found)
     if not any(result["scores"].values()):
         raise UserError("the studies have no arm and label budget in common")
-    synthetic = any("SYNTHETIC" in (f / "report.md").read_text("utf-8") for f in folders)
-    stamp = STAMP if synthetic else ""
+    stamp = STAMP if result["synthetic"] else ""
     shown = [arm for arm in result["arms"] if result["scores"].get(arm)]
     names = ", ".join(folder.name for folder in folders)
     summary = (
@@ -71,7 +70,7 @@ def _read(folder: Path) -> dict[str, Any]:
         return json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{folder} is no finished study ({error}): run `mosei-ssl study` with it as --out"
+            f"{folder} is not a finished study ({error}): run `mosei-ssl study` with it as --out"
         ) from None
 
 
@@ -102,6 +101,7 @@ def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "design": {"studies": len(found), "level": level},
         **{key: first[key] for key in ("arms", "baseline", "primary")},
         "budgets": budgets,
+        "synthetic": any(result.get("synthetic") for result in found),
         "scores": merged("scores"),
         "differences": differences,
     }

@@ -47,8 +47,9 @@ def write_report(
     arms = [arm.name for arm in config.arms]
     compared = [arm for arm in arms if arm != config.baseline]
     result = analyse(sums, counts, compared, config.baseline, config.statistics)
+    result["synthetic"] = any(fold.synthetic for fold in folds)
     write_json(out / "statistics.json", result)
-    stamp = STAMP if any(fold.synthetic for fold in folds) else ""
+    stamp = STAMP if result["synthetic"] else ""
     shown = [arm for arm in arms if arm in result["scores"]]
     sections = [
         Section("Summary", _summary(result, config, folds, compared)),

@@ -1,6 +1,7 @@
 """Whether answers above 0 pay: a model that has seen too few labels does better by answering 0."""
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
@@ -8,6 +9,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from threadpoolctl import threadpool_limits
 
 from mosei_ssl.models.emotion_model import NUM_LEVELS
+from mosei_ssl.models.soft_target_crossentropy import soft_target
 
 _FOLDS = 5
 _ITERATIONS = 300
@@ -75,8 +77,7 @@ def _fit(
     embeddings: np.ndarray, labels: np.ndarray, strength: float, anchor: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of a head of continuation ratios: independent logistic regressions."""
-    levels = np.arange(NUM_LEVELS)
-    target = np.maximum(1 - np.abs(labels[..., None] - levels), 0)
+    target = ops.convert_to_numpy(soft_target(labels, NUM_LEVELS)).astype(np.float64)
     reached = target[..., ::-1].cumsum(axis=-1)[..., ::-1].reshape(len(labels), -1, NUM_LEVELS)
     weight, exceeds = (
         part.reshape(len(labels), -1) for part in (reached[..., :-1], reached[..., 1:])

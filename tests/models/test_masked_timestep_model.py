@@ -56,6 +56,7 @@ def test_errors_by_hand():
 
 def test_loss_falls_and_beats_the_corpus_mean(transformer, graph_only):
     model = MaskedTimestepModel(transformer, mask_ratio=0.3, mask_span=1, seed=3)
+    keras.utils.set_random_seed(3)  # of the order of batches
     model.compile(keras.optimizers.Adam(3e-3))
     unseen = smooth_batch(1)
     before, _ = model.objective(outputs_of(model, unseen))

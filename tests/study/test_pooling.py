@@ -29,7 +29,6 @@ def studies(tmp_path_factory):
         folder.mkdir()
         found = analyse(cells, {"25": 25.0, "100": 100.0}, ["ssl"])
         (folder / "statistics.json").write_text(json.dumps(found))
-        (folder / "report.md").write_text("")
     return [root / f"corpus{number}" for number in range(3)], gains
 
 
@@ -54,7 +53,7 @@ def test_studies_that_do_not_go_together_are_refused(studies, tmp_path):
     folders, _ = studies
     with pytest.raises(UserError, match="at least two"):
         pool_studies(folders[:1], tmp_path)
-    with pytest.raises(UserError, match="no finished study"):
+    with pytest.raises(UserError, match="not a finished study"):
         pool_studies([folders[0], tmp_path / "none"], tmp_path)
     other = tmp_path / "other"
     other.mkdir()

@@ -41,7 +41,7 @@ def test_a_gain_from_one_speaker_only_is_no_gain():
 
 
 def test_videos_do_not_share_folds(rng):
-    """Each video has a mark of its own, which tells its mood but of no other video's."""
+    """Each video has a unique mark, which tells its own mood and no other video's."""
     mood = np.repeat(rng.random(20) < 0.5, 6)
     labels = np.where(mood[:, None], 2.0, 0.0) * np.eye(6)[0]
     marks = np.kron(np.eye(20), np.ones((6, 1))) * 5
