@@ -35,7 +35,7 @@ class Metrics:
         self.in_progress = gauge("in_progress", "Requests admitted and not yet answered.")
         self.audio_seconds = counter("audio_seconds", "Length of the audio answered.")
         self.drift = gauge("drift_psi", "Distance from the training.", ["quantity"])
-        self.deaths = gauge("extraction_deaths", "Processes that a recording has ended.")
+        self.deaths = gauge("extraction_deaths", "Processes that died before they answered.")
 
 
 class Observed:

@@ -1,5 +1,6 @@
 """The gateway over real sockets: answers of `predict`, refusals that say why, and recovery."""
 
+import contextlib
 import io
 import json
 import os
@@ -182,8 +183,16 @@ def test_time_outs(gateway, monkeypatch):
     assert ask(gateway, audio()).status_code == 200  # by another process
 
 
-def test_a_process_that_dies_takes_no_other_request_with_it(gateway):
-    before = set(psutil.Process().children(recursive=True))
+def kill_processes():
+    """End those that compute features, if there are any now."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+
+def test_a_process_that_dies_takes_no_request_with_it(gateway):
+    before = measure(gateway, "mosei_gateway_extraction_deaths")
     answers = []
     threads = [
         threading.Thread(target=lambda: answers.append(ask(gateway, audio(2)))) for _ in range(2)
@@ -192,13 +201,24 @@ def test_a_process_that_dies_takes_no_other_request_with_it(gateway):
         thread.start()
     while measure(gateway, "mosei_gateway_in_progress") < 2:
         pass
-    for child in before:
-        if "spawn_main" in " ".join(child.cmdline()):
-            child.kill()
+    kill_processes()
     for thread in threads:
         thread.join()
-    assert sorted(answer.status_code for answer in answers) == [200, 422]
-    assert measure(gateway, "mosei_gateway_extraction_deaths") == 1
+    assert [answer.status_code for answer in answers] == [200, 200]
+    # One that has nothing to do is missed by nobody either.
+    kill_processes()
+    assert ask(gateway, audio()).status_code == 200
+    assert measure(gateway, "mosei_gateway_extraction_deaths") == before + 2
+
+
+def test_a_recording_that_processes_die_of_is_refused(gateway):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(ask(gateway, audio(5))))
+    thread.start()
+    while thread.is_alive():
+        kill_processes()
+    refused(answers[0], 422, "cannot be worked through")
+    assert ask(gateway, audio()).status_code == 200
 
 
 def test_back_end_away_and_back(gateway, monkeypatch, start_server):
