@@ -1,6 +1,6 @@
 """What every backbone has in common."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,7 +111,7 @@ class Backbone(SegmentModel):
         """What the encoder sees, float32 [B, T', F'], and its bool [B, T'] padding mask."""
         return self.pool(self.standardize(inputs["features"]), inputs["padding_mask"])
 
-    def adapt(self, batches: Iterable) -> None:
+    def adapt(self, batches: Iterable, watch: Callable[[Any, Any], object] | None = None) -> None:
         """Sets how the summary's statistics are standardised; needs no labels.
 
         Without it a head learns next to nothing from few labels: the spread of a window's
@@ -119,14 +119,18 @@ class Backbone(SegmentModel):
 
         Args:
             batches: batches as for `fit`, of the training split, with labels or without.
+            watch: called with the timesteps and padding mask of each batch, too.
 
         Raises:
             UserError: there are none.
         """
-        pooling = self.summary_statistics.pooling
-        pooled = [
-            ops.convert_to_numpy(pooling(*self.timesteps(inputs))) for inputs in inputs_of(batches)
-        ]
+        pooled = []
+        for inputs in inputs_of(batches):
+            frames, padding_mask = self.timesteps(inputs)
+            statistics = self.summary_statistics.pooling(frames, padding_mask)
+            pooled.append(ops.convert_to_numpy(statistics))
+            if watch:
+                watch(frames, padding_mask)
         if not pooled:
             raise UserError("adapt needs at least one batch, and there is none")
         self.summary_statistics.adapt(np.concatenate(pooled))

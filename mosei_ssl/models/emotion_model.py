@@ -13,7 +13,7 @@ from mosei_ssl.layers.masked_statistics_pooling import MaskedStatisticsPooling
 from mosei_ssl.layers.seeding import derive_seed
 from mosei_ssl.models.emotion_metrics import EmotionAccuracy, EmotionMAE
 from mosei_ssl.models.emotion_predictor import EmotionPredictor
-from mosei_ssl.models.segment_model import SegmentModel, inputs_of
+from mosei_ssl.models.segment_model import SegmentModel
 from mosei_ssl.models.soft_target_crossentropy import SoftTargetCrossentropy, soft_target
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS
@@ -171,18 +171,18 @@ class EmotionModel(SegmentModel):
         """Standardises the backbone's summary and the pooled states; needs no labels.
 
         Args:
-            batches: batches as for `fit`, of the training split, with labels or without; gone
-                through twice.
+            batches: batches as for `fit`, of the training split, with labels or without.
 
         Raises:
-            UserError: there are none, or they can be gone through only once.
+            UserError: there are none.
         """
-        self.backbone.adapt(batches)
         states = []
-        for inputs in inputs_of(batches):
-            frames, mask = self.backbone.timesteps(inputs)
-            pooled = self.encoder_pooling(self.backbone.encoder(frames, mask, training=False), mask)
-            states.append(ops.convert_to_numpy(pooled))
+
+        def watch(frames, mask):
+            sequence = self.backbone.encoder(frames, mask, training=False)
+            states.append(ops.convert_to_numpy(self.encoder_pooling(sequence, mask)))
+
+        self.backbone.adapt(batches, watch)
         stacked = np.concatenate(states)
         self.encoder_standardize.moving_mean.assign(stacked.mean(axis=0))
         self.encoder_standardize.moving_variance.assign(stacked.var(axis=0))

@@ -169,6 +169,8 @@ def cell_seconds(cell: Cell, fold: Fold, measured: dict[str, Measured]) -> float
         return 1.0 + 6e-7 * labels**2 + 2e-4 * labels
     cost = measured[cost_key(cell)]
     options = cell.options["run"]
+    if options.get("freeze_backbone"):  # a look at the segments, and a head fitted at once
+        return cost.start + 2 * cost.validation
     steps = cost.steps_per_epoch
     if cell.kind != "pretrain":
         steps = max(math.ceil(labels / options["batch_size"]), options["min_steps_per_epoch"])

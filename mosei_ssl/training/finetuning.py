@@ -45,6 +45,7 @@ from mosei_ssl.training.devices import (
     memory_errors_reported,
     share_gpus,
 )
+from mosei_ssl.training.head_fit import fit_head
 from mosei_ssl.training.hparams import write_trial
 from mosei_ssl.training.optimizer import make_optimizer
 from mosei_ssl.training.pretraining import (
@@ -169,7 +170,8 @@ def _train(
     write_text(run / "labels.json", json.dumps(names, indent=1) + "\n")
     adapt(model, segments, config, config.seed)
     arm = "ssl" if config.pretrained else "baseline"
-    best = BestEpoch(config.monitor, config.patience) if config.keep_best and labelled else None
+    trained = config.epochs if labelled and not config.freeze_backbone else 0
+    best = BestEpoch(config.monitor, config.patience) if config.keep_best and trained else None
     validation = load_segments(config, "validation").labelled()
     before = videos_seen(RunDirectory(config.pretrained)) if config.pretrained else None
     note_videos(run, segments.content, validation.content, before or {})
@@ -177,9 +179,8 @@ def _train(
     pays = not config.cautious
     if labelled:
         pays |= _learn(config, labelled, validation, model, run, best)
-    trained = config.epochs if labelled else 0
     kept = best.best_epoch + 1 if best else trained
-    predictions = _predict(model, validation, config)[1]
+    logits, predictions = _predict(model, validation, config)
     threshold = emotion_threshold(validation.emotions, predictions["present"])
     if best and config.cautious:
         pays = answers_pay(validation.emotions, predictions["intensity"], validation.video_ids)
@@ -193,6 +194,11 @@ def _train(
         "threshold": round(threshold * (1 - zero_share), 6),
         "zero_share": zero_share,
     }
+    if kept:
+        scores = run.history()[kept - 1]
+    else:
+        scores = _scores(model, validation, logits, predictions)
+        scores = {f"val_{name}": value for name, value in scores.items()}
     shown = {
         "arm": arm,
         "labels": len(labelled),
@@ -205,7 +211,7 @@ def _train(
     final = _build(config, segments, len(labelled), zero_share)
     final.set_weights(model.get_weights())
     with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
-        write_trial(run.path, shown, run.history()[kept - 1] if kept else {}, kept)
+        write_trial(run.path, shown, scores, kept)
         save_model(final, run / "model.keras")
         run.finish()
     _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
@@ -219,13 +225,32 @@ def _learn(
     run: RunDirectory,
     best: BestEpoch | None,
 ) -> bool:
-    """Train on the labelled segments; whether they say that answers above 0 pay."""
+    """Train on the labelled segments; whether they say that answers above 0 pay.
+
+    A head is best fitted at once where the backbone stays, or nearly stays, as it is. Then the rest
+    follows from there.
+    """
+    head = model.distribution
     model.set_prior(labelled.emotions)
+    slow = config.optimizer.layer_decay < 1
     if config.freeze_backbone:
         model.freeze_backbone()
-    elif config.optimizer.layer_decay < 1:
+    elif slow:
         model.keep_standardization()
-    pays = config.cautious and not best and _pays(model, labelled, config)
+    labelled = labelled.subset(labelled.length_order())
+    batches = make_evaluation_dataset(labelled, config, with_labels=False)
+    embeddings = np.concatenate([keras.ops.convert_to_numpy(model.embedding(b)) for b in batches])
+    # The loss is a mean over segments and emotions.
+    strength = head.weight_penalty * labelled.emotions.size
+    given = (embeddings, labelled.emotions)
+    pays = False
+    if config.cautious and not best:
+        answers = cross_validated_intensity(*given, labelled.video_ids, strength, head.anchor)
+        pays = answers_pay(labelled.emotions, answers, labelled.video_ids)
+    if config.freeze_backbone or slow:
+        head.dense.set_weights(fit_head(*given, strength, head.anchor))
+    if config.freeze_backbone:
+        return pays
     min_steps = config.min_steps_per_epoch
     plan = BatchPlan(labelled.lengths, config, min_steps=min_steps)
     steps = plan.steps_per_epoch * config.epochs
@@ -246,7 +271,7 @@ def _learn(
         labelled,
         config,
         title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
-        score=lambda: _score(model, validation, config),
+        score=lambda: _scores(model, validation, *_predict(model, validation, config)),
         best=best,
         min_steps=min_steps,
     )
@@ -326,20 +351,6 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
         model.distribution.pull_to(source.distribution, _TRUST)
 
 
-def _pays(model: EmotionModel, labelled: Segments, config: FinetuneConfig) -> bool:
-    """Whether heads on the model as it is do better than 0, by cross-validation."""
-    labelled = labelled.subset(labelled.length_order())
-    batches = make_evaluation_dataset(labelled, config, with_labels=False)
-    embeddings = np.concatenate(
-        [keras.ops.convert_to_numpy(model.embedding(batch)) for batch in batches]
-    )
-    head, labels, videos = model.distribution, labelled.emotions, labelled.video_ids
-    answers = cross_validated_intensity(
-        embeddings, labels, videos, head.weight_penalty, head.anchor
-    )
-    return answers_pay(labels, answers, videos)
-
-
 def _predict(
     model: EmotionModel, segments: Segments, config: FinetuneConfig
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -350,8 +361,12 @@ def _predict(
     return logits, {k: keras.ops.convert_to_numpy(value) for k, value in predictions.items()}
 
 
-def _score(model: EmotionModel, segments: Segments, config: FinetuneConfig) -> dict[str, float]:
-    logits, predictions = _predict(model, segments, config)
+def _scores(
+    model: EmotionModel,
+    segments: Segments,
+    logits: np.ndarray,
+    predictions: dict[str, np.ndarray],
+) -> dict[str, float]:
     scores = evaluate_predictions(segments.emotions, predictions)
     values = {"loss": float(model.loss_function(segments.emotions, logits))}
     for name, value in scores["overall"].items():

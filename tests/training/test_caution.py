@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from mosei_ssl.layers import DistributionHead
 from mosei_ssl.models import emotion_predictions
-from mosei_ssl.training.caution import _fit, answers_pay, cross_validated_intensity
+from mosei_ssl.training.caution import answers_pay, cross_validated_intensity
+from mosei_ssl.training.head_fit import fit_head
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_answers_pay_where_embeddings_tell_and_not_where_they_do_not(rng):
     videos = np.arange(120) % 12
     for told, expected in ((3.0, True), (0.0, False)):
         embeddings, labels = _speech(rng, told=told)
-        answers = cross_validated_intensity(embeddings, labels, videos, 1 / 120)
+        answers = cross_validated_intensity(embeddings, labels, videos, 6.0)
         assert answers_pay(labels, answers, videos) is expected
 
 
@@ -46,18 +47,18 @@ def test_videos_do_not_share_folds(rng):
     labels = np.where(mood[:, None], 2.0, 0.0) * np.eye(6)[0]
     marks = np.kron(np.eye(20), np.ones((6, 1))) * 5
     videos = np.repeat(np.arange(20), 6)
-    assert not answers_pay(labels, cross_validated_intensity(marks, labels, videos, 1e-4), videos)
+    assert not answers_pay(labels, cross_validated_intensity(marks, labels, videos, 0.072), videos)
     segments = np.arange(120)
-    assert answers_pay(labels, cross_validated_intensity(marks, labels, segments, 1e-4), segments)
+    assert answers_pay(labels, cross_validated_intensity(marks, labels, segments, 0.072), segments)
 
 
 def test_heads_are_logistic_regressions_of_continuation_ratios(rng):
     embeddings, labels = _speech(rng, told=0.5)
-    weights, bias = _fit(embeddings, labels, 0.5, 0.0)
+    weights, bias = fit_head(embeddings, labels, 0.5, 0.0)
     known = LogisticRegression(C=1.0, tol=1e-8).fit(embeddings, labels[:, 0] > 0)
     np.testing.assert_allclose(weights[:, 0], known.coef_[0], atol=1e-3)
     np.testing.assert_allclose(bias[0], known.intercept_[0], atol=1e-3)
-    pulled, _ = _fit(embeddings, labels, 1e6, np.full((10, 18), 0.25))
+    pulled, _ = fit_head(embeddings, labels, 1e6, np.full((10, 18), 0.25))
     np.testing.assert_allclose(pulled, 0.25, atol=1e-3)
 
 
