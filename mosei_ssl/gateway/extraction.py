@@ -130,9 +130,8 @@ class _Worker:
 
 
 def _work(pipe: Connection) -> None:
-    # Signals to all processes of a terminal or a service are for the first one, which ends these.
+    # Ctrl-C reaches every process of the terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threadpool_limits(1)
     logging.getLogger("mosei_ssl").setLevel(logging.ERROR)  # of the noise that warms up
     while True:

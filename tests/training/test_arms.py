@@ -11,7 +11,7 @@ import pytest
 
 import tfds_mosei
 from mosei_ssl.config import HeadConfig, PretrainConfig, TransformerConfig
-from mosei_ssl.data import DataConfig, load_segments
+from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
 from mosei_ssl.data.selection import select_segments
 from mosei_ssl.metrics import evaluate_predictions, pooled_features
 from mosei_ssl.training import evaluate, finetune, load_model, pretrain
@@ -119,12 +119,41 @@ def test_without_labels_an_emotion_model_is_adapted_to_the_corpus(finetuned, fin
 
 
 def test_a_linear_probe_leaves_the_backbone_as_it_was(pretrained, finetuning):
-    options = {"pretrained": str(pretrained.path), "epochs": 1}
-    run = finetune(finetuning("probe", freeze_backbone=True, **options))
+    run = finetune(finetuning("probe", freeze_backbone=True, pretrained=str(pretrained.path)))
     before = load_model(pretrained / "backbone.keras").learned_variables
     after = load_model(run / "model.keras").backbone.learned_variables
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert not (run / "history.csv").exists()  # no epochs
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_probe_has_the_best_head(finetuned, finetuning, heard):
+    start = {"pretrained": str(finetuned.path)} if heard else {"from_scratch": True}
+    start |= {"freeze_backbone": True, "weight_prior": 2.0, "cautious": False}
+    config = finetuning("probe", **start)
+    model = load_model(finetune(config) / "model.keras")
+    train = load_segments(config, "train").labelled()
+    labelled = train.subset(_choose(config, train))
+    labelled = labelled.subset(labelled.length_order())
+    batches = list(make_evaluation_dataset(labelled, config, with_labels=False))
+    embeddings = [keras.ops.convert_to_numpy(model.embedding(batch)) for batch in batches]
+    anchor = load_model(finetuned / "model.keras").distribution.get_weights()[0] / 2 if heard else 0
+
+    def loss(kernel, bias):
+        model.distribution.set_weights([kernel, bias])
+        logits = np.concatenate(
+            [keras.ops.convert_to_numpy(model.distribution(e)) for e in embeddings]
+        )
+        fit = float(model.loss_function(labelled.emotions, logits))
+        return fit + 2.0 / len(labelled) * np.sum((kernel - anchor) ** 2)
+
+    kernel, bias = model.distribution.get_weights()
+    rng, least = np.random.default_rng(0), loss(kernel, bias)
+    for _ in range(10):
+        step = 0.03 * rng.normal(size=kernel.shape), 0.1 * rng.normal(size=bias.shape)
+        assert loss(kernel + step[0], bias) > least < loss(kernel - step[0], bias)
+        assert loss(kernel, bias + step[1]) > least < loss(kernel, bias - step[1])
 
 
 @pytest.mark.parametrize(
