@@ -57,6 +57,7 @@ def analyse(
     compared: Sequence[str],
     baseline: str = "baseline",
     statistics: StatisticsConfig | None = None,
+    against: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Compute every number of the report.
 
@@ -69,9 +70,10 @@ def analyse(
         cells: sums by arm, budget and (fold, number of the seed), see `video_sums`. An arm may lack
             budgets, but the cells of a budget must be complete.
         budgets: number of labels of every budget, ascending.
-        compared: arms (without the baseline) to compare with the baseline.
-        baseline: arm that all others are compared with.
+        compared: arms (without the baseline) to compare.
+        baseline: arm that others are compared with.
         statistics: primary metric and bootstrap; None takes the defaults.
+        against: other arms that some are compared with, by arm.
 
     Returns:
         JSON-ready dictionary: "scores" [arm][budget][metric][emotion or "overall"] with value, low,
@@ -113,11 +115,12 @@ def analyse(
             draws[budget] = {name: resampled_scores(loaded, r) for name, r in resamples.items()}
             draws[budget]["value"] = {m: v[0] for m, v in draws[budget]["value"].items()}
         found[arm] = _with_estimates(draws, shape, level)
-    reference = found[baseline]
+    other = {arm: (against or {}).get(arm, baseline) for arm in compared}
     result: dict[str, Any] = {
         "design": {**shape, "samples": statistics.samples, "level": level},
         "arms": [baseline, *compared],
         "baseline": baseline,
+        "against": other,
         "primary": statistics.primary,
         "budgets": dict(budgets),
         "scores": {
@@ -130,7 +133,9 @@ def analyse(
         "label_savings": {},
     }
     for arm in compared:
-        ours = found[arm].draws if arm in found else {}
+        if arm not in found or other[arm] not in found:
+            continue
+        ours, reference = found[arm].draws, found[other[arm]]
         shared = {b: budgets[b] for b in budgets if b in ours and b in reference.draws}
         if not shared:
             continue

@@ -56,6 +56,9 @@ def check(config: StudyConfig) -> None:
             raise UserError(f"{where} is the name of a built-in predictor")
     if config.baseline not in names:
         raise UserError(f"baseline {config.baseline!r} is not an arm; arms: {', '.join(names)}")
+    for number, arm in enumerate(config.arms):
+        if arm.against == arm.name or arm.against not in (None, *names):
+            raise UserError(f"arms[{number}].against {arm.against!r} is not another arm")
     for key, metric in (
         ("statistics.primary", config.statistics.primary),
         ("search.metric", config.search.metric),

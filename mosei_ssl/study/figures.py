@@ -172,7 +172,7 @@ def difference_figure(
     width: float | None = None,
     finish: Finish | None = None,
 ) -> str:
-    """Draw each arm's difference to the baseline with its interval, and the zero line."""
+    """Draw each arm's difference to its baseline with its interval, and the zero line."""
 
     def draw(axis: Any, metric: str) -> None:
         axis.axhline(0, color="black", linewidth=0.8)
@@ -186,7 +186,7 @@ def difference_figure(
                 style = {**_style(result, arm), "linestyle": "none"}
                 x = [x * shift for x, _ in points]
                 axis.errorbar(x, y, yerr=(y - low, high - y), label=arm, capsize=3, **style)
-        title = f"{METRIC_LABELS[metric]}: arm minus {result['baseline']}"
+        title = f"{METRIC_LABELS[metric]}: arm minus its baseline"
         _label_axis(axis, title, result["budgets"])
 
     return _panels(metrics, draw, stamp, width=width, finish=finish)
@@ -217,7 +217,7 @@ def savings_figure(result: Mapping[str, Any], metrics: Sequence[str], *, stamp: 
         axis.set_yscale("log")
         axis.set_yticks(values, list(budgets))
         axis.minorticks_off()
-        axis.set_ylabel(f"labels {result['baseline']} needs")
+        axis.set_ylabel("labels its baseline needs")
 
     return _panels(metrics, draw, stamp, height=3.3)
 

@@ -17,6 +17,8 @@ class ArmConfig(Options):
     Args:
         name: name in files and figures.
         pretrained: whether to start from the pretraining of the fold and seed; or a run or preset.
+        against: arm that this one is compared with, such as one that differs in nothing but the
+            pretraining; by default the study's `baseline`.
         early_stopping: whether the epoch is chosen by `finetune.monitor`, for which validation
             labels are needed unless it is `loss`; False trains all epochs and keeps the last.
         backbone: what differs from the study's `backbone`.
@@ -26,6 +28,7 @@ class ArmConfig(Options):
 
     name: str
     pretrained: bool | str = False
+    against: str | None = None
     early_stopping: bool = True
     backbone: dict[str, Any] = field(default_factory=dict)
     pretrain: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class StudyConfig(Options):
             1600 as far as every fold reaches, and all.
         seeds: seeds of pretraining, labelled subset, data order and initial weights.
         arms: what is compared.
-        baseline: name of the arm that the others are compared with.
+        baseline: name of the arm that the others are compared with, unless they say another.
         backbone: options of the backbone shared by all arms.
         pretrain: options of `mosei-ssl pretrain`.
         finetune: options of `mosei-ssl finetune`.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRIC_LABELS, METRICS, PREDICTOR_LABELS
 from mosei_ssl.study import figures
-from mosei_ssl.study.tables import with_interval
+from mosei_ssl.study.tables import references, with_interval
 from mosei_ssl.utils.files import write_text
 
 COLUMN, DOUBLE = 3.5, 7.16
@@ -57,7 +57,7 @@ def latex(result: Mapping[str, Any], stamp: str = "") -> str:
         caption = f"{METRIC_LABELS[metric]} ({better} is better) by number of labels"
         tables.append(_table(result, result["scores"], metric, caption, stamp))
     for metric in dict.fromkeys((result["primary"], "mae")) if result["differences"] else ():
-        caption = f"{METRIC_LABELS[metric]}: difference to {result['baseline']} by number of labels"
+        caption = f"{METRIC_LABELS[metric]}: difference to {references(result)} by number of labels"
         tables.append(_table(result, result["differences"], metric, caption, stamp, signed=True))
     return "% needs \\usepackage{booktabs}\n" + "\n".join(tables)
 

@@ -45,6 +45,10 @@ def pool_studies(studies: Sequence[str | Path], out: str | Path) -> Path:
         values = {json.dumps(result["design"].get(key, result.get(key))) for result in found}
         if len(values) > 1:
             raise UserError(f"the studies differ in {key}: {', '.join(sorted(values))}")
+    for arm, other in found[0]["against"].items():
+        others = {result["against"].get(arm, other) for result in found}
+        if len(others) > 1:
+            raise UserError(f"the studies compare {arm} with {' and '.join(sorted(others))}")
     result = _pooled(found)
     if not any(result["scores"].values()):
         raise UserError("the studies have no arm and label budget in common")
@@ -99,7 +103,7 @@ def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
             with_holm(table, first["primary"])
     return {
         "design": {"studies": len(found), "level": level},
-        **{key: first[key] for key in ("arms", "baseline", "primary")},
+        **{key: first[key] for key in ("arms", "baseline", "against", "primary")},
         "budgets": budgets,
         "synthetic": any(result.get("synthetic") for result in found),
         "scores": merged("scores"),

@@ -46,7 +46,8 @@ def write_report(
     }
     arms = [arm.name for arm in config.arms]
     compared = [arm for arm in arms if arm != config.baseline]
-    result = analyse(sums, counts, compared, config.baseline, config.statistics)
+    against = {arm.name: arm.against for arm in config.arms if arm.against}
+    result = analyse(sums, counts, compared, config.baseline, config.statistics, against)
     result["synthetic"] = any(fold.synthetic for fold in folds)
     write_json(out / "statistics.json", result)
     stamp = STAMP if result["synthetic"] else ""
@@ -147,7 +148,7 @@ def difference_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     if not result["differences"]:
         return ["No arm to compare with the baseline has a complete label budget."]
     blocks: list[Block] = [
-        f"Arm minus {result['baseline']}, paired by test video, fold and seed. p values of "
+        f"Arm minus {tables.references(result)}, paired by test video, fold and seed. p values of "
         f"{METRIC_LABELS[result['primary']]} (primary) are not adjusted, those of the other "
         "metrics are adjusted over metrics by Holm's method, those of emotions over emotions.",
         Figure(
@@ -174,9 +175,9 @@ def _convergence_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     if result["label_savings"]:
         drawn = figures.savings_figure(result, _shown(result), stamp=stamp)
         caption = (
-            f"Labels that {result['baseline']} needs to match each arm. Above the line labels are "
-            "saved; at ≤ and ≥ it needs fewer or more than the budgets reach. Bands end at the "
-            "budgets."
+            f"Labels that {tables.references(result)} needs to match each arm. Above the line "
+            "labels are saved; at ≤ and ≥ it needs fewer or more than the budgets reach. Bands end "
+            "at the budgets."
         )
         blocks.append(Figure("savings", drawn, caption))
     for arm in result["convergence"]:
@@ -295,13 +296,14 @@ def _dotted(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _use_of_validation_labels(config: StudyConfig, chosen: dict[str, int]) -> str:
     """Say which arms choose the epoch by validation labels."""
 
-    def watches(arm: ArmConfig) -> bool:
+    def options(arm: ArmConfig) -> dict[str, Any]:
         trial = config.search.trials[chosen[arm.name]] if arm.name in chosen else {}
-        return finetune_options(config, arm, trial=trial)["monitor"].startswith("val_")
+        return finetune_options(config, arm, trial=trial)
 
-    stopped = [arm for arm in config.arms if arm.early_stopping]
-    watching = [arm.name for arm in stopped if watches(arm)]
-    others = [arm.name for arm in stopped if arm.name not in watching]
+    found = {arm.name: options(arm) for arm in config.arms if arm.early_stopping}
+    stopped = {name: o["monitor"] for name, o in found.items() if not o["freeze_backbone"]}
+    watching = [name for name, monitor in stopped.items() if monitor.startswith("val_")]
+    others = [name for name in stopped if name not in watching]
     said = ""
     if watching:
         who = "Arms with early stopping"

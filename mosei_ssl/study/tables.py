@@ -38,11 +38,16 @@ def _with_p(found: Mapping[str, float | None], key: str = "p_holm") -> str:
     return f"{with_interval(found, signed=True)} p {text}"
 
 
+def references(result: Mapping[str, Any]) -> str:
+    """The arms that others are compared with."""
+    return " or ".join(dict.fromkeys(result["against"].values()))
+
+
 def sentences(result: Mapping[str, Any], arm: str, metric: str) -> str:
-    """Say in words what the comparison of an arm with the baseline found."""
+    """Say in words what the comparison of an arm with its baseline found."""
     found = result["differences"].get(arm)
     if not found:
-        return f"{arm}: no complete label budget to compare with {result['baseline']}."
+        return f"{arm}: no complete label budget to compare with {result['against'][arm]}."
     # "all" alone reads like "every".
     names = {b: f"all {count:.0f}" if b == "all" else b for b, count in result["budgets"].items()}
     verdicts: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
@@ -55,7 +60,7 @@ def sentences(result: Mapping[str, Any], arm: str, metric: str) -> str:
         verdicts[verdict].append(names[budget])
     label = METRIC_LABELS[metric]
     said = [
-        f"{arm} is {word} than {result['baseline']} in {label} at {', '.join(budgets)} labels"
+        f"{arm} is {word} than {result['against'][arm]} in {label} at {', '.join(budgets)} labels"
         for word, budgets in verdicts.items()
         if budgets and word != "open"
     ]
@@ -91,7 +96,7 @@ def score_tables(result: Mapping[str, Any]) -> list[Block]:
 
 
 def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
-    """Differences of an arm to the baseline, overall and per emotion."""
+    """Differences of an arm to its baseline, overall and per emotion."""
     found, primary = result["differences"][arm], result["primary"]
     rows = [
         [
@@ -103,7 +108,7 @@ def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
         ]
         for metric in METRICS
     ]
-    caption = f"{arm} minus {result['baseline']}, overall"
+    caption = f"{arm} minus {result['against'][arm]}, overall"
     blocks: list[Block] = [Table(["metric", *found], rows, caption)]
     for metric in dict.fromkeys((primary, "mae", "accuracy")):
         rows = [
@@ -112,14 +117,14 @@ def difference_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
             # An emotion that neither arm ever finds.
             if any(m[metric][emotion][key] for m in found.values() for key in ("value", "low"))
         ]
-        caption = f"{arm} minus {result['baseline']}, {METRIC_LABELS[metric]} per emotion"
+        caption = f"{arm} minus {result['against'][arm]}, {METRIC_LABELS[metric]} per emotion"
         blocks.append(Table(["emotion", *found], rows, caption))
     return blocks
 
 
 def convergence_tables(result: Mapping[str, Any], arm: str) -> list[Block]:
     """Budget of convergence and labels saved by an arm."""
-    baseline = result["baseline"]
+    baseline = result["against"][arm]
     # Budgets that one of the two lacks say nothing about where they meet.
     beyond = f"beyond {list(result['differences'][arm])[-1]}"
     rows = []

@@ -73,6 +73,8 @@ search: {labels: 25, metric: pearson_r, trials: [{optimizer.learning_rate: 2e-3}
         ("arms: [{name: baseline}, {name: baseline}]", ["arms[1].name", "twice"]),
         ("arms: [{name: baseline}, {name: svr}]", ["svr", "built-in"]),
         ("arms: [{name: baseline}, {name: a/b}]", ["arms[1].name"]),
+        ("arms: [{name: baseline}, {name: b, against: c}]", ["arms[1].against 'c'"]),
+        ("arms: [{name: baseline}, {name: b, against: b}]", ["arms[1].against 'b'"]),
         ("arms: [{name: baseline, finetune: {x: 1}}]", ["arms[0].finetune.x"]),
         ("budgets: [0]", ["budget 0"]),
         ("budgets: [half]", ["budgets", "half"]),

@@ -22,6 +22,7 @@ def result():
         "budgets": {"25": 25, "all": 400},
         "primary": "mae",
         "baseline": "from_scratch",
+        "against": {"ssl": "from_scratch"},
         "arms": ["ssl", "from_scratch"],
         "scores": {"ssl": scores(0.3), "from_scratch": scores(0.2), "all_zero": scores(0)},
         "differences": {"ssl": scores(-0.5)},

@@ -185,6 +185,8 @@ def test_only_arms_that_watch_a_validation_score_use_validation_labels():
         f"Of the arms with early stopping baseline {use} {without}"
     )
     assert use_of_validation_labels([blind]) == "No arm uses them to choose an epoch."
+    probe = ArmConfig(name="probe", finetune={"freeze_backbone": True})  # has no epochs
+    assert use_of_validation_labels([probe]) == "No arm uses them to choose an epoch."
     # What the search chose counts, and only that.
     trials = [{"monitor": "loss"}, {"epochs": 3}]
     assert use_of_validation_labels([alone, baseline], trials, {"baseline": 0}) == (
@@ -296,6 +298,7 @@ def test_an_arm_looks_the_same_in_every_figure(monkeypatch):
     needed = {"baseline_labels": 25.0, "low": None, "high": None, "below": False, "beyond": False}
     result = {
         "baseline": "baseline",
+        "against": {"ssl": "baseline"},
         "budgets": BUDGETS,
         "scores": {arm: points(0.5) for arm in shown},
         "arms": arms,
@@ -322,6 +325,7 @@ def test_convergence_and_savings_say_where_the_budgets_of_both_end(monkeypatch):
     # At the largest budget the arm has no complete cells.
     result = {
         "baseline": "baseline",
+        "against": {"ssl": "baseline"},
         "budgets": {"25": 25.0, "100": 100.0, "all": 400.0},
         "differences": {"ssl": {"25": {}, "100": {}}},
         "convergence": {

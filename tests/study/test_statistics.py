@@ -299,6 +299,22 @@ def test_planted_help_is_found_and_fades(planted):
     }  # fmt: skip
 
 
+def test_an_arm_can_be_compared_with_another_than_the_baseline(planted):
+    make, as_sums = planted
+    sums = as_sums(make(0, dict.fromkeys(BUDGETS, 0.5)))
+    sums |= {"twin": sums["baseline"], "ours": sums["ssl"]}
+    found = analyse(
+        *(sums, BUDGETS, ["ssl", "ours", "twin"], "baseline", StatisticsConfig(samples=100)),
+        against={"ours": "twin", "twin": "ssl"},
+    )
+    assert found["against"] == {"ssl": "baseline", "ours": "twin", "twin": "ssl"}
+    difference = {
+        arm: found["differences"][arm]["25"]["mae"]["overall"] for arm in found["against"]
+    }
+    assert difference["ours"] == difference["ssl"]
+    assert difference["twin"]["value"] == -difference["ssl"]["value"]
+
+
 def test_where_nothing_helps_the_interval_covers_zero(planted):
     make, as_sums = planted
     result = analyse(
