@@ -285,8 +285,7 @@ class FinetuneConfig(TrainingConfig):
         pretrained: run of a finished pretraining, whose backbone is used, not `backbone`; or of a
             fine-tuning, or a preset's name, to start from its head, too.
         from_scratch: the baseline: the same backbone with fresh weights.
-        freeze_backbone: fit the head only, a linear probe of the backbone. That is a convex
-            problem, solved at once: options of epochs, optimizer and dropout do nothing.
+        freeze_backbone: fit the head only, at once: no epochs, no optimizer, no dropout.
         head: the emotion head.
         weight_prior: if above 0, head.weight_penalty is set to this divided by the number of
             labelled segments: a prior of fixed strength, against which more labels weigh more.
