@@ -214,7 +214,8 @@ def _train(
         write_trial(run.path, shown, scores, kept)
         save_model(final, run / "model.keras")
         run.finish()
-    _log.info("emotion model: %s (of epoch %d/%d)", run / "model.keras", kept, config.epochs)
+    which = f" (of epoch {kept}/{config.epochs})" if kept else ""
+    _log.info("emotion model: %s%s", run / "model.keras", which)
 
 
 def _learn(
