@@ -194,11 +194,8 @@ def _train(
         "threshold": round(threshold * (1 - zero_share), 6),
         "zero_share": zero_share,
     }
-    if kept:
-        scores = run.history()[kept - 1]
-    else:
-        scores = _scores(model, validation, logits, predictions)
-        scores = {f"val_{name}": value for name, value in scores.items()}
+    own = {f"val_{k}": v for k, v in _scores(model, validation, logits, predictions).items()}
+    scores = run.history()[kept - 1] if kept else own
     shown = {
         "arm": arm,
         "labels": len(labelled),

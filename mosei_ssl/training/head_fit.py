@@ -23,8 +23,8 @@ def fit_head(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel [D, 18] and bias [18] of a `DistributionHead` with the lowest loss, by L-BFGS.
 
-    Its continuation ratios are independent logistic regressions, so there is one best answer, to
-    which gradient descent of a few hundred steps does not get.
+    Its continuation ratios are independent logistic regressions, so with a penalty there is one
+    best answer.
 
     Args:
         embeddings: float [N, D], see `EmotionModel.embedding`.
