@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from tfds_mosei import folds as folds_lib
 from tfds_mosei import identity, segments, sources
 from tfds_mosei.errors import CorpusError
+from tfds_mosei.speakers import read_speakers
 from tfds_mosei.synthetic import GENERATOR_VERSION, SyntheticSize
 
 FoldsLike = str | os.PathLike[str] | Mapping[str, Sequence[str]] | None
@@ -69,10 +70,12 @@ class CorpusConfig(tfds.core.BuilderConfig):
             described = [{"name": "synthetic", **content}]
         else:
             described = identity.describe_files(sources.find_sources(folder))
+            speakers = read_speakers(folder)
             local = self._local_folds(folder)
             content = {
                 "sources": [item["blake2b"] for item in described],
                 "folds": folds_lib.STANDARD_FOLDS_DIGEST if local is None else local.digest,
+                **({"speakers": speakers} if speakers else {}),
             }
         if self.unlabelled != "train":
             content["unlabelled"] = self.unlabelled

@@ -30,6 +30,7 @@ from tfds_mosei import (
 from tfds_mosei.corpus_config import CorpusConfig, FoldsLike
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES, LABELLED_SPLITS, example_features
+from tfds_mosei.speakers import read_speakers, warn_of_speakers_in_two_splits
 
 _logger = logging.getLogger(__name__)
 
@@ -67,8 +68,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         Interpretable Dynamic Fusion Graph, ACL.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.2.0": "The metadata has the speakers of videos, where the corpus has a speakers.json.",
         "1.1.0": "Adds the split 'unlabelled', reads .mat archives and label tables.",
         "1.0.0": "First release: annotated segments of CMU-MOSEI's COVAREP features.",
     }
@@ -257,6 +259,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             _logger.info("taken for %s", sentence)
         self._timing = timing.measure_rows(self._corpus)
         self._folds = config.resolve_folds(folder, dl_manager.download)
+        self._speakers = read_speakers(folder)
+        warn_of_speakers_in_two_splits(self._speakers, self._folds.videos)
         plan = segments.plan_videos(self._corpus, self._folds, config.unlabelled)
         checked = {split: self._checked(split, ids) for split, ids in plan.items()}
         generators = {split: examples for split, examples in checked.items() if examples}
@@ -346,6 +350,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "unlabelled": self.builder_config.unlabelled,
             "row_period": self._timing.period,
             "sampling_rates": self._sampling_rates(),
+            "speakers": self._speakers,
             "emotions": list(EMOTIONS),
             "feature_names": list(FEATURE_NAMES),
             "feature_statistics": rows.to_dict(),

@@ -79,7 +79,7 @@ class _Scored(NamedTuple):
 
 def _score_runs(paths: list[str], options: EvaluateOptions) -> _Scored:
     from mosei_ssl.data import split_names
-    from mosei_ssl.metrics.comparison import change, score_cell
+    from mosei_ssl.metrics.comparison import change, read_predictions, score_cell
     from mosei_ssl.training import RunDirectory, evaluate
 
     runs = [RunDirectory(path).open("finetune").require_finished() for path in paths]
@@ -123,8 +123,10 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> _Scored:
     changes, lines = [], []
     ours, *others = results
     for other, run in zip(others, runs[1:], strict=True):
-        files = [Path(one["run"], one["predictions_file"]) for one in (ours, other)]
-        found = change(files[0], files[1])
+        kept, theirs = (
+            read_predictions(Path(one["run"], one["predictions_file"])) for one in (ours, other)
+        )
+        found = change(kept, theirs)
         changes.append({"against": other["run"], **found})
         arms = [one.info["result"]["arm"] for one in (runs[0], run)]
         configs = [one.config() for one in (runs[0], run)]
@@ -135,7 +137,8 @@ def _score_runs(paths: list[str], options: EvaluateOptions) -> _Scored:
         else:
             what = f"The r of {ours['name']} differs"
         difference = score_cell(found["pearson_r"], sign="+")
-        lines.append(f"{what} by {difference} against {other['name']} (95 % interval over videos)")
+        over = f"95 % interval over {kept.over}"
+        lines.append(f"{what} by {difference} against {other['name']} ({over})")
     facts = {"runs": results, "changes": changes}
     return _Scored({**models, **references}, heading, lines, facts)
 

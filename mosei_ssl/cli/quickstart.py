@@ -116,7 +116,7 @@ def run(options: QuickstartOptions) -> int:
     run_step("predict", place / "data", "--dataset", dataset, "--limit", "5", "--model", export)
 
     say_step("Done")
-    say(_sentence(best, done, Path(options.manual_dir or place / "corpus")))
+    say(_sentence(best, done))
     if synthetic:
         say(
             "The data is SYNTHETIC, made so that it has sounds to be found without labels: that "
@@ -215,11 +215,8 @@ def _exported(run: Path, to: Path) -> Path:
     return version
 
 
-def _sentence(best: Path, runs: dict[str, Path], corpus: Path) -> str:
-    from mosei_ssl.corpus.corpus_files import SPEAKERS_FILE, read_speakers
+def _sentence(best: Path, runs: dict[str, Path]) -> str:
     from mosei_ssl.metrics.comparison import summary
 
     labels = json.loads((runs["ssl"] / "metrics.json").read_text())["labels"]
-    known = read_speakers(corpus / SPEAKERS_FILE)
-    speakers = {video: "+".join(sorted(names)) for video, names in known.items()}
-    return summary(best, runs["ssl"], runs["baseline"], labels, speakers=speakers)
+    return summary(best, runs["ssl"], runs["baseline"], labels)

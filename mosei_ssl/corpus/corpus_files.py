@@ -22,10 +22,9 @@ from mosei_ssl.utils.files import write_text
 from tfds_mosei import csd
 from tfds_mosei.schema import FEATURE_NAMES, FEATURE_ROOT, LABEL_NAMES, LABEL_ROOT
 from tfds_mosei.sources import SAMPLING_RATES, Corpus, find_sources
+from tfds_mosei.speakers import SPEAKERS_FILE, read_speakers
 
 logger = logging.getLogger(__name__)
-
-SPEAKERS_FILE = "speakers.json"
 
 
 def write_features(
@@ -146,7 +145,7 @@ def write_cross_validation(
     with Corpus(find_sources(corpus)) as opened:
         labels, videos = opened.labels, sorted(opened.features.video_ids)
         sizes = {video: len(labels[video].intervals) for video in videos if video in labels}
-    speakers = read_speakers(corpus / SPEAKERS_FILE)
+    speakers = {video: set(names) for video, names in read_speakers(corpus).items()}
     if unknown := sum(video not in speakers for video in sizes):
         logger.warning(
             "%s names no speaker of %d videos: each counts as a different speaker",
@@ -165,17 +164,3 @@ def write_cross_validation(
         raise UserError(f"{place} exists already and holds something else: give another --out")
     write_text(place, text)
     return place, folds
-
-
-def read_speakers(path: Path) -> dict[str, set[str]]:
-    """Speakers by video id, where they are known."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        return {video: set(speakers) for video, speakers in content.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{path} is not an object of lists, the speakers by video id ({error}): repair or "
-            "delete it"
-        ) from None

@@ -8,7 +8,6 @@ from typing import Any
 
 from mosei_ssl.corpus.audio_files import printable
 from mosei_ssl.corpus.corpus_files import (
-    SPEAKERS_FILE,
     write_features,
     write_folds,
     write_labels,
@@ -26,6 +25,7 @@ from mosei_ssl.covarep.signal import ROWS_PER_SECOND
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.progress import progress
 from mosei_ssl.utils.signals import stop_politely
+from tfds_mosei.speakers import SPEAKERS_FILE
 
 logger = logging.getLogger(__name__)
 

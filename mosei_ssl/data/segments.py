@@ -24,7 +24,7 @@ class Segments:
     Args:
         frames: N arrays float32 [T, 74], the raw COVAREP rows of each segment, one every 10 ms,
             with whatever non-finite values the corpus has; not to be written to.
-        video_ids: [N] str, the video (for RAVDESS the speaker) of each segment.
+        video_ids: [N] str, the video of each segment.
         segment_ids: [N] int64 row in the label file, -1 where there is none.
         intervals: [N, 2] float32 start and end in seconds.
         emotions: [N, 6] float32 labels in [0, 3]; NaN where unlabelled.
@@ -89,6 +89,12 @@ class Segments:
     def synthetic(self) -> bool:
         """Whether the corpus is synthetic."""
         return bool(self.metadata.get("synthetic", False))
+
+    @property
+    def speaker_ids(self) -> np.ndarray:
+        """[N] str, who speaks in each segment; its video where the dataset does not know."""
+        known = self.metadata.get("speakers") or {}
+        return np.array(["+".join(known.get(v, [v])) for v in self.video_ids.tolist()], dtype=str)
 
     @property
     def row_period(self) -> float | None:

@@ -1,7 +1,7 @@
 """What a run's kept predictions come to, alone or beside another run's, with intervals."""
 
 import zipfile
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +16,47 @@ _FEW = 10  # units below which an interval itself is uncertain
 _OUTPUTS = ("intensity", "class", "present", "expected")
 
 
-def read_predictions(file: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Video ids [N], labels [N, 6] and predictions [N, 6] that `evaluate` kept of a split.
+@dataclass(frozen=True)
+class KeptPredictions:
+    """What `evaluate` kept of a split's N segments.
+
+    Args:
+        videos: [N] ids.
+        speakers: [N] names; ids of videos where they are not known.
+        labels: float [N, 6].
+        values: float [N, 6] of each output.
+    """
+
+    videos: np.ndarray
+    speakers: np.ndarray
+    labels: np.ndarray
+    values: dict[str, np.ndarray]
+
+    @property
+    def units(self) -> np.ndarray:
+        """[N] what intervals are over: speakers, or videos where fewer than five are known."""
+        return self.speakers if len(np.unique(self.speakers)) >= _FEWEST else self.videos
+
+    @property
+    def over(self) -> str:
+        """What intervals are over, in a word."""
+        return "recordings" if np.array_equal(self.units, self.videos) else "speakers"
+
+
+def read_predictions(file: Path) -> KeptPredictions:
+    """Read what `evaluate` kept of a split.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or of an earlier version.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
-            found = stored["video_ids"], stored["labels"]
-            return *found, {name: stored[name] for name in _OUTPUTS}
+            values = {name: stored[name] for name in _OUTPUTS}
+            return KeptPredictions(
+                stored["video_ids"], stored["speakers"], stored["labels"], values
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is damaged ({error}): evaluate the run again.") from None
+        raise UserError(f"{file} is damaged or old ({error}): evaluate the run again.") from None
 
 
 def score_cell(found: np.ndarray, sign: str = "") -> str:
@@ -39,24 +68,15 @@ def score_cell(found: np.ndarray, sign: str = "") -> str:
     return f"{value:{sign}.3f}{interval}"
 
 
-def change(ours: Path, theirs: Path, units: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Overall scores of a file of predictions minus another's, with the ends of their intervals.
-
-    Args:
-        ours: predictions that `evaluate` kept of a split.
-        theirs: those of another run, of the same segments.
-        units: [N] what 95 % intervals are over; by default videos.
+def change(ours: KeptPredictions, theirs: KeptPredictions) -> dict[str, np.ndarray]:
+    """Overall scores of predictions minus those of others, of the same segments.
 
     Returns:
-        [3] of each metric.
-
-    Raises:
-        UserError: a file is missing or damaged.
+        [3] of each metric: the difference and the ends of its 95 % interval.
     """
-    videos, truth, found = read_predictions(ours)
-    minus = read_predictions(theirs)[2]
-    units = videos if units is None else units
-    differences = with_intervals(units, truth, found, RESAMPLES, minus=minus)
+    differences = with_intervals(
+        ours.units, ours.labels, ours.values, RESAMPLES, minus=theirs.values
+    )
     return {metric: values[:, -1] for metric, values in differences.items()}
 
 
@@ -66,7 +86,6 @@ def summary(
     baseline: Path,
     labels: int,
     split: str = "test",
-    speakers: Mapping[str, str] | None = None,
 ) -> str:
     """What labels and pretraining gave, in a sentence or two; the runs must have been evaluated.
 
@@ -76,8 +95,6 @@ def summary(
         baseline: that of the run with the identical backbone from scratch.
         labels: labels that all had.
         split: split that all were evaluated on.
-        speakers: speaker by video id. Intervals are over speakers, or over recordings where fewer
-            than five speakers are known.
 
     Returns:
         For example "With 50 labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0
@@ -88,17 +105,12 @@ def summary(
         UserError: predictions are missing or damaged.
     """
     file = f"predictions-{split}.npz"
-    videos, truth, ours = read_predictions(run / file)
-    units = np.array([(speakers or {}).get(video, "") for video in videos])
-    over = "speakers"
-    if len(np.unique(units)) < _FEWEST or "" in units:
-        units, over = videos, "recordings"
-    own = with_intervals(units, truth, ours, RESAMPLES)
-    pair = (read_predictions(path / file)[2] for path in (ssl, baseline))
-    change = with_intervals(units, truth, next(pair), RESAMPLES, minus=next(pair))
+    kept = read_predictions(run / file)
+    own = with_intervals(kept.units, kept.labels, kept.values, RESAMPLES)
+    pair = (read_predictions(path / file) for path in (ssl, baseline))
     r, auroc = (score_cell(own[name][:, -1]) for name in ("pearson_r", "auroc"))
-    changed = score_cell(change["pearson_r"][:, -1], sign="+")
-    count = len(np.unique(units))
+    changed = score_cell(change(*pair)["pearson_r"], sign="+")
+    count, over = len(np.unique(kept.units)), kept.over
     text = (
         f"With {labels} labels: r {r}, AUROC {auroc}; chance is 0 and 0.5; pretraining changed r "
         f"by {changed} (95 % intervals over {count} {over})."

@@ -45,25 +45,26 @@ def write_model_card(
 
 
 def _scores(file: Path) -> dict[str, Any]:
-    videos, labels, predictions = read_predictions(file)
+    kept = read_predictions(file)
     return {
         "split": file.stem.removeprefix("predictions-"),
-        "segments": len(labels),
-        "speakers": len(np.unique(videos)),
-        "rows": score_rows(videos, labels, predictions),
+        "segments": len(kept.labels),
+        "units": len(np.unique(kept.units)),
+        "over": kept.over,
+        "rows": score_rows(kept.units, kept.labels, kept.values),
     }
 
 
 def score_rows(
-    videos: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray]
+    units: np.ndarray, labels: np.ndarray, predictions: Mapping[str, np.ndarray]
 ) -> list[list[str]]:
-    """Scores per emotion with bootstrap intervals over recordings, as text.
+    """Scores per emotion with bootstrap intervals over units [N], as text.
 
     Rows of name, five scores with their 95 % interval, and the all-zero predictor's MAE and
     accuracy; the last row is the mean over emotions.
     """
-    found = with_intervals(videos, labels, predictions, RESAMPLES)
-    zero = with_intervals(videos, labels, all_zero(len(labels)), 1)
+    found = with_intervals(units, labels, predictions, RESAMPLES)
+    zero = with_intervals(units, labels, all_zero(len(labels)), 1)
     return [
         [name, *(score_cell(found[metric][:, row]) for metric in METRICS)]
         + [format_score(zero[metric][0, row]) for metric in ("mae", "accuracy")]

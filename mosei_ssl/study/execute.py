@@ -115,7 +115,7 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     split = cell.options["split"]
     segments = load_segments(config, split).labelled()
     predictions = predict_segments(load_model(run / "model.keras"), segments, config)
-    _save_predictions(folder, segments.video_ids, segments.emotions, {"model": predictions})
+    _save_predictions(folder, segments.speaker_ids, segments.emotions, {"model": predictions})
     scores = evaluate_predictions(segments.emotions, predictions)
     epoch = run.info["result"].get("epoch")
     if split != "validation":
@@ -133,7 +133,7 @@ def _features(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
         segments = load_segments(config, split).labelled()
         arrays[f"{split}_features"] = pooled_features(iter(segments), segments.statistics["mean"])
         arrays[f"{split}_labels"] = segments.emotions
-        arrays[f"{split}_videos"] = segments.video_ids
+        arrays[f"{split}_speakers"] = segments.speaker_ids
     np.savez(folder / "pooled.npz", **arrays)
     return {}
 
@@ -145,13 +145,13 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     with np.load(study / options["features"]["path"] / "pooled.npz", allow_pickle=False) as file:
         arrays = dict(file)
     chosen = draw_label_budget(
-        arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_videos"]
+        arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_speakers"]
     )
     of_speakers = {}
     if options["per_speaker"]:
         for split, kept in (("train", chosen), ("test", slice(None))):
             features = arrays[f"{split}_features"]
-            relative = standardise_per_group(features, arrays[f"{split}_videos"])
+            relative = standardise_per_group(features, arrays[f"{split}_speakers"])
             of_speakers[f"{split}_per_speaker"] = relative[kept]
     found = classical_predictions(
         arrays["train_features"][chosen],
@@ -159,14 +159,14 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
         arrays["test_features"],
         **of_speakers,
     )
-    _save_predictions(folder, arrays["test_videos"], arrays["test_labels"], found)
+    _save_predictions(folder, arrays["test_speakers"], arrays["test_labels"], found)
     scores = {n: evaluate_predictions(arrays["test_labels"], p) for n, p in found.items()}
     return {"metrics": scores, "labels": len(chosen)}
 
 
 def _save_predictions(
     folder: Path,
-    videos: np.ndarray,
+    speakers: np.ndarray,
     labels: np.ndarray,
     predictions: dict[str, dict[str, np.ndarray]],
 ) -> None:
@@ -175,7 +175,7 @@ def _save_predictions(
         for name, values in predictions.items()
         for key in PREDICTION_KEYS
     }
-    np.savez_compressed(folder / "predictions.npz", video_ids=videos, labels=labels, **arrays)
+    np.savez_compressed(folder / "predictions.npz", speakers=speakers, labels=labels, **arrays)
 
 
 _KINDS: dict[str, Callable[[Cell, Path, Path], dict[str, Any]]] = {

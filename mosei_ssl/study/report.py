@@ -92,9 +92,10 @@ def _summary(
     design = result["design"]
     blocks: list[Block] = [
         f"{len(config.arms)} arms, {len(result['budgets'])} label budgets, {design['folds']} "
-        f"fold(s), {design['seeds']} seed(s), {design['videos']} test videos with "
-        f"{sum(fold.test for fold in folds)} segments. Intervals are {100 * design['level']:.0f} % "
-        "intervals from a hierarchical bootstrap over test videos and seeds.",
+        f"fold(s), {design['seeds']} seed(s), {design['videos']} test speakers (videos, where "
+        f"the corpus names none) with {sum(fold.test for fold in folds)} segments. Intervals are "
+        f"{100 * design['level']:.0f} % intervals from a hierarchical bootstrap over test speakers "
+        "and seeds.",
         *(tables.sentences(result, arm, result["primary"]) for arm in compared),
         "A score means little alone: on labels as sparse as these the all-zero predictor and the "
         "train median are hard to beat in MAE and four-class accuracy, so they are in every "
@@ -148,8 +149,8 @@ def difference_blocks(result: dict[str, Any], stamp: str) -> list[Block]:
     if not result["differences"]:
         return ["No arm to compare with the baseline has a complete label budget."]
     blocks: list[Block] = [
-        f"Arm minus {tables.references(result)}, paired by test video, fold and seed. p values of "
-        f"{METRIC_LABELS[result['primary']]} (primary) are not adjusted, those of the other "
+        f"Arm minus {tables.references(result)}, paired by test speaker, fold and seed. p values "
+        f"of {METRIC_LABELS[result['primary']]} (primary) are not adjusted, those of the other "
         "metrics are adjusted over metrics by Holm's method, those of emotions over emotions.",
         Figure(
             "differences",

@@ -45,7 +45,7 @@ class CellSums(Mapping[tuple[str, int], VideoSums]):
     def __getitem__(self, key: tuple[str, int]) -> VideoSums:
         with np.load(self.files[key], allow_pickle=False) as file:
             predictions = {k: file[f"{self._name}/{k}"] for k in PREDICTION_KEYS}
-            return video_sums(file["video_ids"], file["labels"], predictions)
+            return video_sums(file["speakers"], file["labels"], predictions)
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self.files)

@@ -10,16 +10,16 @@ from mosei_ssl.training.head_fit import fit_head
 _FOLDS = 5
 
 
-def answers_pay(labels: np.ndarray, intensity: np.ndarray, videos: np.ndarray) -> bool:
+def answers_pay(labels: np.ndarray, intensity: np.ndarray, speakers: np.ndarray) -> bool:
     """Whether answers to segments unseen in training have a lower MAE than 0, beyond doubt.
 
-    "Beyond doubt" is by more than one standard error, which counts videos, not segments, where
-    those of a video are alike.
+    "Beyond doubt" is by more than one standard error, which counts speakers, not segments, where
+    those of a speaker are alike.
 
     Args:
         labels: float [N, 6].
         intensity: float [N, 6]. The answers.
-        videos: [N] ids.
+        speakers: [N] names.
 
     Examples:
         >>> labels = np.eye(6)[[0, 1, 2, 3]] * 2
@@ -29,7 +29,7 @@ def answers_pay(labels: np.ndarray, intensity: np.ndarray, videos: np.ndarray) -
     gain = (labels - np.abs(intensity - labels)).mean(axis=1)
     errors = [
         np.sqrt(len(sums) / (len(sums) - 1) * np.sum((sums - sums.mean()) ** 2)) / len(gain)
-        for sums in (gain, np.bincount(np.unique(videos, return_inverse=True)[1], gain))
+        for sums in (gain, np.bincount(np.unique(speakers, return_inverse=True)[1], gain))
         if len(sums) > 1
     ]
     return bool(errors and gain.mean() > max(errors))
@@ -38,26 +38,26 @@ def answers_pay(labels: np.ndarray, intensity: np.ndarray, videos: np.ndarray) -
 def cross_validated_intensity(
     embeddings: np.ndarray,
     labels: np.ndarray,
-    videos: np.ndarray,
+    speakers: np.ndarray,
     strength: float,
     anchor: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """What heads trained on the other labelled segments answer to each, float [N, 6].
 
-    Folds do not share videos, if there are several. The heads are `fit_head`'s; the backbone is the
-    one before fine-tuning, so that nothing has seen the labels it is tried on.
+    Folds do not share speakers, if there are several. The heads are `fit_head`'s; the backbone is
+    the one before fine-tuning, so that nothing has seen the labels it is tried on.
 
     Args:
         embeddings: float [N, D], see `EmotionModel.embedding`.
         labels: float [N, 6] in [0, 3].
-        videos: [N] ids.
+        speakers: [N] names.
         strength: as for `fit_head`, with all N labels or fewer.
         anchor: [D, 18] weights that the head is pulled to.
     """
-    count = min(_FOLDS, len(np.unique(videos)))
+    count = min(_FOLDS, len(np.unique(speakers)))
     folds = GroupKFold(count) if count > 1 else KFold(min(_FOLDS, len(labels)))
     answers = np.zeros_like(labels)
-    for train, tried in folds.split(embeddings, groups=videos):
+    for train, tried in folds.split(embeddings, groups=speakers):
         weights, bias = fit_head(embeddings[train], labels[train], strength, anchor)
         answers[tried] = _median(embeddings[tried] @ weights + bias)
     return answers

@@ -122,6 +122,7 @@ def evaluate(
     }
     kept: dict[str, Any] = {
         "video_ids": segments.video_ids,
+        "speakers": segments.speaker_ids,
         "segment_ids": segments.segment_ids,
         "labels": segments.emotions,
         **predictions,

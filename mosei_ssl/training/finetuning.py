@@ -183,7 +183,7 @@ def _train(
     logits, predictions = _predict(model, validation, config)
     threshold = emotion_threshold(validation.emotions, predictions["present"])
     if best and config.cautious:
-        pays = answers_pay(validation.emotions, predictions["intensity"], validation.video_ids)
+        pays = answers_pay(validation.emotions, predictions["intensity"], validation.speaker_ids)
     if not pays:
         _log.info("the model answers 0 (cautious): nothing shows so far that others lower the MAE")
     zero_share = 0.0 if pays else _ZERO_SHARE
@@ -243,8 +243,9 @@ def _learn(
     given = (embeddings, labelled.emotions)
     pays = False
     if config.cautious and not best:
-        answers = cross_validated_intensity(*given, labelled.video_ids, strength, head.anchor)
-        pays = answers_pay(labelled.emotions, answers, labelled.video_ids)
+        speakers = labelled.speaker_ids
+        answers = cross_validated_intensity(*given, speakers, strength, head.anchor)
+        pays = answers_pay(labelled.emotions, answers, speakers)
     if config.freeze_backbone or slow:
         head.dense.set_weights(fit_head(*given, strength, head.anchor))
     if config.freeze_backbone:
@@ -281,8 +282,8 @@ def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
     if config.labels == 0:
         return np.zeros(0, dtype=np.int64)
     if config.label_selection == "random" or config.labels == "all":
-        emotions, videos = segments.emotions, segments.video_ids
-        return draw_label_budget(emotions, config.labels, config.seed, groups=videos)
+        emotions, speakers = segments.emotions, segments.speaker_ids
+        return draw_label_budget(emotions, config.labels, config.seed, groups=speakers)
     check_label_budget(config.labels, len(segments))
     pooled = pooled_features(segments, segments.statistics["mean"])
     return np.sort(select_segments(pooled, int(config.labels), seed=config.seed))

@@ -84,7 +84,8 @@ def test_intervals_hold_the_score_and_shrink_with_more_recordings(monkeypatch):
 
 def test_card_shows_scores_beside_all_zero(tmp_path):
     ids, labels, predictions = scored()
-    np.savez(tmp_path / "predictions-test.npz", video_ids=ids, labels=labels, **predictions)
+    same = {"video_ids": ids, "speakers": ids}
+    np.savez(tmp_path / "predictions-test.npz", labels=labels, **same, **predictions)
     card = write_model_card(
         tmp_path,
         "emotion",

@@ -61,8 +61,8 @@ def test_the_per_speaker_svr_knows_speakers_with_one_labelled_clip(tmp_path, fol
     features = preparation_cells(config, [fold])[-1]
     arrays = {}
     for split, count in (("train", 24), ("test", 8)):
-        for key, values in zip(("features", "labels", "videos"), clips(count, split), strict=True):
-            arrays[f"{split}_{key}"] = values
+        keys = (f"{split}_{key}" for key in ("features", "labels", "speakers"))
+        arrays |= zip(keys, clips(count, split), strict=True)
     (tmp_path / features.path).mkdir(parents=True)
     np.savez(tmp_path / features.path / "pooled.npz", **arrays)
     cell = next(c for c in grid_cells(config, [fold], [24], {}) if c.kind == "classical")

@@ -26,11 +26,11 @@ def _speech(rng, count=120, told=3.0):
 
 
 def test_answers_pay_where_embeddings_tell_and_not_where_they_do_not(rng):
-    videos = np.arange(120) % 12
+    speakers = np.arange(120) % 12
     for told, expected in ((3.0, True), (0.0, False)):
         embeddings, labels = _speech(rng, told=told)
-        answers = cross_validated_intensity(embeddings, labels, videos, 6.0)
-        assert answers_pay(labels, answers, videos) is expected
+        answers = cross_validated_intensity(embeddings, labels, speakers, 6.0)
+        assert answers_pay(labels, answers, speakers) is expected
 
 
 def test_a_gain_from_one_speaker_only_is_no_gain():
@@ -41,15 +41,15 @@ def test_a_gain_from_one_speaker_only_is_no_gain():
     assert not answers_pay(labels, answers, alone)
 
 
-def test_videos_do_not_share_folds(rng):
-    """Each video has a unique mark, which tells its own mood and no other video's."""
+def test_speakers_do_not_share_folds(rng):
+    """Each speaker has a unique mark, which tells their own mood and no other's."""
     mood = np.repeat(rng.random(20) < 0.5, 6)
     labels = np.where(mood[:, None], 2.0, 0.0) * np.eye(6)[0]
     marks = np.kron(np.eye(20), np.ones((6, 1))) * 5
-    videos = np.repeat(np.arange(20), 6)
-    assert not answers_pay(labels, cross_validated_intensity(marks, labels, videos, 0.072), videos)
-    segments = np.arange(120)
-    assert answers_pay(labels, cross_validated_intensity(marks, labels, segments, 0.072), segments)
+    speakers = np.repeat(np.arange(20), 6)
+    for groups, expected in ((speakers, False), (np.arange(120), True)):
+        answers = cross_validated_intensity(marks, labels, groups, 0.072)
+        assert answers_pay(labels, answers, groups) is expected
 
 
 def test_heads_are_logistic_regressions_of_continuation_ratios(rng):

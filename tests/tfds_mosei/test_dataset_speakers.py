@@ -1,0 +1,67 @@
+"""Who speaks in which video: from the corpus's speakers.json into the dataset."""
+
+import json
+
+import numpy as np
+import pytest
+from mosei_corpus import IDS, frames, label, ramp, write_corpus
+
+import tfds_mosei
+from mosei_ssl.config import DataConfig
+from mosei_ssl.data import load_segments
+from tfds_mosei import CorpusError
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Builds a corpus whose videos `a` and `b` hold two segments each, with these speakers."""
+    labels = {
+        video: (np.array([[0.1, 0.4], [0.5, 0.9]]), np.array([label(happy=2), label()]))
+        for video in "abcd"
+    }
+    write_corpus(tmp_path / "corpus", {v: (frames(100), ramp(100)) for v in "abcd"}, labels)
+
+    def run(speakers=None):
+        file = tmp_path / "corpus" / "speakers.json"
+        file.unlink(missing_ok=True)
+        if speakers is not None:
+            file.write_text(json.dumps(speakers))
+        return tfds_mosei.build(
+            "covarep", manual_dir=tmp_path / "corpus", data_dir=tmp_path / "data"
+        )
+
+    return run
+
+
+def test_segments_know_their_speakers_and_those_without_count_by_video(build, tmp_path, caplog):
+    built = build({"a": ["anna"], "b": "anna", "c": ["carl", "bea"]})
+    config = DataConfig(data_dir=str(tmp_path / "data"), dataset=built.builder_config.name)
+    train = load_segments(config, "train")
+    assert sorted(set(train.video_ids)) == IDS["train"]
+    assert set(train.speaker_ids) == {"anna"}
+    assert set(load_segments(config, "validation").speaker_ids) == {"bea+carl"}
+    assert set(load_segments(config, "test").speaker_ids) == {"d"}
+    assert "in the train split and in" not in caplog.text
+
+
+def test_other_speakers_are_another_dataset_and_none_is_the_one_of_old(build):
+    plain = build()
+    assert plain.info.metadata["speakers"] == {}
+    named = build({"a": ["anna"], "b": ["bert"]})
+    other = build({"a": ["anna"], "b": ["anna"]})
+    names = [one.builder_config.name for one in (plain, named, other, build())]
+    assert len(set(names[:3])) == 3
+    assert names[3] == names[0]
+
+
+def test_a_voice_in_two_splits_is_told(build, caplog):
+    build({"a": ["anna"], "c": ["carl"], "d": ["anna"]})
+    assert "1 speakers, anna for one, are in the train split and in" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"a": 5}', "{"])
+def test_a_damaged_list_of_speakers_is_told(build, tmp_path, content):
+    build()
+    (tmp_path / "corpus" / "speakers.json").write_text(content)
+    with pytest.raises(CorpusError, match=r"speakers\.json is not an object of lists"):
+        tfds_mosei.build("covarep", manual_dir=tmp_path / "corpus", data_dir=tmp_path / "data")
