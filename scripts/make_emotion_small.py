@@ -40,6 +40,7 @@ from mosei_ssl.training.evaluation import predict_segments
 from mosei_ssl.utils.files import write_text
 from mosei_ssl.utils.parsing import from_mapping, merge, read_yaml
 from tfds_mosei.schema import FEATURE_ROOT, LABEL_ROOT
+from tfds_mosei.speakers import SPEAKERS_FILE, read_speakers
 
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "mosei_ssl" / "presets" / "emotion-small"
@@ -70,9 +71,9 @@ Both labelled corpora are acted, of single sentences in a studio at 16 kHz.
 
 ## Scores on speakers that nothing was trained or chosen on
 
-Each clip by itself; `predict` also uses the rest of a long recording (docs/serving.md). 95 %
-intervals are over test speakers. Ridge and SVR see the same labels. EMO-DB has two test
-speakers, so its intervals say little.
+Each clip relative to all of its speaker's, as `predict` judges windows of a long recording or, with
+`--speaker-from`, clips (docs/serving.md). 95 % intervals are over test speakers. Ridge and SVR see
+the same labels and rows. EMO-DB has two test speakers, so its intervals say little.
 
 {scores}
 ## Calibration
@@ -104,10 +105,14 @@ def join(corpora: list[Path], speech: list[Path], out: Path) -> None:
                         source.copy(content, target, f"{root}/data/{video}")
                     if "metadata" not in target[root]:
                         source.copy(source[root]["metadata"], target[root], "metadata")
+    speakers: dict[str, list[str]] = {}
     for corpus in corpora:
         for fold, videos in json.loads((corpus / "folds.json").read_text()).items():
             folds.setdefault(fold, []).extend(videos)
+        speakers |= read_speakers(corpus)
     write_text(out / "folds.json", json.dumps(folds, indent=1) + "\n")
+    if speakers:
+        write_text(out / SPEAKERS_FILE, json.dumps(speakers) + "\n")
 
 
 def options(cls: type, file: str, **given: object) -> object:

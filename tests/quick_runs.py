@@ -21,8 +21,9 @@ def _nothing(self, *arguments, **options):
 _loaded = functools.cache(loading.load_prepared)
 
 
-def _load_once(directory, split: str):
-    return _loaded(os.path.abspath(directory), split)
+def _load_once(directory, split: str, *, context=False, mean=None):
+    mean = None if mean is None else tuple(mean)
+    return _loaded(os.path.abspath(directory), split, context=context, mean=mean)
 
 
 @contextlib.contextmanager

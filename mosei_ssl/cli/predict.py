@@ -53,8 +53,11 @@ class PredictOptions(Options):
         limit: judge only this many segments, the first ones.
         threshold: probability below which no emotion is the most likely one, but none (default:
             as calibrated on validation speakers in training).
-        context: whether segments of recordings are judged relative to the whole recording, or by
-            themselves (default: recording, but none with --server alone).
+        context: whether segments are judged relative to the whole recording (of a prepared
+            dataset: the speaker), or by themselves (default: recording, but none with --server
+            alone).
+        speaker_from: regular expression for file names, whose first group is the speaker: the
+            context is then all recordings of the speaker.
         dataset: which of several prepared datasets.
         split: split of a prepared dataset (default: test).
         format: form of the answer.
@@ -81,6 +84,7 @@ class PredictOptions(Options):
     limit: int | None = None
     threshold: float | None = None
     context: Literal["recording", "none"] | None = None
+    speaker_from: str | None = None
     dataset: str | None = None
     split: str | None = None
     format: Literal["table", "json", "csv"] = "table"
@@ -128,6 +132,7 @@ def _predict(options: PredictOptions) -> int:
         15.0 if options.window is None else options.window,
         options.hop,
         limit=options.limit,
+        speaker_from=options.speaker_from,
         dataset=options.dataset,
         split=options.split or "test",
     )
@@ -178,9 +183,10 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
         (
             "without --model it is not known what the server's was trained on",
             options.server is not None and options.model is None,
-            ("context",),
+            ("context", "speaker_from"),
         ),
-        ("the segments are not of recordings", folder, ("context",)),
+        ("there is no context", options.context == "none", ("speaker_from",)),
+        ("a prepared dataset names its speakers itself", folder, ("speaker_from",)),
         ("only --format json has more to say", options.format != "json", ("full",)),
         (
             "there is no --server",

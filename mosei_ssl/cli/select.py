@@ -42,9 +42,10 @@ def run(options: SelectOptions) -> int:
     import numpy as np
 
     from mosei_ssl.corpus.label_table import check_template, write_template
+    from mosei_ssl.data.context import context_of
     from mosei_ssl.data.selection import select_segments
     from mosei_ssl.metrics import pooled_features
-    from mosei_ssl.serving.inputs import in_whole, read_segments
+    from mosei_ssl.serving.inputs import read_segments
     from mosei_ssl.utils.progress import progress
     from tfds_mosei.tables import Table
 
@@ -57,7 +58,7 @@ def run(options: SelectOptions) -> int:
     pooled, labelled = [], []
     with progress("reading segments") as advance:
         for segment in read_segments(options.input, window=options.window):
-            _, mean = segment.recording or in_whole(segment.features)
+            _, mean = segment.context or context_of([segment.features])
             pooled.append(pooled_features([segment.features], mean)[0])
             if any(
                 segment.name in names and start < segment.end and segment.start < end

@@ -3,7 +3,7 @@
 import logging
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -24,6 +24,22 @@ def own_speaker(recording: Path) -> str:
     return f"file {recording}"
 
 
+def name_finder(speaker_from: str) -> Callable[[Path], str | None]:
+    """What finds a speaker in the name of a file, by a regular expression with a group."""
+    try:
+        pattern = re.compile(speaker_from)
+    except re.error as error:
+        raise UserError(f"--speaker-from {speaker_from!r}: {error}.") from None
+    if not pattern.groups:
+        raise UserError(f"--speaker-from {speaker_from!r} needs a group, as in '([a-z]+)_'.")
+
+    def find(recording: Path) -> str | None:
+        match = pattern.search(recording.stem) or pattern.search(recording.name)
+        return same_name(match[1]) if match and match[1] else None
+
+    return find
+
+
 def complete_speakers(
     known: dict[Path, set[str]],
     labelled: Container[Path],
@@ -40,22 +56,17 @@ def complete_speakers(
         speaker_from: Regular expression with one group, the speaker.
         table: The table, for messages.
     """
-    try:
-        pattern = re.compile(speaker_from or "$()")
-    except re.error as error:
-        raise UserError(f"--speaker-from {speaker_from!r}: {error}.") from None
-    if not pattern.groups:
-        raise UserError(f"--speaker-from {speaker_from!r} needs a group, as in '([a-z]+)_'.")
+    named = name_finder(speaker_from or "$()")
     unfit, unknown, unlabelled = [], 0, []
     given = {speaker for speakers in known.values() for speaker in speakers}
     recordings = list(recordings)
     for recording in recordings:
         speakers = known.setdefault(recording, set())
-        match = pattern.search(recording.stem) or pattern.search(recording.name)
-        if not (match and match[1]):
+        name = named(recording)
+        if not name:
             unfit.append(recording.name)
         elif not speakers:
-            speakers.add(same_name(match[1]))
+            speakers.add(name)
         if recording not in labelled:
             unlabelled.append(recording)
         elif not speakers:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mosei_ssl.config import DataConfig
+from mosei_ssl.data.context import contexts, in_context
 from mosei_ssl.data.recognition import Content, named, recognise
 from mosei_ssl.data.row_period import refuse_other_period
 from mosei_ssl.data.segments import Segments, concatenate_segments
@@ -28,16 +30,19 @@ def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -
     return Path(tfds_mosei.find_prepared(data_dir, dataset))
 
 
-def load_segments(config: DataConfig, split: str) -> Segments:
+def load_segments(config: DataConfig, split: str, mean: Sequence[float] | None = None) -> Segments:
     """Load a split of the prepared dataset that a configuration names.
 
     Args:
         config: Which dataset: `data_dir` and `dataset`.
         split: "train", "validation", "test", another split of the dataset, or several joined by
             "+".
+        mean: Means [74] that rows are moved to with `config.context`, those of a model's training;
+            None takes the train split's.
 
     Returns:
         The segments in the order of the dataset, all in memory: MOSEI's train split takes 4 GB.
+        With `config.context` their rows are relative to their speakers, see `in_context`.
 
     Raises:
         UserError: If the dataset is not there, has no such split, or the split is empty.
@@ -47,11 +52,20 @@ def load_segments(config: DataConfig, split: str) -> Segments:
         >>> train.rows(0).shape[1], train.synthetic
         (74, True)
     """
-    return load_prepared(find_dataset(config.data_dir, config.dataset), split)
+    directory = find_dataset(config.data_dir, config.dataset)
+    return load_prepared(directory, split, context=config.context, mean=mean)
 
 
-def load_prepared(directory: str | os.PathLike[str], split: str) -> Segments:
+def load_prepared(
+    directory: str | os.PathLike[str],
+    split: str,
+    *,
+    context: bool = False,
+    mean: Sequence[float] | None = None,
+) -> Segments:
     """Load a split, or several joined by "+", from the directory of a prepared dataset.
+
+    As `load_segments`, but rows are raw by default.
 
     Examples:
         >>> load_prepared(find_dataset(synthetic_data), "test").emotions.shape[1]
@@ -59,6 +73,8 @@ def load_prepared(directory: str | os.PathLike[str], split: str) -> Segments:
     """
     builder = _builder(Path(directory))
     parts = [_load_split(builder, part) for part in split_names(split)]
+    if context:
+        parts = [_in_context(part, mean) for part in parts]
     return concatenate_segments(parts) if len(parts) > 1 else parts[0]
 
 
@@ -117,7 +133,8 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
     parts = [load_segments(config, "+".join(own))]
     for name in config.extra_datasets:
         directory = find_dataset(config.data_dir, name)
-        part = load_prepared(directory, "+".join(_present(directory, wanted)))
+        names = "+".join(_present(directory, wanted))
+        part = load_prepared(directory, names, context=config.context)
         who = f"extra_datasets: {name!r}"
         refuse_other_period(part.row_period, parts[0].row_period, who, f"{parts[0].name} has")
         refuse_held_out(
@@ -221,6 +238,17 @@ def _load_split(builder: Any, split: str) -> Segments:
         metadata=_metadata(builder),
         name=f"{directory.parent.name}/{split}",
     )
+
+
+def _in_context(segments: Segments, mean: Sequence[float] | None) -> Segments:
+    """The segments, whose rows have been moved in place: a corpus may take half of the memory."""
+    segments = replace(segments, raw_content=segments.content)
+    speakers = segments.speaker_ids.tolist()
+    found = contexts(segments.frames, speakers)
+    mean = segments.statistics.get("mean") if mean is None else mean
+    for rows, speaker in zip(segments.frames, speakers, strict=True):
+        in_context(rows, found[speaker], mean, out=rows)
+    return segments
 
 
 def _examples(builder: Any, split: str, decoders: Any = None) -> Iterator[dict[str, Any]]:

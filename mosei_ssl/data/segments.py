@@ -105,7 +105,8 @@ class Segments:
     def content(self) -> Content:
         """What videos are recognised by, under whatever id: see `mosei_ssl.data.recognition`."""
         if self.raw_content is not None:
-            return self.raw_content
+            own = set(self.video_ids.tolist())
+            return {video: found for video, found in self.raw_content.items() if video in own}
         return sample_content(zip(self.video_ids, self.frames, strict=True))
 
     def length_order(self) -> np.ndarray:
@@ -145,12 +146,13 @@ def concatenate_segments(parts: Sequence[Segments], *, match_statistics: bool = 
     for part in parts[1:]:
         frames += _matched(part, first) if match_statistics else part.frames
     synthetic = any(part.synthetic for part in parts)
+    raw = not match_statistics and all(part.raw_content is None for part in parts)
     return Segments(
         frames=tuple(frames),
         **{key: np.concatenate([getattr(part, key) for part in parts]) for key in _COLUMNS},
         metadata=first.metadata | ({"synthetic": True} if synthetic else {}),
         name="+".join(part.name for part in parts),
-        raw_content=merge_content(p.content for p in parts) if match_statistics else None,
+        raw_content=None if raw else merge_content(part.content for part in parts),
     )
 
 

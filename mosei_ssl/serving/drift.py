@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mosei_ssl.serving.inputs import in_whole
+from mosei_ssl.data.context import context_of
 from mosei_ssl.serving.manifest import EXTRA_ASSETS
 from mosei_ssl.utils.files import write_text
 from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
@@ -92,4 +92,4 @@ class DriftWindow:
 
 def quantities(rows: np.ndarray, expected: Iterable[float]) -> np.ndarray:
     """`QUANTITIES` of a segment with these features [T, 74] and answers [6]."""
-    return np.concatenate([in_whole(rows)[1], list(expected)])
+    return np.concatenate([context_of([rows])[1], list(expected)])

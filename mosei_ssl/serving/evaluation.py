@@ -49,7 +49,9 @@ def evaluate_saved_model(
         own = str(trained_on.get("name", "")).split("/")[0]
         if own in tfds_mosei.list_prepared(data.data_dir):
             data = dataclasses.replace(data, dataset=own)
-    segments = load_segments(data, split).labelled()
+    mean = served.feature_mean
+    data = dataclasses.replace(data, context=mean is not None)
+    segments = load_segments(data, split, mean).labelled()
     than = f"{served.directory} was trained on"
     refuse_other_period(segments.row_period, row_period(trained_on), segments.name, than)
     count = len(segments)

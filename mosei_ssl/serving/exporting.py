@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mosei_ssl.config import DataConfig
-from mosei_ssl.data import load_segments
+from mosei_ssl.data import find_dataset, load_prepared
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
 from mosei_ssl.serving.drift import quantities, write_reference
@@ -70,7 +69,7 @@ def _train_segments(run: RunDirectory) -> list[np.ndarray]:
     dataset = run.info.get("dataset") or {}
     try:
         name = dataset["name"].split("/")[0]
-        found = load_segments(DataConfig(data_dir=run.config()["data_dir"], dataset=name), "train")
+        found = load_prepared(find_dataset(run.config()["data_dir"], name), "train")
     except (UserError, KeyError):
         return []
     if found.metadata.get("fingerprint") != dataset.get("fingerprint"):

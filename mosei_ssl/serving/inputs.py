@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mosei_ssl.corpus.speaker_names import name_finder
+from mosei_ssl.data.context import Context, context_of, contexts
 from mosei_ssl.serving.signatures import MAX_FRAMES
 from mosei_ssl.serving.sources import Source, holds_datasets, opened_sources
 from mosei_ssl.utils.errors import UserError
@@ -31,7 +33,7 @@ class Segment(NamedTuple):
         features: float32 [T, 74], raw COVAREP rows.
         truth: [6] labelled intensities, where they are known.
         period: seconds from row to row; None for a row per word.
-        recording: number of rows of the whole recording, and their means [74] (finite values).
+        context: of the whole recording, or of all that its speaker says.
         rate: sampling rate of the recording in Hz, where it is known.
     """
 
@@ -41,7 +43,7 @@ class Segment(NamedTuple):
     features: np.ndarray
     truth: np.ndarray | None = None
     period: float | None = FRAME_PERIOD
-    recording: tuple[int, np.ndarray] | None = None
+    context: Context | None = None
     rate: int | None = None
 
 
@@ -52,6 +54,7 @@ def read_segments(
     hop: float | None = None,
     *,
     limit: int | None = None,
+    speaker_from: str | None = None,
     dataset: str | None = None,
     split: str = "test",
 ) -> Iterator[Segment]:
@@ -71,6 +74,9 @@ def read_segments(
             missing, are cut into windows of this length; 0 cuts only where rows are missing.
         hop: seconds from one window to the next; None puts them side by side.
         limit: read the first segments only, at most this many.
+        speaker_from: regular expression for names of files (or ids), whose first group is the
+            speaker: the context of a segment is then all that its speaker says in a source, not
+            just the recording.
         dataset: which of several prepared datasets.
         split: which split of it.
 
@@ -118,7 +124,9 @@ def read_segments(
             yield from _dataset_segments(folder, dataset, split)
         for opened in files:
             with opened as found:
-                yield from _file_segments(found, intervals, window, hop)
+                whole = _contexts(found, speaker_from)
+                for segment in _file_segments(found, intervals, window, hop):
+                    yield segment._replace(context=whole.get(segment.name, segment.context))
 
     empty = True
     for segment in itertools.islice(segments(), limit):
@@ -135,20 +143,37 @@ def read_segments(
 
 
 def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator[Segment]:
-    from mosei_ssl.config import DataConfig
-    from mosei_ssl.data import load_prepared, load_segments
+    from mosei_ssl.data import find_dataset, load_prepared
 
-    if (folder / "dataset_info.json").is_file():
-        segments = load_prepared(folder, split)
-    else:
-        segments = load_segments(DataConfig(data_dir=str(folder), dataset=dataset), split)
-    period = segments.row_period
+    prepared = (folder / "dataset_info.json").is_file()
+    segments = load_prepared(folder if prepared else find_dataset(folder, dataset), split)
+    period, speakers = segments.row_period, segments.speaker_ids.tolist()
+    whole = contexts(segments.frames, speakers)
     for index, (start, end) in enumerate(segments.intervals.tolist()):
         labels = segments.emotions[index]
         truth = labels if np.isfinite(labels).all() else None
-        yield Segment(
-            str(segments.video_ids[index]), start, end, segments.rows(index), truth, period
+        name, rows = str(segments.video_ids[index]), segments.rows(index)
+        yield Segment(name, start, end, rows, truth, period, whole[speakers[index]])
+
+
+def _contexts(source: Source, speaker_from: str | None) -> dict[str, Context]:
+    """The context of recordings whose speaker their names tell; all are read for it."""
+    if speaker_from is None:
+        return {}
+    named = name_finder(speaker_from)
+    speakers = {name: named(source.files.get(name, Path(name))) for name in source.names}
+    unknown = [name for name, speaker in speakers.items() if not speaker]
+    if unknown:
+        _log.warning(
+            "--speaker-from %r does not fit %d of %d names, %r for one: its context is the "
+            "recording",
+            *(speaker_from, len(unknown), len(speakers), unknown[0]),
         )
+    found: dict[str, Context] = {}
+    for speaker in sorted({speaker for speaker in speakers.values() if speaker}):
+        own = [name for name, other in speakers.items() if other == speaker]
+        found |= dict.fromkeys(own, context_of(source.read(name).rows for name in own))
+    return found
 
 
 def _file_segments(
@@ -211,7 +236,7 @@ def windows(
         _log.warning("%d rows of %r have no usable times: left out", index.unusable, name)
     if not len(index.starts):
         return
-    period, whole = _measured_period(index), in_whole(rows)
+    period, whole = _measured_period(index), context_of([rows])
     gap = GAP_SECONDS / FRAME_PERIOD * period
     gaps = index.starts[1:] - np.maximum.accumulate(index.ends)[:-1] >= gap
     for begin, stop in itertools.pairwise([0, *(np.flatnonzero(gaps) + 1), len(index.starts)]):
@@ -222,14 +247,7 @@ def windows(
             part = slice(first, first + length)
             start, end = float(index.starts[first]), float(index.ends[part].max())
             kept = rows[part] if index.in_order else rows[index.order[part]]
-            yield Segment(name, start, end, kept, period=period, recording=whole)
-
-
-def in_whole(rows: np.ndarray) -> tuple[int, np.ndarray]:
-    """Number of rows, and the means of their finite values, 0 for a column without any."""
-    finite = np.isfinite(rows)
-    total = np.where(finite, rows, 0).sum(axis=0, dtype=np.float64)
-    return len(rows), total / np.maximum(finite.sum(axis=0), 1)
+            yield Segment(name, start, end, kept, period=period, context=whole)
 
 
 def _measured_period(index: "FrameIndex") -> float:
@@ -247,14 +265,14 @@ def _stretches(
 
     index = FrameIndex(times)
     period = _measured_period(index) if len(index.starts) else FRAME_PERIOD
-    whole = in_whole(rows)
+    whole = context_of([rows])
     empty = 0
     found = index.rows_of_each(np.nan_to_num(intervals))
     for (start, end), chosen in zip(intervals, found, strict=True):
         finite = math.isfinite(start) and math.isfinite(end)
         part = rows[chosen] if finite else rows[:0]
         if len(part):
-            yield Segment(name, float(start), float(end), part, period=period, recording=whole)
+            yield Segment(name, float(start), float(end), part, period=period, context=whole)
         else:
             empty += 1
     if empty:

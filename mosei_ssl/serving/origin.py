@@ -34,7 +34,7 @@ def origin(run: RunDirectory) -> dict[str, Any]:
         "run": {
             "name": run.path.resolve().name,
             **{key: run.info.get(key) for key in ("kind", "seed", "result", "versions")},
-            "freeze_backbone": config.get("freeze_backbone"),
+            **{key: config.get(key) for key in ("freeze_backbone", "context")},
         },
         "dataset": dataset if seconds is None else dataset | {"train_seconds": seconds},
     }

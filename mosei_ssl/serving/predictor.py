@@ -11,17 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from mosei_ssl.data.context import context_of, in_context
 from mosei_ssl.data.row_period import refuse_other_period, row_period
-from mosei_ssl.serving.inputs import Segment, in_whole
+from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.serving.output import as_records
 from mosei_ssl.serving.signatures import MAX_FRAMES, OUTPUTS
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
 
 _log = logging.getLogger(__name__)
-
-CONTEXT_FRAMES = 2500
-"""Frames of a recording at which its means count as much as those of the training."""
 
 BLOCK = 512
 """Segments read at a time: enough to sort them by length into batches of little padding."""
@@ -44,8 +42,9 @@ class Predictor(abc.ABC):
 
     @property
     def feature_mean(self) -> Sequence[float] | None:
-        """Means of the features in training [74], where the manifest has them."""
-        return self.manifest.get("model", {}).get("feature_mean")
+        """Means of the features in training [74], if known and if it was in context."""
+        alone = self.manifest.get("run", {}).get("context") is False
+        return None if alone else self.manifest.get("model", {}).get("feature_mean")
 
     @abc.abstractmethod
     def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -65,8 +64,8 @@ class Predictor(abc.ABC):
             segments: N arrays [T, 74] of raw COVAREP rows, whose lengths may differ; or one array
                 [N, T, 74] of padded ones.
             length: how many rows of each are its own, [N] integers; None takes all.
-            recording: all rows [T, 74] of the recording that the segments are from, relative to
-                which they are judged, as `mosei-ssl predict` does, see `in_context`.
+            recording: all rows [T, 74] of the recording that the segments are from, or of their
+                speaker, relative to which they are judged; see `mosei_ssl.data.context.in_context`.
             progress: called with the number of segments done since the last call.
 
         Returns:
@@ -88,7 +87,7 @@ class Predictor(abc.ABC):
                     "training are not known. They are in the manifest of an export; for a server "
                     "name the one it runs, connect(..., export=EXPORT)."
                 )
-            whole = in_whole(check_rows("the recording", recording))
+            whole = context_of([check_rows("the recording", recording)])
             rows = [in_context(segment, whole, self.feature_mean) for segment in rows]
         answers = {
             name: np.zeros((len(rows), len(EMOTIONS)), np.int32 if name == "class" else np.float32)
@@ -169,22 +168,6 @@ def pad(segments: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return features, length
 
 
-def in_context(
-    rows: np.ndarray, recording: tuple[int, np.ndarray] | None, mean: Sequence[float] | None
-) -> np.ndarray:
-    """The rows of a segment, their recording's means moved towards those of the training, `mean`.
-
-    Microphones and voices differ, and a model is to answer to what changes within a recording. The
-    share of the way grows with the recording: half at 25 s. `recording` is the number of its rows
-    and their means, see `in_whole`; what is not known changes nothing.
-    """
-    if mean is None or recording is None:
-        return rows
-    count, own = recording
-    share = count / (count + CONTEXT_FRAMES)
-    return rows - (share * (own - np.asarray(mean))).astype(np.float32)
-
-
 def predict_records(
     predictor: Predictor,
     segments: Iterable[Segment],
@@ -202,7 +185,7 @@ def predict_records(
     called with the `count` of segments done since the last call and, once `known`, that of all.
     `threshold` is the probability below which the most likely emotion is "none"; None takes what
     was calibrated in training, or 0.5. With `context`, a segment is judged relative to its
-    recording if the manifest has the means of the training, see `in_context`.
+    recording if the manifest has the means of the training.
     """
     trained_on = predictor.manifest.get("dataset", {})
     longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
@@ -218,7 +201,7 @@ def predict_records(
         report = functools.partial(progress, known=seen if len(block) < BLOCK else None)
         for segment in block:
             refuse_other_period(segment.period, needed, segment.name, "the model was trained on")
-        rows = [in_context(segment.features, segment.recording, mean) for segment in block]
+        rows = [in_context(segment.features, segment.context, mean) for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
         rates |= {segment.name: segment.rate for segment in block}
         yield from as_records(block, predictor.predict(rows, progress=report), least)

@@ -45,6 +45,7 @@ class Recognizer:
         window: float = 15.0,
         threshold: float | None = None,
         context: bool = True,
+        speaker_from: str | None = None,
     ) -> "pandas.DataFrame":
         """Predict the emotions of recordings.
 
@@ -56,8 +57,10 @@ class Recognizer:
                 whole.
             threshold: probability below which `most_likely` is "none"; None takes the one that was
                 calibrated in training.
-            context: whether long recordings are judged relative to their own means, see
-                `mosei_ssl.serving.predictor.in_context`.
+            context: whether recordings are judged relative to their own means, see
+                `mosei_ssl.data.context.in_context`.
+            speaker_from: regular expression for names of files, whose first group is the speaker:
+                recordings are then judged relative to all of their speaker's.
 
         Returns:
             A row per recording or window: `name`, `start`, `end` (seconds), `frames`, for every
@@ -71,17 +74,22 @@ class Recognizer:
 
         if isinstance(recordings, str | Path | np.ndarray):
             recordings = [recordings]
-        segments = self._segments(recordings, rate, window)
+        segments = self._segments(recordings, rate, window, speaker_from)
         found = predict_records(self.model, segments, threshold=threshold, context=context)
         return pandas.DataFrame([flat(record) for record in found])
 
     def _segments(
-        self, recordings: Iterable[str | Path | np.ndarray], rate: int | None, window: float
+        self,
+        recordings: Iterable[str | Path | np.ndarray],
+        rate: int | None,
+        window: float,
+        speaker_from: str | None,
     ) -> Iterator[Segment]:
         numbered = enumerate(recordings)
         for arrays, group in itertools.groupby(numbered, lambda x: isinstance(x[1], np.ndarray)):
             if not arrays:
-                yield from read_segments([str(path) for _, path in group], window=window)
+                paths = [str(path) for _, path in group]
+                yield from read_segments(paths, window=window, speaker_from=speaker_from)
                 continue
             if rate is None:
                 raise UserError("samples need their rate: predict(samples, 16000), for example.")

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +28,15 @@ class Recording(NamedTuple):
 class Source(NamedTuple):
     """Names of recordings, and what reads one of them.
 
-    `label` is what messages call it; what `unnamed` holds has no id that tables could refer to.
+    `label` is what messages call it; what `unnamed` holds has no id that tables could refer to;
+    `files` are those of recordings that have one each.
     """
 
     label: str
     names: Sequence[str]
     read: Callable[[str], Recording]
     unnamed: bool = False
+    files: Mapping[str, Path] = MappingProxyType({})
 
 
 def holds_datasets(source: Path) -> bool:
@@ -126,7 +129,7 @@ def _audio(label: str, files: Mapping[str, Path]) -> Iterator[Source]:
         times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
         return Recording(times, found.features, found.rate)
 
-    yield Source(label, list(files), extract)
+    yield Source(label, list(files), extract, files=files)
 
 
 def _read_array(file: Path) -> Recording:

@@ -79,7 +79,9 @@ def evaluate(
     known = directory.options(FinetuneConfig)
     config = replace(known, data_dir=data_dir or known.data_dir, dataset=dataset or known.dataset)
     split = "+".join(split_names(split))
-    segments = load_segments(config, split).labelled()
+    model = load_model(directory / "model.keras")
+    center = keras.ops.convert_to_numpy(model.backbone.standardize.center)
+    segments = load_segments(config, split, center).labelled()
     if not len(segments):
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")
     trained_on = directory.info["dataset"]
@@ -103,7 +105,6 @@ def evaluate(
     else:
         train = load_segments(config, "train")
     labelled = _labelled_subset(directory, train)
-    model = load_model(directory / "model.keras")
 
     predictions = predict_segments(model, segments, config)
     mean = train.statistics["mean"]

@@ -117,8 +117,8 @@ def renamed(monkeypatch, **metadata):
     """As if the videos of the other corpus had other names, and its metadata were these."""
     load = data.load_segments
 
-    def load_renamed(config, split):
-        segments = load(config, split)
+    def load_renamed(config, split, mean=None):
+        segments = load(config, split, mean)
         if "other" not in str(config.data_dir):
             return segments
         ids = np.char.add("other-", segments.video_ids)

@@ -12,7 +12,8 @@ from tfds_mosei import CorpusError
 
 def test_scores_are_those_of_the_keras_model(saved_model, emotion_model, synthetic_data):
     config = DataConfig(data_dir=str(synthetic_data))
-    segments = load_segments(config, "test").labelled()
+    mean = emotion_model.backbone.standardize.center.numpy()
+    segments = load_segments(config, "test", mean).labelled()
     truth = evaluate_predictions(
         segments.emotions, predict_segments(emotion_model, segments, config)
     )

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mosei_ssl.data.context import in_context
 from mosei_ssl.serving import LocalModel
 from mosei_ssl.serving.inputs import windows
-from mosei_ssl.serving.predictor import in_context, pad, plan_batches, predict_records
+from mosei_ssl.serving.predictor import pad, plan_batches, predict_records
 from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS
@@ -47,20 +48,18 @@ def test_a_recording_is_judged_relative_to_itself(saved_model):
     rows[1000:] = 5.0  # 4.2 on average
     rows[:, 7] = -np.inf
     segments = list(windows("talk", times, rows, 10.0))
-    moved = in_context(rows[:1000], segments[0].recording, np.full(74, 1.0))
+    moved = in_context(rows[:1000], segments[0].context, np.full(74, 1.0))
     # Half of the way at 25 s.
     assert moved[:, :7] == pytest.approx(3.0 - 0.5 * (4.2 - 1.0))
     assert np.isneginf(moved[:, 7]).all()
     (short,) = windows("talk", times[:100], rows[:100], 10.0)
-    assert in_context(rows[:100], short.recording, np.ones(74))[0, 0] == pytest.approx(
+    assert in_context(rows[:100], short.context, np.ones(74))[0, 0] == pytest.approx(
         3.0 - 2.0 * 100 / 2600
     )
     # The means are those of the model's training.
     model = LocalModel(saved_model)
     mean = model.manifest["model"]["feature_mean"]
-    by_hand = model.predict([in_context(s.features, s.recording, mean) for s in segments])[
-        "expected"
-    ]
+    by_hand = model.predict([in_context(s.features, s.context, mean) for s in segments])["expected"]
     parts = [segment.features for segment in segments]
     np.testing.assert_array_equal(model.predict(parts, recording=rows)["expected"], by_hand)
     alone = model.predict(parts)["expected"]

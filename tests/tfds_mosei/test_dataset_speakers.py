@@ -1,6 +1,7 @@
 """Who speaks in which video: from the corpus's speakers.json into the dataset."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def test_segments_know_their_speakers_and_those_without_count_by_video(build, tm
     assert set(load_segments(config, "validation").speaker_ids) == {"bea+carl"}
     assert set(load_segments(config, "test").speaker_ids) == {"d"}
     assert "in the train split and in" not in caplog.text
+
+
+def test_rows_are_relative_to_their_speaker_whose_videos_go_together(build, tmp_path):
+    """100 rows `ramp` of a video: rows 10 to 39 and 50 to 89 are in its segments."""
+    built = build({"a": ["anna"], "b": ["anna"], "c": ["carl"]})
+    config = DataConfig(data_dir=str(tmp_path / "data"), dataset=built.builder_config.name)
+    own = (30 * 24.5 + 40 * 69.5) / 70 + 0.03
+    train = built.info.metadata["feature_statistics"]["mean"][3]
+    assert train == pytest.approx(own)  # which is that of every video here
+    raw, mean = replace(config, context=False), np.full(74, train - 10.0)
+    for split, count in (("test", 70), ("train", 140)):
+        before, after = load_segments(raw, split), load_segments(config, split, mean)
+        shift = 10 * count / (count + 2500)
+        np.testing.assert_allclose((before.rows(0) - after.rows(0))[:, 3], shift, atol=1e-4)
+        assert before.content == after.content
 
 
 def test_other_speakers_are_another_dataset_and_none_is_the_one_of_old(build):
