@@ -101,7 +101,8 @@ def evaluate(
             "name it (dataset)."
         )
     if foreign:
-        _refuse_what_was_learned(directory, train, segments)
+        raw = load_segments(replace(config, context=False), split).labelled()
+        _refuse_what_was_learned(directory, train, raw)
     else:
         train = load_segments(config, "train")
     labelled = _labelled_subset(directory, train)
@@ -177,7 +178,7 @@ def predict_segments(
 
 
 def _refuse_what_was_learned(run: RunDirectory, train: Segments, scored: Segments) -> None:
-    """Raise a UserError if another dataset does not compare, or holds what the run has seen."""
+    """Raise a UserError if raw segments do not compare, or hold what the run has seen."""
     than = f"{run.path} was trained on"
     refuse_other_period(scored.row_period, train.row_period, scored.name, than)
     seen = videos_seen(run)

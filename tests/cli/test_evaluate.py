@@ -163,6 +163,22 @@ def test_another_corpus_is_scored_beside_predictors_trained_on_the_runs_own(
     assert found["segments"] == len(test)
 
 
+def test_recordings_that_were_learned_are_known_by_their_content(
+    scored, synthetic_data, tmp_path, capsys, monkeypatch
+):
+    run = scored("run", 8)
+    (run / "config.yaml").write_text(yaml.safe_dump({"data_dir": str(synthetic_data)}))
+    other = tmp_path / "other"
+    shutil.copytree(synthetic_data, other)
+    (folder,) = (other / "tfds_mosei").glob("synthetic-*")
+    folder.rename(folder.with_name("synthetic-0123456789"))
+    renamed(monkeypatch, fingerprint="0123456789")
+    line = ["evaluate", "--run", str(run), "--dataset", "synthetic-0123456789"]
+    line += ["--data-dir", str(other)]
+    assert main([*line, "--split", "train"]) == 2
+    assert "that the run has learned from" in capsys.readouterr().err.replace(str(run), "the run")
+
+
 def test_a_corpus_with_another_row_period_is_not_scored(
     scored, synthetic_data, other_data, capsys, monkeypatch
 ):
