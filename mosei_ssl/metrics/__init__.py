@@ -6,7 +6,6 @@ from mosei_ssl.metrics.classical import (
     pooled_features,
     prediction_dict,
     regression,
-    standardise_per_group,
     train_median,
 )
 from mosei_ssl.metrics.scores import (
@@ -49,7 +48,6 @@ __all__ = [
     "pooled_features",
     "prediction_dict",
     "regression",
-    "standardise_per_group",
     "train_median",
     "verdicts",
     "write_json",

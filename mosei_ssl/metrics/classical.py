@@ -48,27 +48,6 @@ def _percentiles(rows: np.ndarray, quantiles: Sequence[float]) -> list[np.ndarra
     return found
 
 
-def standardise_per_group(features: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Standardise each column of [N, D] within each group, such as a speaker.
-
-    A column that is constant within a group becomes 0. On test data this looks at the test
-    speaker's other clips: a comparison, not a competitor.
-
-    Examples:
-        >>> standardise_per_group(np.array([[1.0], [3.0]]), ["a", "a"]).tolist()
-        [[-1.0], [1.0]]
-    """
-    features = np.asarray(features, dtype=np.float64)
-    groups = np.asarray(groups)
-    result = np.zeros_like(features)
-    for group in np.unique(groups):
-        chosen = groups == group
-        centred = features[chosen] - features[chosen].mean(axis=0)
-        std = centred.std(axis=0)
-        result[chosen] = np.divide(centred, std, out=np.zeros_like(centred), where=std > 1e-8)
-    return result.astype(np.float32)
-
-
 def prediction_dict(values: np.ndarray) -> dict[str, np.ndarray]:
     """Turn [N, 6] real-valued predictions into what `evaluate_predictions` takes.
 
@@ -155,12 +134,7 @@ def regression(
 
 
 def classical_predictions(
-    train_features: np.ndarray,
-    train_labels: np.ndarray,
-    test_features: np.ndarray,
-    *,
-    train_per_speaker: np.ndarray | None = None,
-    test_per_speaker: np.ndarray | None = None,
+    train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
     """All predictors that a model's numbers are printed next to.
 
@@ -168,14 +142,10 @@ def classical_predictions(
         train_features: [M, D] pooled features of the labelled subset.
         train_labels: [M, 6] its labels.
         test_features: [N, D] pooled features to predict from.
-        train_per_speaker: [M, D] features of the labelled subset after `standardise_per_group`
-            over all train clips of each speaker, which needs no labels. With `test_per_speaker`
-            adds "svr_per_speaker".
-        test_per_speaker: [N, D] features to predict from, likewise.
 
     Returns:
         Prediction dictionaries by name: "all_zero" and, if there are labels, "train_median",
-        "ridge", "svr" and perhaps "svr_per_speaker".
+        "ridge" and "svr".
 
     Examples:
         >>> x, y = np.eye(4), np.eye(4)[:, :2]
@@ -185,15 +155,12 @@ def classical_predictions(
     count, emotions = len(test_features), np.asarray(train_labels).shape[1]
     if not len(train_labels):
         return {"all_zero": all_zero(count, emotions)}
-    fits = dict.fromkeys(("ridge", "svr"), (train_features, train_labels, test_features))
-    if train_per_speaker is not None and test_per_speaker is not None:
-        fits["svr_per_speaker"] = (train_per_speaker, train_labels, test_per_speaker)
     results = {
         "all_zero": all_zero(count, emotions),
         "train_median": train_median(train_labels, count),
     }
-    with progress("fitting ridge and SVR", len(fits) * emotions) as advance:
-        for name, arrays in fits.items():
-            kind: Literal["ridge", "svr"] = "ridge" if name == "ridge" else "svr"
-            results[name] = regression(kind, *arrays, advance)
+    kinds: tuple[Literal["ridge"], Literal["svr"]] = ("ridge", "svr")
+    with progress("fitting ridge and SVR", len(kinds) * emotions) as advance:
+        for kind in kinds:
+            results[kind] = regression(kind, train_features, train_labels, test_features, advance)
     return results

@@ -30,7 +30,6 @@ PREDICTOR_LABELS = {
     "train_median": "train median",
     "ridge": "ridge (pooled)",
     "svr": "SVR (pooled)",
-    "svr_per_speaker": "SVR, per-speaker standardised (sees the speaker's other clips)",
 }
 
 # They say the same of every segment.

@@ -207,7 +207,6 @@ def _classical(config: StudyConfig, fold: Fold, budget: int | str, seed: int) ->
         {
             "budget": budget,
             "seed": seed,
-            "per_speaker": config.per_speaker,
             "features": {"path": features.path, "key": features.key},
             "threads": config.threads,
         },

@@ -17,7 +17,6 @@ from mosei_ssl.metrics import (
     classical_predictions,
     evaluate_predictions,
     pooled_features,
-    standardise_per_group,
     write_json,
 )
 from mosei_ssl.study.cells import CELL_FILE, Cell
@@ -147,17 +146,10 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     chosen = draw_label_budget(
         arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_speakers"]
     )
-    of_speakers = {}
-    if options["per_speaker"]:
-        for split, kept in (("train", chosen), ("test", slice(None))):
-            features = arrays[f"{split}_features"]
-            relative = standardise_per_group(features, arrays[f"{split}_speakers"])
-            of_speakers[f"{split}_per_speaker"] = relative[kept]
     found = classical_predictions(
         arrays["train_features"][chosen],
         arrays["train_labels"][chosen],
         arrays["test_features"],
-        **of_speakers,
     )
     _save_predictions(folder, arrays["test_speakers"], arrays["test_labels"], found)
     scores = {n: evaluate_predictions(arrays["test_labels"], p) for n, p in found.items()}

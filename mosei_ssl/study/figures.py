@@ -23,7 +23,6 @@ _REFERENCES = {
     "train_median": ("#999999", "--"),
     "ridge": ("#444444", "-."),
     "svr": ("#777777", "-"),
-    "svr_per_speaker": ("#AAAAAA", (0, (5, 1, 1, 1, 1, 1))),
 }
 _SETTINGS = {
     "font.size": 9,
@@ -146,8 +145,7 @@ def budget_figure(
             points = _points(result, result["scores"].get(name, {}), metric, emotion, "value")
             if points:
                 x, y = [x for x, _ in points], [p["value"] for _, p in points]
-                short = {"svr_per_speaker": "SVR per speaker (sees the speaker)"}
-                label = short.get(name, PREDICTOR_LABELS.get(name, name))
+                label = PREDICTOR_LABELS.get(name, name)
                 axis.plot(x, y, color=colour, linestyle=line, label=label, lw=1)
         for arm in arms:
             points = _points(result, result["scores"].get(arm, {}), metric, emotion, "value")

@@ -95,7 +95,6 @@ class StudyConfig(Options):
         finetune: options of `mosei-ssl finetune`.
         search: hyper-parameter search before the grid.
         statistics: bootstrap and primary metric.
-        per_speaker: whether to add the SVR on features standardised per test speaker.
         threads: threads of each worker; fixed, so that results do not depend on the workers.
 
     Examples:
@@ -119,5 +118,4 @@ class StudyConfig(Options):
     finetune: dict[str, Any] = field(default_factory=dict)
     search: SearchConfig = field(default_factory=SearchConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
-    per_speaker: bool = True
     threads: int = ranged(1, 1)

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from mosei_ssl.metrics import (
-    classical_predictions,
     evaluate_predictions,
     pooled_features,
     prediction_dict,
     regression,
-    standardise_per_group,
     train_median,
 )
 
@@ -54,22 +52,6 @@ def test_regressors_learn_a_linear_rule_and_keep_constants(kind):
     found = regression(kind, features[:150], labels[:150], features[150:])
     assert np.corrcoef(found["expected"][:, 0], labels[150:, 0])[0, 1] > 0.9
     assert found["intensity"][:, 1] == pytest.approx(0.25)
-
-
-def test_standardising_per_group_removes_the_speaker():
-    features = np.array([[1.0, 5.0], [3.0, 5.0], [101.0, 7.0], [103.0, 7.0]])
-    found = standardise_per_group(features, ["a", "a", "b", "b"])
-    assert found.tolist() == [[-1, 0], [1, 0], [-1, 0], [1, 0]]
-
-
-def test_per_speaker_variant_is_added_only_with_speakers():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(20, 3)), rng.random((20, 6))
-    assert "svr_per_speaker" not in classical_predictions(x, y, x)
-    own = standardise_per_group(x, np.repeat(["a", "b"], 10))
-    found = classical_predictions(x, y, x, train_per_speaker=own, test_per_speaker=own)
-    expected = regression("svr", own, y, own)["expected"]
-    np.testing.assert_array_equal(found["svr_per_speaker"]["expected"], expected)
 
 
 def _ravdess(folder):

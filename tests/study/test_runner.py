@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import yaml
 
@@ -41,37 +40,12 @@ def test_results_have_a_row_per_score_and_no_timings(classical_study):
     table = write_results(out, cells).read_text()
     lines = table.splitlines()
     assert lines[0] == "arm,labels,budget,fold,seed,metric,emotion,value"
-    # 5 predictors, 2 budgets, 2 seeds, 5 metrics, overall and 6 emotions.
-    assert len(lines) == 1 + 5 * 2 * 2 * 5 * 7
+    # 4 predictors, 2 budgets, 2 seeds, 5 metrics, overall and 6 emotions.
+    assert len(lines) == 1 + 4 * 2 * 2 * 5 * 7
     assert "seconds" not in table
     sums, missing = collect_sums(out, cells, [0, 1])
     assert missing == []
     assert set(sums["ridge"]["10"]) == {("1", 0), ("1", 1)}
-
-
-def test_the_per_speaker_svr_knows_speakers_with_one_labelled_clip(tmp_path, fold):
-    # Each speaker's clips lie at its own offset from -1, 0, 1; their labels are 0, 1 and 2.
-    def clips(speakers, letter):
-        place = np.tile([-1.0, 0.0, 1.0], speakers)
-        offset = np.repeat(np.random.default_rng(0).normal(0, 50, speakers), 3)
-        names = np.repeat([f"{letter}{n}" for n in range(speakers)], 3)
-        return (place + offset)[:, None], np.repeat(place[:, None] + 1, 6, axis=1), names
-
-    config = StudyConfig(seeds=[0])
-    features = preparation_cells(config, [fold])[-1]
-    arrays = {}
-    for split, count in (("train", 24), ("test", 8)):
-        keys = (f"{split}_{key}" for key in ("features", "labels", "speakers"))
-        arrays |= zip(keys, clips(count, split), strict=True)
-    (tmp_path / features.path).mkdir(parents=True)
-    np.savez(tmp_path / features.path / "pooled.npz", **arrays)
-    cell = next(c for c in grid_cells(config, [fold], [24], {}) if c.kind == "classical")
-    assert execute(cell, tmp_path) == ""
-    result = cell.finished(tmp_path)
-    # Speakers take turns, so that 24 labels are one of each.
-    assert result["labels"] == 24
-    assert result["metrics"]["svr_per_speaker"]["overall"]["pearson_r"] > 0.9
-    assert abs(result["metrics"]["svr"]["overall"]["pearson_r"]) < 0.5
 
 
 def test_an_incomplete_budget_is_left_out(classical_study):
@@ -92,7 +66,7 @@ def test_a_budget_that_failed_altogether_is_left_out_by_name(classical_study, fo
         if cell.budget != lost:
             execute(cell, out)
     sums, missing = collect_sums(out, [*cells, *trained], [0, 1])
-    names = ("all_zero", "ridge", "svr", "svr_per_speaker", "train_median")
+    names = ("all_zero", "ridge", "svr", "train_median")
     arms = ("ssl", "baseline")
     assert sorted(missing) == sorted(
         [*(f"{n} at {lost}" for n in names), *(f"{a} at {b}" for a in arms for b in (10, 20))]
