@@ -133,7 +133,12 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
     arguments = [synthetic_data, "--model", saved_model, "--limit", 3]
     assert predict(*arguments, "--full", "--format", "json", "--threshold", 0) == 0
     records = json.loads(capsys.readouterr().out)
-    labels = load_segments(DataConfig(data_dir=str(synthetic_data)), "test").emotions
+    model = LocalModel(saved_model)
+    config = DataConfig(data_dir=str(synthetic_data))
+    moved = load_segments(config, "test", model.feature_mean)  # as it is evaluated
+    labels, expected = moved.emotions, model.predict(list(moved)[:3])["expected"]
+    found = [[r["emotions"][emotion]["expected"] for emotion in EMOTIONS] for r in records]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     for record, truth in zip(records, labels, strict=False):
         assert list(record["truth"].values()) == pytest.approx(list(truth), abs=1e-5)
         present = {emotion: answer["present"] for emotion, answer in record["emotions"].items()}
