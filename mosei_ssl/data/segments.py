@@ -22,8 +22,8 @@ class Segments:
     """Segments of one or several splits, with everything known about them.
 
     Args:
-        frames: N arrays float32 [T, 74], the raw COVAREP rows of each segment, one every 10 ms,
-            with whatever non-finite values the corpus has; not to be written to.
+        frames: N arrays float32 [T, 74], the COVAREP rows of each segment, one every 10 ms, raw or
+            in context, with whatever non-finite values the corpus has; not to be written to.
         video_ids: [N] str, the video of each segment.
         segment_ids: [N] int64 row in the label file, -1 where there is none.
         intervals: [N, 2] float32 start and end in seconds.
@@ -32,7 +32,7 @@ class Segments:
         metadata: Metadata of the (first) prepared dataset: fingerprint, synthetic,
             feature_statistics and so on.
         name: Name of the dataset and split, for messages and reports.
-        raw_content: What `content` gives, of frames that are no longer raw.
+        raw_content: What `content` gives, where the frames are no longer raw.
 
     Examples:
         >>> segments = segments_from_arrays([np.zeros((5, 74)), np.ones((9, 74))], np.eye(6)[:2])
@@ -62,7 +62,7 @@ class Segments:
         return np.array([len(rows) for rows in self.frames], dtype=np.int64)
 
     def rows(self, index: int) -> np.ndarray:
-        """float32 [T, 74] raw COVAREP rows of a segment."""
+        """float32 [T, 74] rows of a segment."""
         return self.frames[index]
 
     def subset(self, indices: np.ndarray | Sequence[int]) -> Segments:
