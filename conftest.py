@@ -98,7 +98,9 @@ def finished_run(emotion_model, tmp_path_factory) -> Path:
         "versions": {"mosei_ssl": "0.1.0"},
     }
     (run / "run.json").write_text(json.dumps(info))
-    (run / "config.yaml").write_text(f"run: {run}\ndata_dir: {run}/data\nlabels: 8\n")
+    (run / "config.yaml").write_text(
+        f"run: {run}\ndata_dir: {run}/data\nlabels: 8\ncontext: true\n"
+    )
     return run
 
 

@@ -3,8 +3,8 @@
 Every way reads the same split from the page cache, in turn, several times.
 
 Example:
-    python benchmarks/dataset_read.py --tfrecord data/tfds_mosei/covarep-1a2b3c4d5e/1.1.0 \
-        --array-record records/tfds_mosei/covarep-1a2b3c4d5e/1.1.0
+    python benchmarks/dataset_read.py --tfrecord data/tfds_mosei/covarep-1a2b3c4d5e/1.2.0 \
+        --array-record records/tfds_mosei/covarep-1a2b3c4d5e/1.2.0
 """
 
 import argparse

@@ -188,8 +188,8 @@ class DataConfig(Options):
         extra_datasets: further prepared datasets whose train splits are added to pretraining,
             their rows mapped to the first dataset's feature statistics.
         batch_size: segments per batch.
-        context: whether rows are taken relative to their speaker, half of the way to the train
-            split's means at 25 s of their speech in the split; `predict` does so per recording.
+        context: whether rows are taken relative to their speaker: half of the way to the train
+            split's means if there are 25 s of the speaker in the split. `predict` does so, too.
         max_frames: longest training window in frames of 10 ms; a longer segment gives a random
             one in each epoch. 1660 is MOSEI's 95th percentile. None (null) never crops.
         max_lengths: most lengths that batches are padded to: more waste less, but where XLA

@@ -139,7 +139,7 @@ def score(config: FinetuneConfig, corpora: list[Path]) -> str:
         lines += [f"{corpus.name}: {len(part)} segments of {len(speakers)} test speakers.", ""]
         lines += [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for name, values in found.items():
-            row = with_intervals(part.video_ids, part.emotions, values, RESAMPLES)
+            row = with_intervals(part.speaker_ids, part.emotions, values, RESAMPLES)
             cells = [score_cell(row[metric][:, -1]) for metric in METRICS]
             label = "**emotion-small**" if name == "model" else PREDICTOR_LABELS[name]
             lines.append(f"| {label} | {' | '.join(cells)} |")

@@ -34,14 +34,15 @@ def read_speakers(folder: Path) -> dict[str, list[str]]:
 def warn_of_speakers_in_two_splits(
     speakers: Mapping[str, Sequence[str]], videos: Mapping[str, Sequence[str]]
 ) -> None:
-    """Scores of voices that were trained on say little; a corpus of one speaker has no others."""
+    """Scores of voices that were trained on say little; with one speaker there are no others."""
     train, *held_out = (
         {name for video in videos[split] for name in speakers.get(video, ())}
         for split in ("train", "validation", "test")
     )
-    if shared := sorted(train & set().union(*held_out)):
+    known = train & set().union(*held_out)
+    if known and len(train.union(*held_out)) > 1:
         _logger.warning(
-            "%d speakers, %s for one, are in the train split and in validation or test: scores "
-            "will be those of known voices (mosei-ssl folds makes folds that keep speakers apart)",
-            *(len(shared), shared[0]),
+            "speakers of the train split are in validation or test, too (%d of them, such as %s): "
+            "scores will be those of known voices. mosei-ssl folds keeps speakers apart",
+            *(len(known), min(known)),
         )

@@ -3,7 +3,7 @@
 These are the all-zero predictor, the median of the labelled subset, and ridge and SVR on pooled
 features, all trained on the run's labelled subset, also where --dataset names another corpus.
 metrics.json is written into the run. With --model the exported SavedModel is scored. With
---against it says what changed from those runs to this one, with a 95 % interval over videos.
+--against it says what changed from those runs to this one, with a 95 % interval over speakers.
 
 Examples:
   mosei-ssl evaluate --run runs/ssl100 --against runs/base100 --split test

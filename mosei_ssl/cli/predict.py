@@ -152,6 +152,12 @@ def _predict(options: PredictOptions) -> int:
             export=options.model,
             timeout=timeout,
         )
+    asked = options.speaker_from or options.context == "recording"
+    if asked and predictor.feature_mean is None:
+        raise UserError(
+            f"{options.model} was trained without context, or does not tell the means of its "
+            "training: leave out --context and --speaker-from."
+        )
     with progress("predicting") as advance:
         given = (predictor, kept or segments, advance, options.threshold)
         records = list(predict_records(*given, context=options.context != "none"))
@@ -186,7 +192,6 @@ def _refuse_what_does_not_apply(options: PredictOptions) -> None:
             ("context", "speaker_from"),
         ),
         ("there is no context", options.context == "none", ("speaker_from",)),
-        ("a prepared dataset names its speakers itself", folder, ("speaker_from",)),
         ("only --format json has more to say", options.format != "json", ("full",)),
         (
             "there is no --server",

@@ -42,7 +42,7 @@ def run(options: SelectOptions) -> int:
     import numpy as np
 
     from mosei_ssl.corpus.label_table import check_template, write_template
-    from mosei_ssl.data.context import context_of
+    from mosei_ssl.data.context import context_of, in_context
     from mosei_ssl.data.selection import select_segments
     from mosei_ssl.metrics import pooled_features
     from mosei_ssl.serving.inputs import read_segments
@@ -55,11 +55,11 @@ def run(options: SelectOptions) -> int:
         name = PureWindowsPath(row.text("id")).name  # takes both kinds of slashes
         known.append(({name, Path(name).stem}, row.number("start", 0), row.number("end", math.inf)))
     places: list[tuple[str, float, float]] = []
-    pooled, labelled = [], []
+    pooled, contexts, labelled = [], [], []
     with progress("reading segments") as advance:
         for segment in read_segments(options.input, window=options.window):
-            _, mean = segment.context or context_of([segment.features])
-            pooled.append(pooled_features([segment.features], mean)[0])
+            contexts.append(segment.context or context_of([segment.features]))
+            pooled.append(pooled_features([segment.features], contexts[-1][1])[0])
             if any(
                 segment.name in names and start < segment.end and segment.start < end
                 for names, start, end in known
@@ -67,7 +67,13 @@ def run(options: SelectOptions) -> int:
                 labelled.append(len(places))
             places.append((segment.name, round(segment.start, 2), round(segment.end, 2)))
             advance()
-    chosen = select_segments(np.stack(pooled), options.budget, labelled, options.seed)
+    mean = np.mean([own for _, own in contexts], axis=0)
+    # Means and percentiles, but not deviations, move with the rows.
+    found = np.stack(pooled).reshape(len(pooled), 4, -1)
+    for columns, context in zip(found, contexts, strict=True):
+        columns[[0, 2, 3]] = in_context(columns[[0, 2, 3]], context, mean)
+    features = found.reshape(len(pooled), -1)
+    chosen = select_segments(features, options.budget, labelled, options.seed)
     write_template(options.template, [places[index] for index in chosen])
     say(
         f"{options.template}: {len(chosen)} of {len(places)} segments, the most useful first"

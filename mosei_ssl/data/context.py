@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 CONTEXT_FRAMES = 2500
-"""Frames of a speaker at which their means count as much as those of the training: 25 s."""
+"""Rows of a speaker at which their means are moved half of the way: 25 s of a row every 10 ms."""
 
 Context = tuple[int, np.ndarray]
 """How many rows a speaker (or a recording) has, and the means [74] of their finite values."""
@@ -30,11 +30,10 @@ def context_of(parts: Iterable[np.ndarray]) -> Context:
 
 def contexts(frames: Sequence[np.ndarray], speakers: Sequence[str]) -> dict[str, Context]:
     """The context of each speaker, given the rows [T, 74] and the speaker of N segments."""
-    names = np.asarray(speakers)
-    return {
-        name: context_of(frames[index] for index in np.flatnonzero(names == name).tolist())
-        for name in np.unique(names).tolist()
-    }
+    own: dict[str, list[np.ndarray]] = {}
+    for rows, speaker in zip(frames, speakers, strict=True):
+        own.setdefault(speaker, []).append(rows)
+    return {speaker: context_of(parts) for speaker, parts in own.items()}
 
 
 def in_context(

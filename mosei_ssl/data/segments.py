@@ -97,6 +97,12 @@ class Segments:
         return np.array(["+".join(known.get(v, [v])) for v in self.video_ids.tolist()], dtype=str)
 
     @property
+    def group_ids(self) -> np.ndarray:
+        """[N] str, what goes together: speakers, or the videos of a single one."""
+        speakers = self.speaker_ids
+        return speakers if len(set(speakers.tolist())) > 1 else self.video_ids
+
+    @property
     def row_period(self) -> float | None:
         """Seconds from row to row; None for a row per word."""
         return row_period(self.metadata)

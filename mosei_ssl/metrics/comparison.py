@@ -11,7 +11,9 @@ from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.utils.errors import UserError
 
 RESAMPLES = 2000
-_FEWEST = 5  # speakers whose resampling says something
+FEWEST_SPEAKERS = 5
+"""Of fewer, resampling says nothing."""
+
 _FEW = 10  # units below which an interval itself is uncertain
 _OUTPUTS = ("intensity", "class", "present", "expected")
 
@@ -35,7 +37,7 @@ class KeptPredictions:
     @property
     def units(self) -> np.ndarray:
         """[N] what intervals are over: speakers, or videos where fewer than five are known."""
-        return self.speakers if len(np.unique(self.speakers)) >= _FEWEST else self.videos
+        return self.speakers if len(np.unique(self.speakers)) >= FEWEST_SPEAKERS else self.videos
 
     @property
     def over(self) -> str:

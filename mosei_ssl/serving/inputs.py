@@ -1,5 +1,6 @@
 """Reading what is to be judged: files or a prepared dataset in, segments out."""
 
+import contextlib
 import itertools
 import logging
 import math
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mosei_ssl.corpus.speaker_names import name_finder
 from mosei_ssl.data.context import Context, context_of, contexts
 from mosei_ssl.serving.signatures import MAX_FRAMES
 from mosei_ssl.serving.sources import Source, holds_datasets, opened_sources
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, out_of_range
+from mosei_ssl.utils.progress import progress
 from tfds_mosei.schema import FRAME_PERIOD
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def read_segments(
         hop: seconds from one window to the next; None puts them side by side.
         limit: read the first segments only, at most this many.
         speaker_from: regular expression for names of files (or ids), whose first group is the
-            speaker: the context of a segment is then all that its speaker says in a source, not
-            just the recording.
+            speaker: the context of a segment is then all that its speaker says, not just the
+            recording.
         dataset: which of several prepared datasets.
         split: which split of it.
 
@@ -112,6 +113,11 @@ def read_segments(
             f"{folders[0]} is a folder of prepared datasets, whose segments are fixed: leave out "
             "--segments, or give a .csd file."
         )
+    if folders and speaker_from is not None:
+        raise UserError(
+            f"{folders[0]} is a folder of prepared datasets, which name their speakers themselves: "
+            "leave out --speaker-from."
+        )
     from tfds_mosei import list_prepared
 
     for path in folders:
@@ -122,11 +128,13 @@ def read_segments(
     def segments() -> Iterator[Segment]:
         for folder in folders:
             yield from _dataset_segments(folder, dataset, split)
-        for opened in files:
-            with opened as found:
-                whole = _contexts(found, speaker_from)
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(file) for file in files]
+            whole = _contexts(opened, speaker_from) if speaker_from else {}
+            for number, found in enumerate(opened):
                 for segment in _file_segments(found, intervals, window, hop):
-                    yield segment._replace(context=whole.get(segment.name, segment.context))
+                    place = (number, segment.name)
+                    yield segment._replace(context=whole.get(place, segment.context))
 
     empty = True
     for segment in itertools.islice(segments(), limit):
@@ -156,23 +164,37 @@ def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator
         yield Segment(name, start, end, rows, truth, period, whole[speakers[index]])
 
 
-def _contexts(source: Source, speaker_from: str | None) -> dict[str, Context]:
-    """The context of recordings whose speaker their names tell; all are read for it."""
-    if speaker_from is None:
-        return {}
-    named = name_finder(speaker_from)
-    speakers = {name: named(source.files.get(name, Path(name))) for name in source.names}
-    unknown = [name for name, speaker in speakers.items() if not speaker]
+def _contexts(sources: Sequence[Source], speaker_from: str) -> dict[tuple[int, str], Context]:
+    """By source and recording, the context of all that its speaker says; everything is read."""
+    from mosei_ssl.corpus.speaker_names import name_finder
+
+    find = name_finder(speaker_from)
+    own: dict[str, list[tuple[int, str]]] = {}
+    unknown: list[str] = []
+    for number, source in enumerate(sources):
+        for name in source.names:
+            if speaker := find(source.files.get(name, Path(name))):
+                own.setdefault(speaker, []).append((number, name))
+            else:
+                unknown.append(name)
+    if not own:
+        raise UserError(f"--speaker-from {speaker_from!r} fits no name, such as {unknown[0]!r}.")
     if unknown:
         _log.warning(
-            "--speaker-from %r does not fit %d of %d names, %r for one: its context is the "
+            "--speaker-from %r does not fit %d names, such as %r: the context of these is the "
             "recording",
-            *(speaker_from, len(unknown), len(speakers), unknown[0]),
+            *(speaker_from, len(unknown), unknown[0]),
         )
-    found: dict[str, Context] = {}
-    for speaker in sorted({speaker for speaker in speakers.values() if speaker}):
-        own = [name for name, other in speakers.items() if other == speaker]
-        found |= dict.fromkeys(own, context_of(source.read(name).rows for name in own))
+    found: dict[tuple[int, str], Context] = {}
+    with progress("reading all of each speaker", sum(map(len, own.values()))) as advance:
+
+        def rows(places: list[tuple[int, str]]) -> Iterator[np.ndarray]:
+            for number, name in places:
+                yield sources[number].read(name).rows
+                advance()
+
+        for places in own.values():
+            found |= dict.fromkeys(places, context_of(rows(places)))
     return found
 
 

@@ -83,9 +83,10 @@ class Predictor(abc.ABC):
         if recording is not None:
             if self.feature_mean is None:
                 raise UserError(
-                    "segments cannot be judged relative to their recording: the means of the "
-                    "training are not known. They are in the manifest of an export; for a server "
-                    "name the one it runs, connect(..., export=EXPORT)."
+                    "segments cannot be judged relative to their recording: the model was trained "
+                    "without context, or the means of its training are not known. They are in the "
+                    "manifest of an export; for a server name the one it runs, connect(..., "
+                    "export=EXPORT)."
                 )
             whole = context_of([check_rows("the recording", recording)])
             rows = [in_context(segment, whole, self.feature_mean) for segment in rows]

@@ -91,6 +91,8 @@ class Recognizer:
                 paths = [str(path) for _, path in group]
                 yield from read_segments(paths, window=window, speaker_from=speaker_from)
                 continue
+            if speaker_from is not None:
+                raise UserError("samples have no names that tell a speaker: give files.")
             if rate is None:
                 raise UserError("samples need their rate: predict(samples, 16000), for example.")
             from mosei_ssl.covarep import extract

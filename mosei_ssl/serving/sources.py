@@ -115,16 +115,20 @@ def _audio(label: str, files: Mapping[str, Path]) -> Iterator[Source]:
     from mosei_ssl.covarep import ExtractionOptions, row_times
 
     cache = FeatureCache(ExtractionOptions())
+    told = set()  # what may be read twice is complained of once
 
     def extract(name: str) -> Recording:
+        again = name in told
+        told.add(name)
         try:
             _, found = cache.fetch(files[name], must_keep=False)
         except UserError as error:
             if len(files) == 1:
                 raise
-            _log.warning("left out %s", error)
+            _log.log(logging.DEBUG if again else logging.WARNING, "left out %s", error)
             return Recording(np.empty((0, 2)), np.empty((0, NUM_FEATURES), np.float32))
-        found.warn(files[name])
+        if not again:
+            found.warn(files[name])
         starts = row_times(len(found.features))
         times = np.stack([starts, starts + FRAME_PERIOD], axis=1)
         return Recording(times, found.features, found.rate)

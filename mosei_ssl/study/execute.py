@@ -114,7 +114,11 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     split = cell.options["split"]
     segments = load_segments(config, split).labelled()
     predictions = predict_segments(load_model(run / "model.keras"), segments, config)
-    _save_predictions(folder, segments.speaker_ids, segments.emotions, {"model": predictions})
+    _save_predictions(
+        folder,
+        (segments.speaker_ids, segments.video_ids, segments.emotions),
+        {"model": predictions},
+    )
     scores = evaluate_predictions(segments.emotions, predictions)
     epoch = run.info["result"].get("epoch")
     if split != "validation":
@@ -133,6 +137,8 @@ def _features(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
         arrays[f"{split}_features"] = pooled_features(iter(segments), segments.statistics["mean"])
         arrays[f"{split}_labels"] = segments.emotions
         arrays[f"{split}_speakers"] = segments.speaker_ids
+        arrays[f"{split}_videos"] = segments.video_ids
+        arrays[f"{split}_groups"] = segments.group_ids
     np.savez(folder / "pooled.npz", **arrays)
     return {}
 
@@ -144,30 +150,32 @@ def _classical(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     with np.load(study / options["features"]["path"] / "pooled.npz", allow_pickle=False) as file:
         arrays = dict(file)
     chosen = draw_label_budget(
-        arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_speakers"]
+        arrays["train_labels"], options["budget"], options["seed"], groups=arrays["train_groups"]
     )
     found = classical_predictions(
         arrays["train_features"][chosen],
         arrays["train_labels"][chosen],
         arrays["test_features"],
     )
-    _save_predictions(folder, arrays["test_speakers"], arrays["test_labels"], found)
+    known = (arrays["test_speakers"], arrays["test_videos"], arrays["test_labels"])
+    _save_predictions(folder, known, found)
     scores = {n: evaluate_predictions(arrays["test_labels"], p) for n, p in found.items()}
     return {"metrics": scores, "labels": len(chosen)}
 
 
 def _save_predictions(
     folder: Path,
-    speakers: np.ndarray,
-    labels: np.ndarray,
+    known: tuple[np.ndarray, np.ndarray, np.ndarray],
     predictions: dict[str, dict[str, np.ndarray]],
 ) -> None:
+    """Keeps predictions by name; `known` are speakers, videos and labels of the segments."""
     arrays: dict[str, Any] = {
         f"{name}/{key}": np.asarray(values[key], dtype=np.float32)
         for name, values in predictions.items()
         for key in PREDICTION_KEYS
     }
-    np.savez_compressed(folder / "predictions.npz", speakers=speakers, labels=labels, **arrays)
+    arrays |= zip(("speakers", "video_ids", "labels"), known, strict=True)
+    np.savez_compressed(folder / "predictions.npz", **arrays)
 
 
 _KINDS: dict[str, Callable[[Cell, Path, Path], dict[str, Any]]] = {

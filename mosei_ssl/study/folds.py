@@ -23,10 +23,11 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
     names: list[str | None] = [*(_built(config) if config.manual_dir else config.datasets)]
     folds: list[Fold] = []
     seen: dict[str, str] = {}
+    heard: set[str] = set()
     for number, name in enumerate(names or [None], start=1):
         # The full name, so that a dataset prepared later cannot change what is meant.
         dataset = find_dataset(config.data.data_dir, name).parent.name
-        data = dataclasses.replace(config.data, dataset=dataset)
+        data = dataclasses.replace(config.data, dataset=dataset, context=False)
         train = load_segments(data, "train")
         parts = {"train": train.labelled()}
         parts |= {s: load_segments(data, s).labelled() for s in ("validation", "test")}
@@ -41,6 +42,14 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
                 "test video may be in one fold of a study only"
             )
         seen.update(dict.fromkeys(videos["test"], dataset))
+        voices = set(parts["test"].speaker_ids.tolist())
+        if heard & voices:
+            logger.warning(
+                "%d speakers of the test split of %s are in that of another fold, too: intervals "
+                "take them for others",
+                *(len(heard & voices), dataset),
+            )
+        heard |= voices
         folds.append(
             Fold(
                 name=str(number),
@@ -74,7 +83,7 @@ def _extras(config: StudyConfig) -> tuple[ExtraDataset, ...]:
     found = []
     for name in dict.fromkeys(name for each in options for name in each["extra_datasets"]):
         dataset = find_dataset(config.data.data_dir, name).parent.name
-        data = dataclasses.replace(config.data, dataset=dataset)
+        data = dataclasses.replace(config.data, dataset=dataset, context=False)
         metadata = load_segments(data, "train").metadata
         found.append(ExtraDataset(name, dataset, str(metadata.get("fingerprint"))))
     return tuple(found)

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mosei_ssl.metrics import METRICS
+from mosei_ssl.metrics.comparison import FEWEST_SPEAKERS
 from mosei_ssl.metrics.video_sums import VideoSums, video_sums
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.execute import PREDICTION_KEYS
@@ -38,14 +39,15 @@ def write_results(out: Path, cells: Sequence[Cell]) -> Path:
 class CellSums(Mapping[tuple[str, int], VideoSums]):
     """Sums of one arm at one budget by (fold, number of the seed), computed when asked for."""
 
-    def __init__(self, files: dict[tuple[str, int], Path], name: str) -> None:
+    def __init__(self, files: dict[tuple[str, int], Path], name: str, units: str) -> None:
         self.files = files
         self._name = name
+        self._units = units
 
     def __getitem__(self, key: tuple[str, int]) -> VideoSums:
         with np.load(self.files[key], allow_pickle=False) as file:
             predictions = {k: file[f"{self._name}/{k}"] for k in PREDICTION_KEYS}
-            return video_sums(file["speakers"], file["labels"], predictions)
+            return video_sums(file[self._units], file["labels"], predictions)
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self.files)
@@ -60,6 +62,8 @@ def collect_sums(
     """Find test predictions by arm and budget; and names of incomplete budgets, left out."""
     sums: dict[str, dict[str, CellSums]] = {}
     complete: set[tuple[str, int]] = set()
+    paths = [out / cell.path / "predictions.npz" for cell in cells if cell.finished(out)]
+    units = _units(paths)
     wanted: dict[str, list[str]] = {}
     for cell in cells:
         key = (cell.fold, seeds.index(cell.seed))
@@ -72,7 +76,7 @@ def collect_sums(
             names = sorted({name.split("/")[0] for name in file.files if "/" in name})
         for name in names:
             by_budget = sums.setdefault(cell.arm or name, {})
-            by_budget.setdefault(cell.budget, CellSums({}, name)).files[key] = path
+            by_budget.setdefault(cell.budget, CellSums({}, name, units)).files[key] = path
     # What classical cells predict with is only known from those that finished.
     classical = [name for name in sums if name not in wanted] or ["classical predictors"]
     missing = []
@@ -84,3 +88,14 @@ def collect_sums(
                     missing.append(f"{name} at {budget}")
                     by_budget.pop(budget, None)
     return sums, missing
+
+
+def _units(files: Iterable[Path]) -> str:
+    """What intervals are over: speakers, or videos where too few speakers are known."""
+    speakers: set[str] = set()
+    for path in files:
+        with np.load(path, allow_pickle=False) as file:
+            speakers.update(file["speakers"].tolist())
+        if len(speakers) >= FEWEST_SPEAKERS:
+            return "speakers"
+    return "video_ids"

@@ -167,7 +167,7 @@ def data_blocks(config: StudyConfig, folds: Sequence[Fold]) -> list[Block]:
     rows: list[list[str]] = []
     notes: list[str] = []
     for fold in folds:
-        data = dataclasses.replace(config.data, dataset=fold.dataset)
+        data = dataclasses.replace(config.data, dataset=fold.dataset, context=False)
         report = load_segments(data, "test").metadata.get("report") or {}
         for split, counts in report.get("splits", {}).items():
             levels = counts.get("emotion_levels", {})

@@ -101,8 +101,10 @@ def evaluate(
             "name it (dataset)."
         )
     if foreign:
-        raw = load_segments(replace(config, context=False), split).labelled()
+        alone = replace(config, context=False)
+        raw = load_segments(alone, split).labelled() if config.context else segments
         _refuse_what_was_learned(directory, train, raw)
+        del raw
     else:
         train = load_segments(config, "train")
     labelled = _labelled_subset(directory, train)

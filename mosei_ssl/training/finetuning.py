@@ -183,7 +183,7 @@ def _train(
     logits, predictions = _predict(model, validation, config)
     threshold = emotion_threshold(validation.emotions, predictions["present"])
     if best and config.cautious:
-        pays = answers_pay(validation.emotions, predictions["intensity"], validation.speaker_ids)
+        pays = answers_pay(validation.emotions, predictions["intensity"], validation.group_ids)
     if not pays:
         _log.info("the model answers 0 (cautious): nothing shows so far that others lower the MAE")
     zero_share = 0.0 if pays else _ZERO_SHARE
@@ -243,9 +243,9 @@ def _learn(
     given = (embeddings, labelled.emotions)
     pays = False
     if config.cautious and not best:
-        speakers = labelled.speaker_ids
-        answers = cross_validated_intensity(*given, speakers, strength, head.anchor)
-        pays = answers_pay(labelled.emotions, answers, speakers)
+        groups = labelled.group_ids
+        answers = cross_validated_intensity(*given, groups, strength, head.anchor)
+        pays = answers_pay(labelled.emotions, answers, groups)
     if config.freeze_backbone or slow:
         head.dense.set_weights(fit_head(*given, strength, head.anchor))
     if config.freeze_backbone:
@@ -282,8 +282,8 @@ def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
     if config.labels == 0:
         return np.zeros(0, dtype=np.int64)
     if config.label_selection == "random" or config.labels == "all":
-        emotions, speakers = segments.emotions, segments.speaker_ids
-        return draw_label_budget(emotions, config.labels, config.seed, groups=speakers)
+        emotions, groups = segments.emotions, segments.group_ids
+        return draw_label_budget(emotions, config.labels, config.seed, groups=groups)
     check_label_budget(config.labels, len(segments))
     pooled = pooled_features(segments, segments.statistics["mean"])
     return np.sort(select_segments(pooled, int(config.labels), seed=config.seed))
@@ -295,6 +295,11 @@ def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConf
     options = pretrained.options(kind)
     if config.backbone not in (TransformerConfig(), options.backbone):
         _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
+    if config.context != options.context:
+        _log.warning(
+            "%s was trained with context %s, this has %s: the backbone hears other rows",
+            *(pretrained.path, options.context, config.context),
+        )
     config = replace(config, backbone=options.backbone)
     default = DataConfig()
     named = (config.data_dir, config.dataset) != (default.data_dir, default.dataset)

@@ -227,7 +227,8 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """The run's options as written in config.yaml; a UserError if it is damaged."""
-        return read(self / "config.yaml", yaml.safe_load, dict)
+        # Runs of before there was a context had none.
+        return {"context": False, **read(self / "config.yaml", yaml.safe_load, dict)}
 
     def options(self, kind: type[T]) -> T:
         """The run's options as the class they were given in, such as `PretrainConfig`."""

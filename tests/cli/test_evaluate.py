@@ -13,7 +13,9 @@ import tfds_mosei
 from mosei_ssl import data
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, load_segments
-from mosei_ssl.training import evaluation
+from mosei_ssl.metrics import evaluate_predictions
+from mosei_ssl.training import evaluation, load_model
+from mosei_ssl.training.evaluation import predict_segments
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +135,8 @@ def test_another_corpus_is_scored_beside_predictors_trained_on_the_runs_own(
     monkeypatch.setenv("COLUMNS", "120")
     run = scored("run", 8)
     options = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(options | {"data_dir": str(synthetic_data)}))
+    options |= {"data_dir": str(synthetic_data), "context": True}
+    (run / "config.yaml").write_text(yaml.safe_dump(options))
     (other,) = tfds_mosei.list_prepared(other_data)
     (own,) = tfds_mosei.list_prepared(synthetic_data)
     line = ["evaluate", "--run", str(run), "--dataset", other, "--data-dir", str(other_data)]
@@ -161,6 +164,15 @@ def test_another_corpus_is_scored_beside_predictors_trained_on_the_runs_own(
         mae = np.abs(test.emotions - values).mean()
         assert found["predictors"][predictor]["overall"]["mae"] == pytest.approx(mae, abs=1e-6)
     assert found["segments"] == len(test)
+    # Rows are moved to the means that the model was trained with, as `predict` does.
+    model = load_model(run / "model.keras")
+    config = DataConfig(data_dir=str(other_data))
+    moved = load_segments(config, "test", model.backbone.standardize.center.numpy())
+    truth = evaluate_predictions(moved.emotions, predict_segments(model, moved, config))
+    wrong = evaluate_predictions(test.emotions, predict_segments(model, test, config))
+    r = found["predictors"]["model"]["overall"]["pearson_r"]
+    assert r == pytest.approx(truth["overall"]["pearson_r"], abs=1e-5)
+    assert r != pytest.approx(wrong["overall"]["pearson_r"], abs=1e-5)
 
 
 def test_recordings_that_were_learned_are_known_by_their_content(

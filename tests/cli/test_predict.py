@@ -17,6 +17,7 @@ from mosei_ssl.serving import LocalModel
 from tfds_mosei import csd, schema
 
 EMOTIONS = schema.EMOTIONS
+CLIPS = (("anna_1", 1.0), ("anna_2", 3.0), ("bea_1", -2.0))
 
 
 @pytest.fixture
@@ -155,6 +156,35 @@ def test_the_truth_of_a_labelled_dataset_stands_beside_the_prediction(
     # What has no labels has no truth.
     assert predict(*arguments, "--split", "unlabelled", "--full", "--format", "json") == 0
     assert all("truth" not in record for record in json.loads(capsys.readouterr().out))
+
+
+def test_clips_are_judged_relative_to_all_of_their_speaker(tmp_path, saved_model, capsys):
+    draw = np.random.default_rng(3)
+    clips = {name: draw.normal(size=(300, 74)) + shift for name, shift in CLIPS}
+    for name, rows in clips.items():
+        np.save(tmp_path / f"{name}.npy", rows.astype("f4"))
+    line = [*(tmp_path / f"{name}.npy" for name in clips), "--model", saved_model]
+    line += ["--format", "json", "--full"]
+    pattern = ["--speaker-from", "^([a-z]+)_"]
+    assert predict(*line, *pattern) == 0
+    records = json.loads(capsys.readouterr().out)
+    model = LocalModel(saved_model)
+    anna = np.concatenate([clips["anna_1"], clips["anna_2"]])
+    together = model.predict([clips["anna_1"], clips["anna_2"]], recording=anna)["expected"]
+    alone = model.predict([clips["bea_1"]], recording=clips["bea_1"])["expected"]
+    found = [[r["emotions"][emotion]["expected"] for emotion in EMOTIONS] for r in records]
+    np.testing.assert_allclose(found, [*together, *alone], atol=1e-5)
+    assert predict(*line) == 0
+    by_clip = json.loads(capsys.readouterr().out)
+    assert by_clip[0] != records[0]
+    assert by_clip[2] == records[2]
+    for more, message in (
+        (["--context", "none"], "does not apply: there is no context"),
+        (["--server", "http://localhost:1"], "without --model it is not known"),
+    ):
+        rest = line[:3] if "--server" in more else line
+        assert predict(*rest, *pattern, *more) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ending", ["wav", "mp3", "ogg", "flac"])

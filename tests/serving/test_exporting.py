@@ -225,7 +225,7 @@ def test_manifest_names_run_and_dataset(saved_model):
         "seed": 3,
         "versions": {"mosei_ssl": "0.1.0"},
         "freeze_backbone": None,
-        "context": None,
+        "context": True,
     }
     assert manifest["dataset"]["fingerprint"] == "0123456789"
     assert manifest["model"]["backbone"] == "TransformerBackbone"

@@ -116,9 +116,18 @@ def test_the_context_is_the_recording_or_all_of_the_speaker(tmp_path, caplog):
         *[("anna_1", 400, 1.75), ("anna_1", 400, 1.75), ("anna_2", 400, 1.75)],
         alone[-1],
     ]
-    assert "does not fit 1 of 3 names, 'carl' for one" in caplog.text
-    with pytest.raises(UserError, match="needs a group"):
-        found(speaker_from="anna")
+    assert "does not fit 1 names, such as 'carl'" in caplog.text
+    for pattern, message in (("anna", "needs a group"), ("^(bea)", "fits no name")):
+        with pytest.raises(UserError, match=message):
+            found(speaker_from=pattern)
+
+
+def test_a_speaker_may_be_in_several_files(tmp_path):
+    files = [tmp_path / f"{name}.npy" for name in ("anna_1", "anna_2", "bea_1")]
+    for value, file in enumerate(files):
+        np.save(file, np.full((100, 74), value, np.float32))
+    found = [s.context for s in read_segments(files, speaker_from="^([a-z]+)_")]
+    assert [(count, means[0]) for count, means in found] == [(200, 0.5), (200, 0.5), (100, 2.0)]
 
 
 def test_windows_cover_everything_and_have_one_length():

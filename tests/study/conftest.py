@@ -133,7 +133,8 @@ def classical_study(tmp_path, fold):
         labels = rng.integers(0, 4, (count, 6)) * (rng.random((count, 6)) < 0.5) * 1.0
         arrays[f"{split}_features"] = rng.normal(size=(count, 8)) + labels[:, :1]
         arrays[f"{split}_labels"] = labels
-        arrays[f"{split}_speakers"] = np.array([f"{split[1]}{i % 3}" for i in range(count)])
+        names = np.array([f"{split[1]}{i % 3}" for i in range(count)])
+        arrays |= {f"{split}_{key}": names for key in ("speakers", "videos", "groups")}
     folder = tmp_path / features.path
     folder.mkdir(parents=True)
     np.savez(folder / "pooled.npz", **arrays)

@@ -56,7 +56,8 @@ def made(tmp_path_factory, planted):
         if cell.kind == "train":
             ids, labels, found = predictions[cell.arm, cell.budget, cell.fold, cell.seed]
             arrays = {f"model/{key}": value for key, value in found.items()}
-            np.savez(folder / "predictions.npz", speakers=ids, labels=labels, **arrays)
+            arrays |= {"speakers": ids, "video_ids": ids, "labels": labels}
+            np.savez(folder / "predictions.npz", **arrays)
     write_json(out / "study.json", {"study": {}, "command": "mosei-ssl study --config a"})
     (out / "study.yaml").write_text("name: Planted <study>\n")
     cells = [*preparation, *[cell for cell in grid if cell.kind == "train"]]

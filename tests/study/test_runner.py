@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
@@ -46,6 +47,20 @@ def test_results_have_a_row_per_score_and_no_timings(classical_study):
     sums, missing = collect_sums(out, cells, [0, 1])
     assert missing == []
     assert set(sums["ridge"]["10"]) == {("1", 0), ("1", 1)}
+
+
+@pytest.mark.parametrize(("speakers", "units"), [(5, 5), (4, 30)])
+def test_intervals_are_over_speakers_where_enough_are_known(classical_study, speakers, units):
+    out, cells = classical_study
+    with np.load(next(out.rglob("pooled.npz"))) as file:
+        arrays = dict(file)
+    arrays["test_speakers"] = np.array([f"s{i % speakers}" for i in range(30)])
+    arrays["test_videos"] = np.array([f"v{i}" for i in range(30)])
+    np.savez(next(out.rglob("pooled.npz")), **arrays)
+    for cell in cells:
+        assert execute(cell, out) == ""
+    sums, _ = collect_sums(out, cells, [0, 1])
+    assert len(sums["ridge"]["10"]["1", 0].videos) == units
 
 
 def test_an_incomplete_budget_is_left_out(classical_study):

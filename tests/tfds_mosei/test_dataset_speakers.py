@@ -42,7 +42,7 @@ def test_segments_know_their_speakers_and_those_without_count_by_video(build, tm
     assert set(train.speaker_ids) == {"anna"}
     assert set(load_segments(config, "validation").speaker_ids) == {"bea+carl"}
     assert set(load_segments(config, "test").speaker_ids) == {"d"}
-    assert "in the train split and in" not in caplog.text
+    assert "validation or test" not in caplog.text
 
 
 def test_rows_are_relative_to_their_speaker_whose_videos_go_together(build, tmp_path):
@@ -58,6 +58,9 @@ def test_rows_are_relative_to_their_speaker_whose_videos_go_together(build, tmp_
         shift = 10 * count / (count + 2500)
         np.testing.assert_allclose((before.rows(0) - after.rows(0))[:, 3], shift, atol=1e-4)
         assert before.content == after.content
+    both = [load_segments(one, "train+test") for one in (config, raw)]
+    assert both[0].content == both[1].content
+    assert set(both[0].content) == {"a", "b", "d"}
 
 
 def test_other_speakers_are_another_dataset_and_none_is_the_one_of_old(build):
@@ -72,7 +75,7 @@ def test_other_speakers_are_another_dataset_and_none_is_the_one_of_old(build):
 
 def test_a_voice_in_two_splits_is_told(build, caplog):
     build({"a": ["anna"], "c": ["carl"], "d": ["anna"]})
-    assert "1 speakers, anna for one, are in the train split and in" in caplog.text
+    assert "in validation or test, too (1 of them, such as anna)" in caplog.text
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"a": 5}', "{"])

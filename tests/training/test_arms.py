@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import tfds_mosei
-from mosei_ssl.config import HeadConfig, PretrainConfig, TransformerConfig
+from mosei_ssl.config import FinetuneConfig, HeadConfig, PretrainConfig, TransformerConfig
 from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
 from mosei_ssl.data.selection import select_segments
 from mosei_ssl.metrics import evaluate_predictions, pooled_features
+from mosei_ssl.serving import LocalModel
 from mosei_ssl.training import evaluate, finetune, load_model, pretrain
+from mosei_ssl.training.evaluation import predict_segments
 from mosei_ssl.training.finetuning import _build, _choose, _take_over
 from mosei_ssl.training.pretraining import videos_seen
 from mosei_ssl.utils.errors import UserError
@@ -68,6 +70,42 @@ def test_segments_can_be_those_that_select_would_choose(finetuning):
     with pytest.raises(UserError, match="choose 1 to"):
         _choose(dataclasses.replace(selected, labels=10_000), segments)
     assert len(_choose(dataclasses.replace(selected, labels="all"), segments)) == len(segments)
+
+
+def test_draws_take_turns_over_speakers_or_over_the_videos_of_a_single_one(finetuning):
+    """Of 7 videos the first six are of one speaker; every segment has the same emotions."""
+    config = finetuning("any", from_scratch=True, labels=8)
+    segments = load_segments(config, "train")
+    videos = sorted(set(segments.video_ids))
+    emotions = np.tile([2.0, 0, 0, 0, 0, 0], (len(segments), 1))
+
+    def drawn(speakers):
+        metadata = segments.metadata | {"speakers": speakers}
+        known = dataclasses.replace(segments, emotions=emotions, metadata=metadata)
+        chosen = known.subset(_choose(config, known))
+        return [int(np.sum(chosen.video_ids == video)) for video in videos]
+
+    assert drawn({video: ["anna"] for video in videos[:-1]})[-1] == 4
+    assert max(drawn({})) == max(drawn({video: ["anna"] for video in videos})) == 2
+
+
+def test_a_run_without_context_hears_raw_rows_in_training_evaluation_and_prediction(
+    finetuning, synthetic_data
+):
+    alone = finetune(finetuning("alone", from_scratch=True, context=False))
+    config = alone.options(FinetuneConfig)
+    assert not config.context
+    raw = load_segments(config, "test")
+    moved = load_segments(dataclasses.replace(config, context=True), "test")
+    assert np.abs(raw.rows(0) - moved.rows(0)).max() > 0.01
+    model = load_model(alone / "model.keras")
+    evaluate(alone.path)
+    with np.load(alone / "predictions-test.npz") as kept:
+        found = kept["expected"]
+        assert kept["speakers"].tolist() == raw.speaker_ids.tolist()
+    by_hand = predict_segments(model, raw, config)["expected"]
+    np.testing.assert_allclose(found, by_hand, atol=1e-5)
+    assert LocalModel(alone.path).feature_mean is None
 
 
 def test_the_weight_prior_counts_less_the_more_labels_there_are(finetuning):
