@@ -80,10 +80,11 @@ class Sums:
     """Sums of many samples: linear [..., E, K], correctly ranked and all pairs [..., E].
 
     Models of different folds have no common scale, so what ranks segments compares those of one
-    test split: pairs, and in columns _X, _Y and _XY the products of deviations from its means. The
-    alternative, pooled predictions, is biased downwards. Forman and Scholz, Apples-to-Apples in
-    Cross-Validation Studies, SIGKDD Explorations 12, 2010; Parker, Guenter and Bedo,
-    Stratification Bias in Low Signal Microarray Studies, BMC Bioinformatics 8, 2007.
+    test split: pairs, and in _XY the split's r times its segments, which are counted in _X and _Y
+    where labels and predictions vary. The alternative, pooled predictions, is biased downwards.
+    Forman and Scholz, Apples-to-Apples in Cross-Validation Studies, SIGKDD Explorations 12, 2010;
+    Parker, Guenter and Bedo, Stratification Bias in Low Signal Microarray Studies, BMC
+    Bioinformatics 8, 2007.
     """
 
     linear: np.ndarray
@@ -98,13 +99,24 @@ def weighted(sums: VideoSums, weights: np.ndarray) -> Sums:
     """Add up a test split's videos; weights [B, V] say how often each of B samples holds each."""
     videos, emotions, columns = sums.linear.shape
     linear = (weights @ sums.linear.reshape(videos, -1)).reshape(-1, emotions, columns)
-    count = np.maximum(linear[..., _COUNT], 1)
-    x, y = linear[..., _X].copy(), linear[..., _Y].copy()
-    linear[..., _XY] -= x * y / count
-    linear[..., _X] = linear[..., _XX] - x * x / count
-    linear[..., _Y] = linear[..., _YY] - y * y / count
+    _correlate(linear)
     wins = np.stack([((weights @ matrix) * weights).sum(axis=1) for matrix in sums.wins], axis=1)
     return Sums(linear, wins, linear[..., _POSITIVE] * linear[..., _NEGATIVE])
+
+
+def _correlate(linear: np.ndarray) -> None:
+    """Puts r, times the segments, in place of the split's sums: no split has another's scale."""
+    count = linear[..., _COUNT]
+    spreads = []
+    for total, square in ((_X, _XX), (_Y, _YY)):
+        spread = linear[..., square] - linear[..., total] ** 2 / np.maximum(count, 1)
+        varies = spread > _CONSTANT * np.maximum(linear[..., square], 1e-30)
+        spreads.append(np.where(varies, spread, 0.0))
+    deviations = linear[..., _XY] - linear[..., _X] * linear[..., _Y] / np.maximum(count, 1)
+    scale = np.sqrt(spreads[0] * spreads[1])
+    r = np.divide(deviations, scale, out=np.zeros_like(scale), where=scale > 0)
+    linear[..., _XY] = count * r
+    linear[..., _X], linear[..., _Y] = (count * (spread > 0) for spread in spreads)
 
 
 def scores(sums: Sums) -> dict[str, np.ndarray]:
@@ -113,10 +125,9 @@ def scores(sums: Sums) -> dict[str, np.ndarray]:
     count = s[..., _COUNT]
     with np.errstate(divide="ignore", invalid="ignore"):
         recall = s[..., _CLASS_HITS] / s[..., _CLASS_COUNT]
-        var_x, var_y, covariance = s[..., _X], s[..., _Y], s[..., _XY]
-        scale = np.maximum(s[..., _XX], 1e-30), np.maximum(s[..., _YY], 1e-30)
-        flat_x, flat_y = var_x <= _CONSTANT * scale[0], var_y <= _CONSTANT * scale[1]
-        r = np.where(flat_x | flat_y, np.nan, covariance / np.sqrt(np.abs(var_x * var_y)))
+        # Of the segments of splits whose labels vary; a constant prediction there counts as 0.
+        flat = s[..., _X] == 0
+        r = np.where(flat | (s[..., _Y] == 0), np.nan, s[..., _XY] / s[..., _X])
         per_emotion = {
             "mae": s[..., _ERROR] / count,
             "accuracy": s[..., _HITS] / count,
@@ -126,7 +137,7 @@ def scores(sums: Sums) -> dict[str, np.ndarray]:
         }
     overall = {metric: _nanmean(values) for metric, values in per_emotion.items()}
     # A constant prediction of an emotion that varies counts as 0; all constant is undefined.
-    counted = np.where(flat_x, np.nan, np.nan_to_num(per_emotion["pearson_r"]))
+    counted = np.where(flat, np.nan, np.nan_to_num(per_emotion["pearson_r"]))
     hopeless = np.isnan(per_emotion["pearson_r"]).all(axis=-1)
     overall["pearson_r"] = np.where(hopeless, np.nan, _nanmean(counted))
     return {

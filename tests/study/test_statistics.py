@@ -110,6 +110,21 @@ def test_rankings_are_not_compared_across_folds():
     assert got["auroc"][0, -1] == got["pearson_r"][0, -1] == 1.0
 
 
+def test_r_is_the_mean_over_test_splits_by_their_segments():
+    """The second split's model answers with a hundred times the spread of the first's."""
+    rng = np.random.default_rng(4)
+    cells, r, counts = {}, [], (30, 90)
+    for fold, count, scale in zip("ab", counts, (0.01, 1.0), strict=True):
+        labels = rng.integers(0, 4, (count, 1)).astype(float)
+        value = scale * (labels + rng.normal(size=labels.shape))
+        r.append(np.corrcoef(labels[:, 0], value[:, 0])[0, 1])
+        found = dict.fromkeys(("intensity", "class", "present", "expected"), value)
+        cells[fold, 0] = video_sums(np.arange(count) % 5, labels, found)
+    draws = draw_resamples({"a": 5, "b": 5}, 1, 1, rng, resample_videos=False)
+    got = resampled_scores(cells, draws)["pearson_r"][0, -1]
+    assert got == pytest.approx(np.average(r, weights=counts))
+
+
 def test_drawing_n_minus_1_gives_the_variance_of_a_mean():
     values = np.array([1.0, 4.0])
     draws = draw_resamples({"a": 1}, 2, 20000, np.random.default_rng(0), resample_videos=False)
