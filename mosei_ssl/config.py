@@ -290,6 +290,8 @@ class FinetuneConfig(TrainingConfig):
         from_scratch: the baseline: the same backbone with fresh weights.
         freeze_backbone: fit the head only, at once: no epochs, no optimizer, no dropout.
         head: the emotion head.
+        also_alone: a head that is fitted at once learns each labelled segment in context and
+            without: for clips of which no more of the speaker is known, and for other corpora.
         weight_prior: if above 0, head.weight_penalty is set to this divided by the number of
             labelled segments: a prior of fixed strength, against which more labels weigh more.
         min_steps_per_epoch: with few labels they are repeated until an epoch has so many steps.
@@ -316,6 +318,7 @@ class FinetuneConfig(TrainingConfig):
     pretrained: str | None = None
     from_scratch: bool = False
     freeze_backbone: bool = False
+    also_alone: bool = False
     head: HeadConfig = field(default_factory=HeadConfig)
     weight_prior: float = ranged(0.0, 0)
     min_steps_per_epoch: int = ranged(32, 1)

@@ -165,7 +165,8 @@ def main() -> None:
     pre, run = str(work / "pre"), str(work / "run")
     splits = ["train", "unlabelled"]  # which counts labelled speech twice
     pretrain(options(PretrainConfig, "small_pretrain.yaml", run=pre, splits=splits, **place))
-    chosen = {"run": run, "labels": "all", "pretrained": pre, **place}
+    # It is to answer to recordings of other corpora, often single clips.
+    chosen = {"run": run, "labels": "all", "pretrained": pre, "also_alone": True, **place}
     config = options(FinetuneConfig, "small_finetune.yaml", **chosen)
     finetune(config)
     evaluate(run)

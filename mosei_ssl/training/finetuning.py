@@ -15,6 +15,7 @@ from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, Transfo
 from mosei_ssl.data import (
     BatchPlan,
     Segments,
+    concatenate_segments,
     draw_label_budget,
     load_segments,
     make_evaluation_dataset,
@@ -235,17 +236,20 @@ def _learn(
         model.freeze_backbone()
     elif slow:
         model.keep_standardization()
-    labelled = labelled.subset(labelled.length_order())
-    batches = make_evaluation_dataset(labelled, config, with_labels=False)
+    fitted = labelled
+    if config.also_alone:
+        fitted = concatenate_segments([labelled, _without_context(config, labelled)])
+    fitted = fitted.subset(fitted.length_order())
+    batches = make_evaluation_dataset(fitted, config, with_labels=False)
     embeddings = np.concatenate([keras.ops.convert_to_numpy(model.embedding(b)) for b in batches])
     # The loss is a mean over segments and emotions.
-    strength = head.weight_penalty * labelled.emotions.size
-    given = (embeddings, labelled.emotions)
+    strength = head.weight_penalty * fitted.emotions.size
+    given = (embeddings, fitted.emotions)
     pays = False
     if config.cautious and not best:
-        groups = labelled.group_ids
+        groups = fitted.group_ids
         answers = cross_validated_intensity(*given, groups, strength, head.anchor)
-        pays = answers_pay(labelled.emotions, answers, groups)
+        pays = answers_pay(fitted.emotions, answers, groups)
     if config.freeze_backbone or slow:
         head.dense.set_weights(fit_head(*given, strength, head.anchor))
     if config.freeze_backbone:
@@ -275,6 +279,15 @@ def _learn(
         min_steps=min_steps,
     )
     return pays
+
+
+def _without_context(config: FinetuneConfig, labelled: Segments) -> Segments:
+    """The labelled segments, their rows as they are."""
+    raw = load_segments(replace(config, context=False), "train")
+    keys = zip(raw.video_ids.tolist(), raw.segment_ids.tolist(), strict=True)
+    where = {key: index for index, key in enumerate(keys)}
+    wanted = zip(labelled.video_ids.tolist(), labelled.segment_ids.tolist(), strict=True)
+    return raw.subset([where[key] for key in wanted])
 
 
 def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:

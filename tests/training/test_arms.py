@@ -18,6 +18,7 @@ from mosei_ssl.serving import LocalModel
 from mosei_ssl.training import evaluate, finetune, load_model, pretrain
 from mosei_ssl.training.evaluation import predict_segments
 from mosei_ssl.training.finetuning import _build, _choose, _take_over
+from mosei_ssl.training.head_fit import fit_head
 from mosei_ssl.training.pretraining import videos_seen
 from mosei_ssl.utils.errors import UserError
 
@@ -106,6 +107,26 @@ def test_a_run_without_context_hears_raw_rows_in_training_evaluation_and_predict
     by_hand = predict_segments(model, raw, config)["expected"]
     np.testing.assert_allclose(found, by_hand, atol=1e-5)
     assert LocalModel(alone.path).feature_mean is None
+
+
+def test_a_head_may_learn_segments_in_context_and_without(finetuning, pretrained):
+    options = {"freeze_backbone": True, "cautious": False, "pretrained": str(pretrained.path)}
+    run = finetune(finetuning("both", also_alone=True, **options))
+    config, model = run.options(FinetuneConfig), load_model(run / "model.keras")
+    names = json.loads((run / "labels.json").read_text())
+    wanted = [(name["video_id"], name["segment_id"]) for name in names]
+    embeddings, labels = [], []
+    for context in (True, False):
+        train = load_segments(dataclasses.replace(config, context=context), "train")
+        keys = list(zip(train.video_ids.tolist(), train.segment_ids.tolist(), strict=True))
+        part = train.subset([keys.index(key) for key in wanted])
+        for batch in make_evaluation_dataset(part, config, with_labels=False):
+            embeddings.append(keras.ops.convert_to_numpy(model.embedding(batch)))
+        labels.append(part.emotions)
+    labels = np.concatenate(labels)
+    strength = model.head.weight_penalty * labels.size
+    kernel, _ = fit_head(np.concatenate(embeddings), labels, strength)
+    np.testing.assert_allclose(model.distribution.get_weights()[0], kernel, atol=2e-3)
 
 
 def test_the_weight_prior_counts_less_the_more_labels_there_are(finetuning):
