@@ -138,11 +138,14 @@ def _by_study(
     folders: Sequence[Path], found: Sequence[dict[str, Any]], result: dict[str, Any]
 ) -> list[Block]:
     """The primary metric of every arm in every study."""
-    metric = result["primary"]
+    metric, budgets = result["primary"], result["budgets"]
     rows = [
-        [folder.name, arm, *(with_interval(scores[b][metric]["overall"]) for b in by_budget)]
-        for arm, by_budget in result["scores"].items()
+        [
+            *(folder.name, arm),
+            *(with_interval(scores[b][metric]["overall"]) if b in known else "-" for b in budgets),
+        ]
+        for arm, known in result["scores"].items()
         for folder, study in zip(folders, found, strict=True)
         for scores in [study["scores"][arm]]
     ]
-    return [Table(["study", "arm", *result["budgets"]], rows, METRIC_LABELS[metric])]
+    return [Table(["study", "arm", *budgets], rows, METRIC_LABELS[metric])]

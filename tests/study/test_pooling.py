@@ -44,6 +44,11 @@ def test_means_over_corpora_have_students_intervals(studies, tmp_path):
     assert point["high"] - point["value"] == pytest.approx(half, abs=1e-5)
     assert found["scores"]["baseline"]["25"]["mae"]["overall"]["value"] == pytest.approx(1.0)
     assert set(found["scores"]["ssl"]["25"]) == set(METRICS)
+    lines = (tmp_path / "pooled" / "report.md").read_text().splitlines()
+    (head,) = [n for n, line in enumerate(lines) if line.startswith("| study | arm |")]
+    table = [line for line in lines[head : head + 12] if line.startswith("|")]
+    assert any("ssl | " in line and line.rstrip().endswith("| - |") for line in table)
+    assert len({line.count("|") for line in table}) == 1
     page = report.read_text()
     assert "corpus1" in page
     assert "SYNTHETIC" not in page
