@@ -227,12 +227,12 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """The run's options as written in config.yaml; a UserError if it is damaged."""
-        # Runs of before there was a context had none.
-        return {"context": False, **read(self / "config.yaml", yaml.safe_load, dict)}
+        return read(self / "config.yaml", yaml.safe_load, dict)
 
     def options(self, kind: type[T]) -> T:
         """The run's options as the class they were given in, such as `PretrainConfig`."""
-        values = {**self.config(), "run": str(self.path)}
+        # Runs of before there was a context had none.
+        values = {"context": False, **self.config(), "run": str(self.path)}
         return from_mapping(kind, values, str(self / "config.yaml"))
 
     def history(self) -> list[dict[str, float]]:
