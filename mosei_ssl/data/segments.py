@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -70,6 +70,12 @@ class Segments:
         indices = np.asarray(indices, dtype=np.int64)
         columns = {key: getattr(self, key)[indices] for key in _COLUMNS}
         return replace(self, frames=tuple(self.frames[index] for index in indices), **columns)
+
+    def named(self, names: Iterable[tuple[str, int]]) -> Segments:
+        """Choose segments by video and row in the label file; raises a KeyError for others."""
+        keys = zip(self.video_ids.tolist(), self.segment_ids.tolist(), strict=True)
+        where = {key: index for index, key in enumerate(keys)}
+        return self.subset([where[name] for name in names])
 
     def labelled(self) -> Segments:
         """Keep the segments that have emotion labels."""

@@ -196,10 +196,8 @@ def _refuse_what_was_learned(run: RunDirectory, train: Segments, scored: Segment
 def _labelled_subset(run: RunDirectory, train: Segments) -> Segments:
     file = run / "labels.json"
     names = read(file, json.loads, list)
-    keys = zip(train.video_ids.tolist(), train.segment_ids.tolist(), strict=True)
-    where = {key: index for index, key in enumerate(keys)}
     try:
-        return train.subset([where[name["video_id"], name["segment_id"]] for name in names])
+        return train.named((name["video_id"], name["segment_id"]) for name in names)
     except (KeyError, TypeError):
         raise UserError(
             f"{file} is damaged: it names segments that the dataset does not have. Repeat the run."

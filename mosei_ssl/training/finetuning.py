@@ -110,6 +110,9 @@ def finetune(config: FinetuneConfig, *, hparams: Mapping[str, Any] | None = None
             "choose the arm: --pretrained RUN for the self-supervised one, or --from-scratch for "
             "the baseline."
         )
+    at_once = config.freeze_backbone or config.optimizer.layer_decay < 1
+    if config.also_alone and not (config.context and at_once):
+        raise UserError("also_alone needs context, and freeze_backbone or a layer_decay below 1.")
     if config.monitor not in MONITORS:
         raise UserError(
             f"monitor: there is no score named {config.monitor!r}; there are {', '.join(MONITORS)}"
@@ -238,7 +241,9 @@ def _learn(
         model.keep_standardization()
     fitted = labelled
     if config.also_alone:
-        fitted = concatenate_segments([labelled, _without_context(config, labelled)])
+        raw = load_segments(replace(config, context=False), "train")
+        names = zip(labelled.video_ids.tolist(), labelled.segment_ids.tolist(), strict=True)
+        fitted = concatenate_segments([labelled, raw.named(names)])
     fitted = fitted.subset(fitted.length_order())
     batches = make_evaluation_dataset(fitted, config, with_labels=False)
     embeddings = np.concatenate([keras.ops.convert_to_numpy(model.embedding(b)) for b in batches])
@@ -279,15 +284,6 @@ def _learn(
         min_steps=min_steps,
     )
     return pays
-
-
-def _without_context(config: FinetuneConfig, labelled: Segments) -> Segments:
-    """The labelled segments, their rows as they are."""
-    raw = load_segments(replace(config, context=False), "train")
-    keys = zip(raw.video_ids.tolist(), raw.segment_ids.tolist(), strict=True)
-    where = {key: index for index, key in enumerate(keys)}
-    wanted = zip(labelled.video_ids.tolist(), labelled.segment_ids.tolist(), strict=True)
-    return raw.subset([where[key] for key in wanted])
 
 
 def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:

@@ -31,6 +31,6 @@ def main(data_dir: str, out: str, address: str, processes: int, rank: int) -> in
     weights = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_variables]
     np.savez(f"{out}-{processes}-{rank}.npz", *weights)
     if processes > 1:
-        # It waits for the others, who would take the end of this process for a failure.
+        # Waits for the other processes, which would otherwise report a failure.
         jax.distributed.shutdown()
     return 0

@@ -129,6 +129,12 @@ def test_a_head_may_learn_segments_in_context_and_without(finetuning, pretrained
     np.testing.assert_allclose(model.distribution.get_weights()[0], kernel, atol=2e-3)
 
 
+@pytest.mark.parametrize("more", [{"context": False, "freeze_backbone": True}, {}])
+def test_segments_are_learned_alone_only_where_that_changes_something(finetuning, more):
+    with pytest.raises(UserError, match="also_alone needs context"):
+        finetune(finetuning("any", from_scratch=True, also_alone=True, **more))
+
+
 def test_the_weight_prior_counts_less_the_more_labels_there_are(finetuning):
     config = finetuning("any", from_scratch=True, weight_prior=20.0)
     segments = load_segments(config, "train")
