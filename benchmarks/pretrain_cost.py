@@ -181,7 +181,7 @@ def main() -> None:
             curves[title].append((getattr(point, quantity), found))
             shown = "  ".join(f"{key} {value:.0f}" for key, value in found.items())
             print(f"{title} {getattr(point, quantity)}: {shown}", flush=True)
-        kept.write_text(json.dumps(curves, indent=1) + "\n")
+        kept.write_text(json.dumps(curves) + "\n")
     plot(curves, RESULTS / "training_cost.png")
     if not options.only or "input" in options.only:
         from pretrain_torch import set_cores
