@@ -194,7 +194,7 @@ def note_videos(run: RunDirectory, *videos: Content) -> None:
         video: " ".join(f"{value:016x}" for value in sorted(merged[video]))
         for video in sorted(merged)
     }
-    write_text(run / "videos.json", json.dumps(content, indent=0) + "\n")
+    write_text(run / "videos.json", json.dumps(content) + "\n")
 
 
 def videos_seen(run: RunDirectory) -> Content | None:
