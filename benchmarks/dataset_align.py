@@ -26,15 +26,10 @@ import numpy as np
 
 
 def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, object]:
-    """Reads every video and cuts it into its segments, with this package.
+    """Rows, segments and seconds of cutting every video into its segments, with this package.
 
-    Args:
-        corpus: folder of the corpus.
-        check: hash the frames too, outside the measured time.
-        whole: read all rows of each video, those in no segment too.
-
-    Returns:
-        Rows and segments, seconds, and a hash of every frame and label in order.
+    With `whole` all rows are read, those in no segment too; with `check` frames are hashed as well,
+    outside the measured time.
     """
     from tfds_mosei.alignment import EPSILON, FrameIndex
     from tfds_mosei.sources import Corpus, find_sources
@@ -61,15 +56,7 @@ def align_ours(corpus: Path, check: bool, whole: bool = False) -> dict[str, obje
 
 
 def align_peer(corpus: Path, check: bool) -> dict[str, object]:
-    """The same by the reference implementation of the SDK's way.
-
-    Args:
-        corpus: folder of the corpus.
-        check: hash the frames too, outside the measured time.
-
-    Returns:
-        As `align_ours`.
-    """
+    """The same by the reference implementation of the SDK's way."""
     from dataset_peer import align
 
     start, cpu = time.perf_counter(), time.process_time()

@@ -35,14 +35,7 @@ print(json.dumps({
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes in a folder; what vanishes meanwhile does not count.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        Sum of the sizes of all files below it.
-    """
+    """Bytes of all files below a folder; what vanishes meanwhile does not count."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -54,16 +47,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def measure(corpus: Path, data_dir: Path, **options: object) -> dict[str, object]:
-    """Builds once.
-
-    Args:
-        corpus: folder of the corpus.
-        data_dir: where to build; emptied first.
-        **options: further arguments of `tfds_mosei.build`.
-
-    Returns:
-        Seconds, peak memory, largest use of disk, rows and examples by split.
-    """
+    """Builds once into an emptied `data_dir`: seconds, memory, use of disk, rows and examples."""
     shutil.rmtree(data_dir, ignore_errors=True)
     arguments = {"data_dir": str(data_dir), "manual_dir": str(corpus), **options}
     process = subprocess.Popen(

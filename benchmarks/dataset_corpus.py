@@ -27,13 +27,9 @@ _CONSTANT = slice(FEATURE_NAMES.index("HMPDM_0"), FEATURE_NAMES.index("HMPDM_7")
 
 
 def load_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of the 74 columns over rows.
+    """Mean and spread, float32 [74] each, from JSON with ``stats``, each with ``mean`` and ``std``.
 
-    Args:
-        path: JSON with ``stats``, each with ``mean`` and ``std`` lists.
-
-    Returns:
-        Two float32 arrays [74], of the first entry that has all columns and is made of rows.
+    Those of the first entry that has all columns and is made of rows.
     """
     stats = json.loads(path.read_text())["stats"]
     whole = [name for name in sorted(stats) if len(stats[name]["mean"]) == len(FEATURE_NAMES)]
@@ -45,17 +41,7 @@ def load_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def draw_video(
     number: int, seconds: float, mean: np.ndarray, std: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one video.
-
-    Args:
-        number: what the numbers are drawn from.
-        seconds: its length.
-        mean: float32 [74].
-        std: float32 [74].
-
-    Returns:
-        ``(intervals [n, 2], features [n, 74])``.
-    """
+    """Intervals [n, 2] and features [n, 74] of one video, drawn from its number."""
     rng = np.random.default_rng([20260101, number])
     rows = max(1, round(seconds / FRAME_PERIOD))
     features = rng.standard_normal((rows, len(mean)), dtype=np.float32)
@@ -77,18 +63,7 @@ def draw_video(
 def write_stand_in(
     out: Path, labels: Path, folds: Path, stats: Path, videos: int | None = None
 ) -> int:
-    """Writes the corpus.
-
-    Args:
-        out: folder to write to.
-        labels: CSV with the real segments.
-        folds: folds file, copied.
-        stats: column statistics.
-        videos: how many of the videos, evenly spread over the table; all by default.
-
-    Returns:
-        Rows written.
-    """
+    """Writes the corpus, of all videos or some, spread over the table; the rows written."""
     table = labels_from_csv(labels)
     ids = sorted(table)
     if videos is not None:
@@ -123,11 +98,7 @@ def write_stand_in(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the files that a stand-in is drawn from.
-
-    Args:
-        parser: the parser.
-    """
+    """Adds the files that a stand-in is drawn from."""
     parser.add_argument("--labels", type=Path, required=True, help="CSV of the real segments")
     parser.add_argument("--folds", type=Path, required=True, help="folds.json")
     parser.add_argument("--stats", type=Path, required=True, help="JSON of column statistics")

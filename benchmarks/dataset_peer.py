@@ -15,14 +15,7 @@ EPSILON = 1e-5
 
 
 def check_shapes(path: Path) -> None:
-    """Checks the arrays of all videos before anything is loaded.
-
-    Args:
-        path: a ``.csd`` file.
-
-    Raises:
-        ValueError: arrays do not fit together.
-    """
+    """Raises a ValueError unless the arrays of all videos fit together, before any is loaded."""
     with h5py.File(path, "r") as file:
         data = file[next(iter(file))]["data"]
         for video_id in data:
@@ -35,14 +28,7 @@ def check_shapes(path: Path) -> None:
 
 
 def load_and_sort(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Loads all rows of all videos and sorts them by their start.
-
-    Args:
-        path: feature file.
-
-    Returns:
-        ``intervals`` and ``features`` by video id.
-    """
+    """``intervals`` and ``features`` of all videos by id, rows sorted by their start."""
     loaded: dict[str, dict[str, np.ndarray]] = {}
     with h5py.File(path, "r") as file:
         data = file[next(iter(file))]["data"]
@@ -57,15 +43,9 @@ def load_and_sort(path: Path) -> dict[str, dict[str, np.ndarray]]:
 def intersect(
     segment: np.ndarray, intervals: np.ndarray, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that share more than a rounding error with a segment.
+    """Rows that share more than a rounding error with a segment, given all rows of its video.
 
-    Args:
-        segment: start and end.
-        intervals: all rows of the video, [n, 2].
-        features: all rows of the video, [n, d].
-
-    Returns:
-        Their intervals, cut to the segment, and the rows themselves.
+    Gives their intervals, cut to the segment, and the rows themselves.
     """
     bounds = np.array([-segment[1], segment[0]])
     flipped = np.stack([-intervals[:, 0], intervals[:, 1]], axis=1)
@@ -78,15 +58,7 @@ def intersect(
 
 
 def align(features: Path, labels: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Aligns a whole corpus, in memory.
-
-    Args:
-        features: feature file.
-        labels: label file.
-
-    Returns:
-        Rows and label of each segment, by ``video[segment]``.
-    """
+    """Aligns a whole corpus in memory: rows and label of each segment, by ``video[segment]``."""
     check_shapes(features)
     check_shapes(labels)
     loaded = load_and_sort(features)

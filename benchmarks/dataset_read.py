@@ -22,14 +22,7 @@ BATCH = 32
 
 
 def read_tfds(directory: Path) -> int:
-    """Examples one by one, as `tfds.load` gives them.
-
-    Args:
-        directory: a dataset of TFRecords.
-
-    Returns:
-        Rows read.
-    """
+    """Reads TFRecords example by example, as `tfds.load` gives them; the rows read."""
     config = tfds.ReadConfig(try_autocache=False)
     builder = tfds.builder_from_directory(directory)
     lengths = builder.as_dataset(split=SPLIT, read_config=config).map(
@@ -39,14 +32,7 @@ def read_tfds(directory: Path) -> int:
 
 
 def read_tfds_batches(directory: Path) -> int:
-    """Padded batches straight from TFDS, in file order.
-
-    Args:
-        directory: a dataset of TFRecords.
-
-    Returns:
-        Rows read, without padding.
-    """
+    """Reads padded batches straight from TFDS, in file order; the rows without padding."""
     config = tfds.ReadConfig(try_autocache=False)
     builder = tfds.builder_from_directory(directory)
     batches = (
@@ -59,27 +45,13 @@ def read_tfds_batches(directory: Path) -> int:
 
 
 def read_data_source(directory: Path) -> int:
-    """Examples one by one from ArrayRecord, without TensorFlow.
-
-    Args:
-        directory: a dataset of ArrayRecords.
-
-    Returns:
-        Rows read.
-    """
+    """Reads ArrayRecords example by example, without TensorFlow; the rows read."""
     source = tfds.builder_from_directory(directory).as_data_source(split=SPLIT)
     return sum(len(item["features"]) for item in source)
 
 
 def training_reader(directory: Path) -> Callable[[Path], int]:
-    """The reader that training uses: shuffled, bucketed, padded batches.
-
-    Args:
-        directory: a dataset of TFRecords.
-
-    Returns:
-        A function that reads one epoch and gives the rows read, without padding.
-    """
+    """What reads an epoch as training does: shuffled, bucketed, padded batches."""
     from mosei_ssl.data import DataConfig, load_prepared, make_training_dataset
 
     segments = load_prepared(directory, SPLIT)
@@ -92,14 +64,9 @@ def training_reader(directory: Path) -> Callable[[Path], int]:
 
 
 def pretraining_speed(directory: Path, steps: int) -> float:
-    """Rows per second that the default pretraining step takes in.
+    """Rows per second, without padding, that the default pretraining step takes in.
 
-    Args:
-        directory: a dataset of TFRecords.
-        steps: measured steps; the same batches go before, since every length is compiled once.
-
-    Returns:
-        Rows per second, without padding.
+    The batches measured go before, too, since every length is compiled once.
     """
     from mosei_ssl.config import PretrainConfig
     from mosei_ssl.data import load_prepared, make_training_dataset

@@ -16,16 +16,10 @@ ROWS = 650  # MOSEI's median segment is 6.5 s long
 
 
 def make_builder(encoding: str, file_format: str, examples: int, data_dir: str):
-    """A dataset of drawn examples in one encoding.
+    """A dataset of drawn examples, not yet prepared.
 
-    Args:
-        encoding: ``"bytes"``, ``"zlib"`` or ``"none"`` (lists of floats).
-        file_format: ``"tfrecord"`` or ``"array_record"``.
-        examples: how many.
-        data_dir: where to.
-
-    Returns:
-        The builder, not yet prepared.
+    Its encoding is ``"bytes"``, ``"zlib"`` or ``"none"`` (lists of floats), its format
+    ``"tfrecord"`` or ``"array_record"``.
     """
     rows = np.random.default_rng(0).standard_normal((ROWS, 74)).astype(np.float32)
 
@@ -53,17 +47,7 @@ def make_builder(encoding: str, file_format: str, examples: int, data_dir: str):
 
 
 def measure(encoding: str, file_format: str, examples: int, repeats: int) -> tuple[float, float]:
-    """Speed of writing and of reading.
-
-    Args:
-        encoding: as `make_builder`.
-        file_format: as `make_builder`.
-        examples: how many.
-        repeats: reads, after one to warm up.
-
-    Returns:
-        MB/s written and MB/s read (median), counting four bytes a value.
-    """
+    """MB/s written, and read (median, after one to warm up), counting four bytes a value."""
     megabytes = examples * ROWS * 74 * 4 / 1e6
     with tempfile.TemporaryDirectory() as folder:
         builder = make_builder(encoding, file_format, examples, folder)

@@ -24,15 +24,7 @@ def mosei_lengths(shared: Path) -> np.ndarray:
 
 
 def clips(shared: Path, train: bool) -> list[np.ndarray]:
-    """Rows of every clip of RAVDESS and EMO-DB, of training or of other speakers.
-
-    Args:
-        shared: the folder that holds `data/ravdess_covarep` and `data/emodb_covarep`.
-        train: whether to take the training speakers.
-
-    Returns:
-        Arrays [T, 74], float32, raw.
-    """
+    """Raw rows [T, 74] of all clips of RAVDESS and EMO-DB, of training or of other speakers."""
     found = []
     for name in ("ravdess_covarep", "emodb_covarep"):
         folder = shared / "data" / name
@@ -53,17 +45,7 @@ def clips(shared: Path, train: bool) -> list[np.ndarray]:
 
 
 def make_segments(shared: Path, count: int, seed: int = 0, train: bool = True) -> Segments:
-    """Segments of MOSEI's lengths made of joined clips.
-
-    Args:
-        shared: as for `clips`.
-        count: number of segments.
-        seed: draws lengths and clips.
-        train: whether to use the training speakers.
-
-    Returns:
-        Segments with the feature statistics of their finite values.
-    """
+    """Segments of MOSEI's lengths made of joined clips, with statistics of their finite values."""
     rng = np.random.default_rng(seed)
     parts = clips(shared, train)
     rows = []
@@ -84,16 +66,7 @@ def make_segments(shared: Path, count: int, seed: int = 0, train: bool = True) -
 
 
 def standardised(segments: Segments, statistics: dict, clip: float = 8.0) -> list[np.ndarray]:
-    """What the peer is fed: rows cleaned and standardised beforehand, as our frontend does it.
-
-    Args:
-        segments: raw segments.
-        statistics: `mean` and `std` of the training segments.
-        clip: largest absolute value.
-
-    Returns:
-        float32 [T, 74] of every segment.
-    """
+    """What the peer is fed: rows cleaned and standardised beforehand, as our frontend does it."""
     mean, std = (np.asarray(statistics[key], np.float32) for key in ("mean", "std"))
     done = []
     for rows in segments:

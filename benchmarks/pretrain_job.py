@@ -30,16 +30,7 @@ SPAN = 50
 
 
 class Ours:
-    """Our side.
-
-    Args:
-        segments: what to train on.
-        size: of the model.
-        precision: Keras dtype policy.
-        jit: whether XLA compiles the step.
-        batch: segments per batch.
-        pooling: frames per timestep.
-    """
+    """Our side, trained on segments; `jit` has XLA compile the step."""
 
     def __init__(self, segments, size, precision: str, jit: bool, batch: int, pooling: int = 1):
         import keras
@@ -114,14 +105,7 @@ class Ours:
 
 
 class Peer:
-    """Plain PyTorch, shuffled and padded to the longest of each batch.
-
-    Args:
-        rows: standardised rows of every segment.
-        size: of the model.
-        bfloat16: autocast.
-        batch: segments per batch.
-    """
+    """Plain PyTorch on standardised rows, shuffled and padded to the longest of each batch."""
 
     def __init__(self, rows: list[np.ndarray], size, bfloat16: bool, batch: int):
         from pretrain_peer import PlainTraining

@@ -16,11 +16,7 @@ from torch.nn import functional
 
 
 class PlainModel(nn.Module):
-    """Masked-timestep model of `nn.TransformerEncoder`.
-
-    Args:
-        size: its size.
-    """
+    """Masked-timestep model of `nn.TransformerEncoder`."""
 
     def __init__(self, size: Size):
         super().__init__()
@@ -46,15 +42,9 @@ class PlainModel(nn.Module):
     def forward(
         self, frames: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor
     ) -> torch.Tensor:
-        """Reconstructs frames.
+        """Reconstructs standardised frames [B, T, F].
 
-        Args:
-            frames: float32 [B, T, F], standardised.
-            mask: bool [B, T], True for real frames.
-            hidden: bool [B, T], True where the encoder sees the token.
-
-        Returns:
-            [B, T, F].
+        `mask` [B, T] is True for real frames, `hidden` [B, T] where the encoder sees the token.
         """
         seen = torch.where(hidden[:, :, None], self.token, frames)
         x = self.dropout(self.projection(seen) + self._positions(frames))
@@ -89,15 +79,7 @@ def masked_l1(target: torch.Tensor, output: torch.Tensor, hidden: torch.Tensor) 
 
 
 class PlainTraining:
-    """A training loop as people write it.
-
-    Args:
-        size: of the model.
-        bfloat16: autocast to bfloat16.
-        compiled: use `torch.compile`.
-        device: where to train.
-        learning_rate: of AdamW.
-    """
+    """A training loop as people write it; `bfloat16` autocasts, `compiled` uses `torch.compile`."""
 
     def __init__(
         self,
