@@ -16,11 +16,11 @@ import sys
 import time
 from collections import defaultdict
 from datetime import date
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import scipy
+from serving import processor
 from threadpoolctl import threadpool_limits
 
 from mosei_ssl.corpus import read_audio
@@ -51,15 +51,6 @@ STAGES = {
     "creak": [(creak_inputs, "loudest"), (extraction, "creak_inputs")],
 }
 """Where the functions of each stage are called."""
-
-
-def processor() -> str:
-    """Name of the processor, as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), "unknown")
 
 
 def timed(function, stage: str, seconds: dict[str, float]):

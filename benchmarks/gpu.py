@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 from pretrain_size import Size
-from pretrain_torch import build, make_batch, matmul_rate, ours
+from pretrain_torch import build, make_batch, matmul_rate, ours, peer
+from side import Side
 
 SIDES = {
     "TensorFlow, XLA": "tensorflow",
@@ -85,26 +86,6 @@ def on_jax(size: Size, policy: str, frames: np.ndarray, mask: np.ndarray) -> Run
     return run
 
 
-def on_torch(
-    size: Size, precision: str, compiled: bool, frames: np.ndarray, mask: np.ndarray
-) -> Run:
-    """Trains so many steps in plain PyTorch."""
-    import torch
-    from pretrain_peer import PlainTraining
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_float32_matmul_precision("high")
-    training = PlainTraining(size, precision == "bfloat16", compiled, device)
-    x, valid = torch.from_numpy(frames).to(device), torch.from_numpy(mask).to(device)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            loss = training.step(x, valid)
-        loss.item()  # waits for the device
-
-    return run
-
-
 def jax_matmul_rate(precision: str, width: int) -> float:
     """FLOP/s of a square product on JAX's device, best of a few."""
     import jax
@@ -137,7 +118,7 @@ def serve(side: str, size: Size, batch: int, length: int, width: int) -> None:
     for precision in PRECISIONS:
         start = time.perf_counter()
         if framework == "torch":
-            run = on_torch(size, precision, "compiled" in side, frames, mask)
+            run = peer(size, precision, "compiled" in side, frames, mask)
         else:
             policy = "float32" if precision == "float32" else f"mixed_{precision}"
             run = (
@@ -181,30 +162,6 @@ def describe(framework: str) -> str:
         details = tf.config.experimental.get_device_details
         device = details(gpus[0]).get("device_name", "GPU") if gpus else "cpu"
     return f"{framework} {version} on {device}"
-
-
-class Side:
-    """The process of one side and size."""
-
-    def __init__(self, side: str, size: str, options: argparse.Namespace, folder: Path):
-        self.log = folder / f"{side}-{size}.log"
-        command = [sys.executable, __file__, "--serve", side, "--sizes", size]
-        self.process = subprocess.Popen(
-            command + ["--tiny"] * options.tiny,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("w"),
-            text=True,
-            env=environment(SIDES[side], folder),
-        )
-
-    def ask(self, request: str = "") -> Any:
-        """Send a request if there is one, and wait for an answer; None if the process has died."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(f"{request}\n" if request else "")
-            self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
 
 
 def environment(framework: str, folder: Path) -> dict[str, str]:
@@ -279,7 +236,7 @@ print(load_segments(DataConfig(data_dir={place!r}), "train").lengths.sum())"""
                 text=True,
                 env=environment("tensorflow", folder) | {"CUDA_VISIBLE_DEVICES": ""},
             )
-        measure(sizes, frameworks, options, folder, steps, repeats)
+        measure(sizes, frameworks, folder, steps, repeats)
         if corpus:
             frames = int((corpus.communicate()[0].split() or ["0"])[-1])
             if not frames:
@@ -293,23 +250,27 @@ print(load_segments(DataConfig(data_dir={place!r}), "train").lengths.sum())"""
 def measure(
     sizes: dict[str, tuple[Size, int, int]],
     frameworks: set[str],
-    options: argparse.Namespace,
     folder: Path,
     steps: int,
     repeats: int,
 ) -> None:
     """Prints a Markdown table of all sides and sizes."""
-    sides = {
-        (side, size): Side(side, size, options, folder)
+    logs = {
+        (side, size): folder / f"{side}-{size}.log"
         for size in sizes
         for side, framework in SIDES.items()
         if framework in frameworks
     }
+    sides = {}
+    for (side, size), log in logs.items():
+        settings = {"stderr": log.open("w"), "env": environment(SIDES[side], folder)}
+        sides[side, size] = Side("--serve", side, "--sizes", size, **settings)
 
     def ask(key: tuple[str, str], request: str = "") -> Any:
         answer = sides[key].ask(request) if key in sides else None
         if answer is None and key in sides:
-            print(f"{', '.join(key)} failed: {last_line(sides.pop(key).log)}", flush=True)
+            del sides[key]
+            print(f"{', '.join(key)} failed: {last_line(logs[key])}", flush=True)
         return answer
 
     ready = {key: ask(key) for key in list(sides)}

@@ -99,12 +99,9 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure_apart(point: Point, options: argparse.Namespace) -> dict[str, float]:
+def measure_apart(point: Point) -> dict[str, float]:
     """`measure` in a process of its own."""
-    command = [
-        *(sys.executable, __file__, "--shared", str(options.shared)),
-        *("--cores", str(options.cores), "--point", json.dumps(dataclasses.asdict(point))),
-    ]
+    command = [sys.executable, *sys.argv, "--point", json.dumps(dataclasses.asdict(point))]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -177,7 +174,7 @@ def main() -> None:
         quantity = {"corpus": "segments", "width": "width"}.get(name, "length")
         curves[title] = []
         for point in points:
-            found = measure_apart(point, options)
+            found = measure_apart(point)
             curves[title].append((getattr(point, quantity), found))
             shown = "  ".join(f"{key} {value:.0f}" for key, value in found.items())
             print(f"{title} {getattr(point, quantity)}: {shown}", flush=True)

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from pretrain_size import Size
 from pretrain_torch import build, set_cores
+from side import Side
 
 SPAN = 50
 """Frames of a hidden span, half a second: shorter ones are found by interpolation."""
@@ -165,35 +165,11 @@ def held_out(shared: Path, statistics: dict, size, count: int = 64) -> list[tupl
     return batches
 
 
-class Side:
-    """The process of one side, see `serve`.
-
-    Args:
-        side: "ours" or "torch".
-        options: the command line's.
-    """
-
-    def __init__(self, side: str, options: argparse.Namespace):
-        command = [sys.executable, __file__, "--serve", side]
-        for name in ("shared", "cores", "segments", "batch", "precision", "pooling", "dropout"):
-            command += [f"--{name}", str(getattr(options, name))]
-        if options.jit:
-            command.append("--jit")
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, steps: int) -> dict:
-        """Lets it train so many steps; 0 asks for its description, -1 for its loss."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-
 def serve(options: argparse.Namespace) -> None:
-    """One side: builds corpus and model, then answers requests in JSON."""
+    """One side: builds corpus and model, then trains so many steps as each line says.
+
+    0 asks for its description, -1 for its loss.
+    """
     from pretrain_corpus import make_segments, standardised
 
     size = Size(span=SPAN, dropout=options.dropout)
@@ -244,7 +220,7 @@ def main() -> None:
     if options.serve:
         serve(options)
         return
-    sides = {name: Side(name, options) for name in ("torch", "ours")}
+    sides = {name: Side("--serve", name) for name in ("torch", "ours")}
     for name, side in sides.items():
         about = side.ask(0)
         print(f"{name}: {about}", flush=True)

@@ -10,12 +10,12 @@ Run: python benchmarks/pretrain_torch.py [--cores 1] [--repeats 5] [--dropout 0.
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 from pretrain_size import Size
+from side import Side
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -101,15 +101,21 @@ def build(size, pooling: int = 1, known: dict | None = None):
 
 
 def peer(size, precision: str, compiled: bool, frames, mask) -> Callable[[int], float]:
-    """Trains so many steps in plain PyTorch."""
+    """Trains so many steps in plain PyTorch, on a GPU if there is one."""
     import torch
     from pretrain_peer import PlainTraining
 
-    training = PlainTraining(size, bfloat16=precision == "bfloat16", compiled=compiled)
-    x, valid = torch.from_numpy(frames), torch.from_numpy(mask)
+    device = "cpu"
+    if torch.cuda.is_available():
+        device = "cuda"
+        torch.set_float32_matmul_precision("high")
+    training = PlainTraining(size, precision == "bfloat16", compiled, device)
+    x, valid = torch.from_numpy(frames).to(device), torch.from_numpy(mask).to(device)
 
     def run(steps: int) -> float:
-        return sum(float(training.step(x, valid)) for _ in range(steps)) / steps
+        for _ in range(steps):
+            loss = training.step(x, valid)
+        return loss.item()  # waits for the device
 
     return run
 
@@ -166,7 +172,11 @@ def main() -> None:
     if options.serve:
         serve(options)
         return
-    sides = {side: Side(side, options) for side in ("torch", "ours") if _of(side, options)}
+    sides = {}
+    for side in ("torch", "ours"):
+        if _of(side, options):
+            sides[side] = Side("--serve", side)
+            sides[side].ask("ready,0")
     times: dict[str, list[float]] = {name: [] for name in options.variants}
     for _ in range(options.repeats):
         for name in options.variants:
@@ -182,41 +192,12 @@ def _of(side: str, options: argparse.Namespace) -> list[str]:
     return [name for name in options.variants if VARIANTS[name][0] == side]
 
 
-class Side:
-    """The process of one side.
-
-    Args:
-        side: "ours" or "torch".
-        options: the command line's.
-    """
-
-    def __init__(self, side: str, options: argparse.Namespace):
-        command = [sys.executable, __file__, "--serve", side]
-        for name in ("cores", "batch", "length", "shortest", "dropout"):
-            command += [f"--{name}", str(getattr(options, name))]
-        self.process = subprocess.Popen(
-            [*command, "--variants", *_of(side, options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.ask("ready,0")
-
-    def ask(self, request: str) -> float:
-        """Sends a request, waits for its number."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(request + "\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline().split()[-1])
-
-
 def serve(options: argparse.Namespace) -> None:
     """One side: builds its variants, then answers requests "variant,steps" with seconds a step."""
     size = Size(dropout=options.dropout)
     frames, mask = make_batch(options.batch, options.length, options.shortest)
     runs = {}
-    for name in options.variants:
+    for name in _of(options.serve, options):
         side, precision, compiled = VARIANTS[name]
         make = ours if side == "ours" else peer
         runs[name] = make(size, precision, compiled, frames, mask)
