@@ -60,14 +60,7 @@ Exit codes: 0 done; 1 a study has failed cells, or nobody reads the output any m
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: arguments without the program's name; default `sys.argv[1:]`.
-
-    Returns:
-        The exit code, as the end of `mosei-ssl --help` explains it.
-    """
+    """Run the command line; gives the exit code, as the end of `mosei-ssl --help` explains it."""
     start = time.monotonic()
     arguments = list(sys.argv[1:] if argv is None else argv)
     before = list(itertools.takewhile(_SWITCHES.__contains__, arguments))

@@ -84,18 +84,11 @@ def _sound_file(source: bytes | BinaryIO) -> Iterator:
 
 
 def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
-    """Reads a whole file as one channel at 16 kHz.
+    """Reads a whole file as one channel at 16 kHz, float64 [N].
 
-    Args:
-        path: wav, flac, mp3, ogg or another format that libsndfile reads.
-        channel: Channel to use; None averages all, or takes one where they would cancel.
-
-    Returns:
-        float64 [N].
-
-    Raises:
-        UserError: Missing, empty, not audio, shorter than 0.1 s, or with samples that are not
-            finite; the message names the file.
+    It is wav, flac, mp3, ogg or another format that libsndfile reads. Without a `channel` the mean
+    of all is taken, or one where they would cancel. Raises a UserError that names the file if it is
+    missing, empty, not audio, shorter than 0.1 s, or has samples that are not finite.
 
     Examples:
         >>> read_audio(speech_wav).shape
@@ -202,18 +195,11 @@ class FileFeatures:
 
 
 def extract_file(path: str | Path, **options: Any) -> np.ndarray:
-    """Computes the 74 features of an audio file of any length in bounded memory.
+    """Computes the 74 features of an audio file of any length in bounded memory, float32 [T, 74].
 
-    Args:
-        path: wav, flac, mp3, ogg.
-        options: ``channel``, ``dither``, ``chunk_seconds`` and ``seed``, as in
-            :func:`~mosei_ssl.covarep.extract`.
-
-    Returns:
-        float32 [T, 74], as :func:`~mosei_ssl.covarep.extract` gives them.
-
-    Raises:
-        UserError: The file cannot be used (the message names it), or an option is out of range.
+    Options are ``channel``, ``dither``, ``chunk_seconds`` and ``seed``, as in
+    :func:`~mosei_ssl.covarep.extract`. Raises a UserError that names the file if it cannot be used,
+    or an option that is out of range.
 
     Examples:
         >>> extract_file(speech_wav, chunk_seconds=None).shape
@@ -243,18 +229,11 @@ def analyse_file(path: str | Path, options: ExtractionOptions) -> FileFeatures:
 
 
 def analyse_stream(stream: BinaryIO, most_seconds: float) -> FileFeatures:
-    """Computes the features of what a stranger sent, without touching the disk.
-
-    Args:
-        stream: The bytes of a wav, flac, mp3 or ogg file.
-        most_seconds: Length up to which memory and time are spent on it.
-
-    Returns:
-        What :func:`analyse_file` gives for the same file.
+    """:func:`analyse_file` of the bytes that a stranger sent, without touching the disk.
 
     Raises:
-        NotAudio: It is of another kind, or damaged.
-        TooLong: It is longer, by what its header says.
+        NotAudio: It is no wav, flac, mp3 or ogg file, or damaged.
+        TooLong: It is longer than `most_seconds`, by what its header says.
         UserError: As for :func:`read_audio`.
 
     Examples:

@@ -125,21 +125,12 @@ def write_speakers(path: Path, table: LabelTable, names: Mapping[Path, str]) -> 
 def write_cross_validation(
     corpus: str | Path, k: int, seed: int = 0, out: str | Path | None = None
 ) -> tuple[Path, list[dict[str, list[str]]]]:
-    """Writes k folds of a corpus, no speaker in two splits of one, for a study.
+    """Writes k >= 3 folds of a corpus, no speaker in two splits of one, for a study.
 
-    Videos without labels are for training, unless their speaker is in validation or test.
-
-    Args:
-        corpus: Folder of the corpus, with the speakers that an extraction wrote, if any.
-        k: How many folds, at least 3.
-        seed: Which speakers are together.
-        out: File to write; None for ``folds_kK.json`` in the corpus.
-
-    Returns:
-        The file and the folds.
-
-    Raises:
-        UserError: No corpus is found, there are too few speakers, or the file holds other folds.
+    Speakers are those that an extraction wrote, if any. Videos without labels are for training,
+    unless their speaker is in validation or test. The file is by default ``folds_kK.json`` in the
+    corpus. Gives the file and the folds; raises a UserError if no corpus is found, there are too
+    few speakers, or the file holds other folds.
     """
     corpus = Path(corpus)
     with Corpus(find_sources(corpus)) as opened:

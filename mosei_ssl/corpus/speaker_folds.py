@@ -55,22 +55,13 @@ def speaker_disjoint_folds(
 def cross_validation_folds(
     sizes: Mapping[str, int], speakers: Mapping[str, AbstractSet[str]], k: int, seed: int = 0
 ) -> list[dict[str, list[str]]]:
-    """Divides labelled videos into k parts, each of which is for testing in one of k folds.
+    """Divides labelled videos into k >= 3 parts, each of which is for testing in one of k folds.
 
     The part after it is for validation then, and the others for training. No speaker is in two
-    parts, which have about the same number of segments.
-
-    Args:
-        sizes: Number of labelled segments by video.
-        speakers: Speakers by video; one without any counts as a separate speaker.
-        k: How many folds, at least 3.
-        seed: Of the order in which speakers are dealt out.
-
-    Returns:
-        The k folds, ids by split.
-
-    Raises:
-        UserError: There are fewer than k groups of speakers.
+    parts, which have about the same number of segments; a video without speakers counts as one, and
+    the seed is that of the order in which speakers are dealt out. `sizes` are numbers of labelled
+    segments by video; the folds are ids by split. Raises a UserError if there are fewer than k
+    groups of speakers.
 
     Examples:
         >>> sizes = {"a1": 2, "a2": 2, "b": 3, "c": 3}

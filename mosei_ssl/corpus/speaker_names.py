@@ -49,12 +49,7 @@ def complete_speakers(
 ) -> None:
     """Finds speakers in file names; a labelled recording without one counts as a speaker.
 
-    Args:
-        known: Speakers that the table names, by recording; the others are added.
-        labelled: Recordings with labels.
-        recordings: All of them.
-        speaker_from: Regular expression with one group, the speaker.
-        table: The table, for messages.
+    They are added to those that the `table` names, `known` by recording.
     """
     named = name_finder(speaker_from or "$()")
     unfit, unknown, unlabelled = [], 0, []

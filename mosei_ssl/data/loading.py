@@ -83,15 +83,8 @@ def normalization(
 ) -> dict[str, list[float]]:
     """Means and standard deviations of a dataset's train split, without reading any frames.
 
-    Args:
-        data_dir: Folder that datasets were prepared in.
-        dataset: Name of one there; None takes the only one.
-
-    Returns:
-        "mean" and "std", [74] each, as backbones take them.
-
-    Raises:
-        UserError: If there is no such dataset.
+    They are "mean" and "std", [74] each, as backbones take them. Without a name the only dataset is
+    taken; raises a UserError if there is none.
 
     Examples:
         >>> from mosei_ssl.models import TransformerBackbone

@@ -53,13 +53,8 @@ def recognise(known: Content, segments: Iterable[tuple[str, np.ndarray]]) -> dic
 
     Videos share content if at least half of what could be found is: not those that share a jingle.
     Of videos with one id and nothing in common a warning says that they are taken for two.
-
-    Args:
-        known: Samples of the known ones.
-        segments: As for `sample_content`.
-
-    Returns:
-        The id that a video is known under, by its id at hand.
+    `segments` are as for `sample_content`; gives the id that a video is known under, by its id at
+    hand.
     """
     owners: dict[int, list[str]] = defaultdict(list)
     for name, sample in known.items():

@@ -122,10 +122,9 @@ class Segments:
         return sample_content(zip(self.video_ids, self.frames, strict=True))
 
     def length_order(self) -> np.ndarray:
-        """Order segments by length, so that evaluation pads little.
+        """int64 [N] indices that order segments by length, so that evaluation pads little.
 
-        Returns:
-            int64 [N] indices; put results back in place with ``result[order] = batch_results``.
+        Put results back in place with ``result[order] = batch_results``.
         """
         return np.argsort(self.lengths, kind="stable").astype(np.int64)
 
@@ -192,17 +191,10 @@ def segments_from_arrays(
     metadata: dict[str, Any] | None = None,
     name: str = "arrays",
 ) -> Segments:
-    """Make segments of arrays in memory, for tests and for other sources of features.
+    """Make segments of N arrays [T, 74] in memory, for tests and for other sources of features.
 
-    Args:
-        rows: N arrays [T, 74].
-        emotions: [N, 6] labels.
-        video_ids: [N] videos; None makes one of each segment.
-        metadata: As of a prepared dataset.
-        name: Name for messages.
-
-    Returns:
-        The segments.
+    `emotions` are [N, 6] labels, `video_ids` [N], by default one of each segment, and `metadata` as
+    of a prepared dataset; messages have the name.
 
     Examples:
         >>> len(segments_from_arrays([np.zeros((5, 74))], np.zeros((1, 6))))

@@ -6,18 +6,11 @@ import keras
 
 
 def derive_seed(seed: int, *path: str | int) -> int:
-    """Derives the seed of a part from the seed of the whole.
+    """Derives the seed, in [0, 2**31), of a part, by its path from the outside in.
 
-    Two sublayers with the same seed would start from the same numbers (a query and a key kernel,
-    say), so every part gets another one. The result depends on the arguments only: not on the
-    process, the backend or the order of construction.
-
-    Args:
-        seed: int. Seed of the whole.
-        *path: names or indices of the part, from the outside in.
-
-    Returns:
-        int in [0, 2**31).
+    The whole's seed and the path decide it. Two sublayers with the same seed would start from the
+    same numbers (a query and a key kernel, say), so every part gets another one. The result depends
+    on the arguments only: not on the process, the backend or the order of construction.
 
     Examples:
         >>> derive_seed(0, "encoder", 1) == derive_seed(0, "encoder", 1)

@@ -82,31 +82,17 @@ def change(ours: KeptPredictions, theirs: KeptPredictions) -> dict[str, np.ndarr
     return {metric: values[:, -1] for metric, values in differences.items()}
 
 
-def summary(
-    run: Path,
-    ssl: Path,
-    baseline: Path,
-    labels: int,
-    split: str = "test",
-) -> str:
-    """What labels and pretraining gave, in a sentence or two; the runs must have been evaluated.
+def summary(run: Path, ssl: Path, baseline: Path, labels: int) -> str:
+    """What labels and pretraining gave, in a sentence or two.
 
-    Args:
-        run: directory of the run that is used.
-        ssl: that of the pretrained run.
-        baseline: that of the run with the identical backbone from scratch.
-        labels: labels that all had.
-        split: split that all were evaluated on.
-
-    Returns:
-        For example "With 50 labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0
-        and 0.5; pretraining changed r by +0.034 [+0.011, +0.058] (95 % intervals over 12
-        speakers)." It is added if r cannot be told from chance, or if there is too little to say.
-
-    Raises:
-        UserError: predictions are missing or damaged.
+    The runs, all with so many labels, have been evaluated on the test split: the one that is used,
+    the pretrained one, and the one with the identical backbone from scratch. For example "With 50
+    labels: r 0.291 [0.230, 0.351], AUROC 0.702 [0.655, 0.748]; chance is 0 and 0.5; pretraining
+    changed r by +0.034 [+0.011, +0.058] (95 % intervals over 12 speakers)." It is added if r cannot
+    be told from chance, or if there is too little to say. Raises a UserError if predictions are
+    missing or damaged.
     """
-    file = f"predictions-{split}.npz"
+    file = "predictions-test.npz"
     kept = read_predictions(run / file)
     own = with_intervals(kept.units, kept.labels, kept.values, RESAMPLES)
     pair = (read_predictions(path / file) for path in (ssl, baseline))

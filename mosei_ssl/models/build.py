@@ -14,19 +14,10 @@ from mosei_ssl.utils.errors import UserError
 def build_backbone(
     config: BackboneConfig, mean: Sequence[float], std: Sequence[float], seed: int = 0
 ) -> Backbone:
-    """Builds a backbone with fresh weights.
+    """Builds a backbone with fresh weights, the same ones for the same seed.
 
-    Args:
-        config: options of the backbone.
-        mean: [74] floats. Column means of the training split.
-        std: [74] floats. Column standard deviations of the training split.
-        seed: seed of initial weights and dropout. The same seed gives the same backbone.
-
-    Returns:
-        Backbone, all weights created.
-
-    Raises:
-        UserError: If options do not fit together.
+    `mean` and `std` are those of the training split's columns, [74] floats. Raises a UserError if
+    options do not fit together.
 
     Examples:
         >>> from mosei_ssl import CodebookConfig
@@ -40,18 +31,10 @@ def build_backbone(
 def build_pretraining_model(
     config: TaskConfig, backbone: Backbone, seed: int = 0
 ) -> PretrainingModel:
-    """Builds the model that pretrains a backbone.
+    """Builds the model that pretrains a backbone: compile with an optimizer alone, fit on `x`.
 
-    Args:
-        config: options of the task.
-        backbone: what is pretrained; shared, so that it is pretrained once the model is fitted.
-        seed: seed of masks, splits and the task's initial weights.
-
-    Returns:
-        PretrainingModel: compile with an optimizer alone, fit on `x`.
-
-    Raises:
-        UserError: If the options do not fit the backbone.
+    The backbone is shared, so that it is pretrained once the model is fitted. Raises a UserError if
+    the task's options do not fit it.
 
     Examples:
         >>> from mosei_ssl import MaskedTimestepConfig

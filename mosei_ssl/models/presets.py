@@ -12,16 +12,9 @@ _FILES = ("backbone.keras", "model.keras")
 
 
 def load_keras_file(file: Path) -> keras.Model:
-    """Loads a `.keras` file in safe mode: no code in it is run.
+    """Loads a `.keras` file in safe mode, not compiled: no code in it is run.
 
-    Args:
-        file: the file.
-
-    Returns:
-        The model, not compiled.
-
-    Raises:
-        UserError: the file is missing, cut short, damaged or from another version.
+    Raises a UserError if it is missing, cut short, damaged or from another version.
     """
     if not file.is_file():
         raise UserError(f"{file} is missing: repeat the run that writes it, or name another.")

@@ -72,13 +72,8 @@ def promote(
 def served_version(model: str | Path, version: int | None = None, label: str | None = None) -> Path:
     """The directory of the version that a server answers with, by `deployment/models.config`.
 
-    Args:
-        model: `saved_models/NAME`; `NAME/VERSION` stands for itself.
-        version: the version that it is asked for.
-        label: instead of `version`: the label. Without either a server takes its highest.
-
-    Raises:
-        UserError: the version does not exist, or no version has the label.
+    `model` is `saved_models/NAME`; `NAME/VERSION` stands for itself. The server is asked for a
+    version or a label; without either it takes its highest. Raises a UserError if there is none.
     """
     directory = presets.find(model)
     file = directory / DEPLOYMENT / "models.config"

@@ -19,11 +19,8 @@ COLUMN, DOUBLE = 3.5, 7.16
 def write_paper(folder: Path, result: Mapping[str, Any], arms: Sequence[str], stamp: str) -> None:
     """Write scores, scores by emotion and differences of MAE and of the primary metric.
 
-    Args:
-        folder: where `NAME.pdf`, `NAME.png` (300 dpi) and `tables.tex` go.
-        result: outcome of `analyse`.
-        arms: arms to draw.
-        stamp: what is written across every figure, and into every caption.
+    `NAME.pdf`, `NAME.png` (300 dpi) and `tables.tex` of a result of `analyse`; the stamp is written
+    across every figure, and into every caption.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for metric in dict.fromkeys((result["primary"], "mae")):

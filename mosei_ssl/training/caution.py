@@ -44,15 +44,9 @@ def cross_validated_intensity(
 ) -> np.ndarray:
     """What heads trained on the other labelled segments answer to each, float [N, 6].
 
-    Folds do not share speakers, if there are several. The heads are `fit_head`'s; the backbone is
-    the one before fine-tuning, so that nothing has seen the labels it is tried on.
-
-    Args:
-        embeddings: float [N, D], see `EmotionModel.embedding`.
-        labels: float [N, 6] in [0, 3].
-        speakers: [N] names.
-        strength: as for `fit_head`, with all N labels or fewer.
-        anchor: [D, 18] weights that the head is pulled to.
+    Folds do not share speakers, [N] names, if there are several. The heads are `fit_head`'s, with
+    its arguments; the backbone is the one before fine-tuning, so that nothing has seen the labels
+    it is tried on.
     """
     count = min(_FOLDS, len(np.unique(speakers)))
     folds = GroupKFold(count) if count > 1 else KFold(min(_FOLDS, len(labels)))

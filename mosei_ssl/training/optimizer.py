@@ -9,15 +9,9 @@ from mosei_ssl.models import LayerwiseAdamW
 def make_optimizer(
     config: OptimizerConfig, steps: int, multipliers: dict[str, float] | None = None
 ) -> keras.optimizers.Optimizer:
-    """AdamW with linear warm-up and cosine decay to zero over `steps` steps.
+    """AdamW with linear warm-up and cosine decay to zero over `steps` steps in all.
 
-    Args:
-        config: peak learning rate, warm-up and the rest.
-        steps: steps in all.
-        multipliers: of the learning rate, by variable path.
-
-    Returns:
-        The optimizer.
+    `multipliers` are of the learning rate, by variable path.
 
     Examples:
         >>> optimizer = make_optimizer(OptimizerConfig(learning_rate=0.002), steps=1000)
