@@ -48,7 +48,8 @@ def ours(size, precision: str, jit: bool, frames, mask) -> Callable[[int], float
     import keras
     import tensorflow as tf
 
-    from mosei_ssl.training import OptimizerConfig, make_optimizer
+    from mosei_ssl.config import OptimizerConfig
+    from mosei_ssl.training import make_optimizer
 
     keras.config.set_dtype_policy(precision)
     model = build(size)

@@ -1,13 +1,12 @@
 """Keeps files that an extraction did not write, or that changed since, from being replaced."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mosei_ssl.utils.errors import UserError
-from mosei_ssl.utils.files import write_text
+from mosei_ssl.utils.files import sha256, write_text
 
 _BEING_WRITTEN = "being written"
 
@@ -57,7 +56,4 @@ class OutputGuard:
 
 
 def _digest(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path) if path.is_file() else ""

@@ -4,7 +4,6 @@ from mosei_ssl.config import DataConfig
 from mosei_ssl.data.buckets import BatchPlan, BatchSpec, bucket_boundaries
 from mosei_ssl.data.budgets import draw_label_budget, label_order
 from mosei_ssl.data.loading import (
-    find_dataset,
     load_prepared,
     load_pretraining_segments,
     load_segments,
@@ -24,7 +23,6 @@ __all__ = [
     "bucket_boundaries",
     "concatenate_segments",
     "draw_label_budget",
-    "find_dataset",
     "label_order",
     "load_prepared",
     "load_pretraining_segments",

@@ -16,18 +16,7 @@ from mosei_ssl.data.recognition import Content, named, recognise
 from mosei_ssl.data.row_period import refuse_other_period
 from mosei_ssl.data.segments import Segments, concatenate_segments
 from mosei_ssl.utils.errors import UserError
-
-
-def find_dataset(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:
-    """Directory of a prepared dataset, which `tfds.builder_from_directory` takes.
-
-    Examples:
-        >>> (find_dataset(synthetic_data) / "dataset_info.json").exists()
-        True
-    """
-    import tfds_mosei
-
-    return Path(tfds_mosei.find_prepared(data_dir, dataset))
+from tfds_mosei import find_prepared
 
 
 def load_segments(config: DataConfig, split: str, mean: Sequence[float] | None = None) -> Segments:
@@ -52,7 +41,7 @@ def load_segments(config: DataConfig, split: str, mean: Sequence[float] | None =
         >>> train.rows(0).shape[1], train.synthetic
         (74, True)
     """
-    directory = find_dataset(config.data_dir, config.dataset)
+    directory = find_prepared(config.data_dir, config.dataset)
     return load_prepared(directory, split, context=config.context, mean=mean)
 
 
@@ -68,7 +57,7 @@ def load_prepared(
     As `load_segments`, but rows are raw by default.
 
     Examples:
-        >>> load_prepared(find_dataset(synthetic_data), "test").emotions.shape[1]
+        >>> load_prepared(find_prepared(synthetic_data), "test").emotions.shape[1]
         6
     """
     builder = _builder(Path(directory))
@@ -90,7 +79,7 @@ def normalization(
         >>> from mosei_ssl.models import TransformerBackbone
         >>> backbone = TransformerBackbone(**normalization(synthetic_data))
     """
-    statistics = _metadata(_builder(find_dataset(data_dir, dataset)))["feature_statistics"]
+    statistics = _metadata(_builder(find_prepared(data_dir, dataset)))["feature_statistics"]
     return {key: list(statistics[key]) for key in ("mean", "std")}
 
 
@@ -122,10 +111,10 @@ def load_pretraining_segments(config: DataConfig, splits: list[str] | None = Non
         True
     """
     wanted = split_names("+".join(splits or ["unlabelled"]))
-    own = wanted if splits else _present(find_dataset(config.data_dir, config.dataset), wanted)
+    own = wanted if splits else _present(find_prepared(config.data_dir, config.dataset), wanted)
     parts = [load_segments(config, "+".join(own))]
     for name in config.extra_datasets:
-        directory = find_dataset(config.data_dir, name)
+        directory = find_prepared(config.data_dir, name)
         names = "+".join(_present(directory, wanted))
         part = load_prepared(directory, names, context=config.context)
         who = f"extra_datasets: {name!r}"
@@ -147,7 +136,7 @@ def refuse_held_out(videos: Content, config: DataConfig, who: str, remedy: str) 
     """
     import tensorflow_datasets as tfds
 
-    first = find_dataset(config.data_dir, config.dataset)
+    first = find_prepared(config.data_dir, config.dataset)
     builder = _builder(first)
     only = tfds.decode.PartialDecoding({"video_id": True, "features": True})
     for split in ("validation", "test"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mosei_ssl.metrics.scores import PREDICTION_KEYS
 from mosei_ssl.metrics.table import format_score
 from mosei_ssl.metrics.video_sums import with_intervals
 from mosei_ssl.utils.errors import UserError
@@ -15,7 +16,6 @@ FEWEST_SPEAKERS = 5
 """Of fewer, resampling says nothing."""
 
 _FEW = 10  # units below which an interval itself is uncertain
-_OUTPUTS = ("intensity", "class", "present", "expected")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_predictions(file: Path) -> KeptPredictions:
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
-            values = {name: stored[name] for name in _OUTPUTS}
+            values = {name: stored[name] for name in PREDICTION_KEYS}
             return KeptPredictions(
                 stored["video_ids"], stored["speakers"], stored["labels"], values
             )

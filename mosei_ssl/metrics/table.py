@@ -39,14 +39,14 @@ _CONSTANT = ("all_zero", "train_median")
 _COMPARED_WITH = ("all_zero", "ridge", "svr")
 
 
-def format_score(value: float | None, digits: int = 3) -> str:
-    """Write one score with so many digits after the point, an undefined one as a dash.
+def format_score(value: float | None) -> str:
+    """Write one score with three digits after the point, an undefined one as a dash.
 
     Examples:
         >>> format_score(0.16349), format_score(None)
         ('0.163', '-')
     """
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def metrics_table(

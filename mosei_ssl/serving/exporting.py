@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mosei_ssl.data import find_dataset, load_prepared
+from mosei_ssl.data import load_prepared
 from mosei_ssl.models import EmotionModel
 from mosei_ssl.serving.deployment import write_deployment
 from mosei_ssl.serving.drift import quantities, write_reference
@@ -24,6 +24,7 @@ from mosei_ssl.serving.warmup import write_warmup
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import folder_to_disk, lock, storage_errors_reported
+from tfds_mosei import find_prepared
 
 _REFERENCE = 1000  # segments whose distribution an export keeps
 
@@ -69,7 +70,7 @@ def _train_segments(run: RunDirectory) -> list[np.ndarray]:
     dataset = run.info.get("dataset") or {}
     try:
         name = dataset["name"].split("/")[0]
-        found = load_prepared(find_dataset(run.config()["data_dir"], name), "train")
+        found = load_prepared(find_prepared(run.config()["data_dir"], name), "train")
     except (UserError, KeyError):
         return []
     if found.metadata.get("fingerprint") != dataset.get("fingerprint"):

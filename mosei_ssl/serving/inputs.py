@@ -16,6 +16,7 @@ from mosei_ssl.serving.sources import Source, holds_datasets, opened_sources
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.options import OptionError, out_of_range
 from mosei_ssl.utils.progress import progress
+from tfds_mosei import find_prepared, list_prepared
 from tfds_mosei.schema import FRAME_PERIOD
 
 if TYPE_CHECKING:
@@ -118,8 +119,6 @@ def read_segments(
             f"{folders[0]} is a folder of prepared datasets, which name their speakers themselves: "
             "leave out --speaker-from."
         )
-    from tfds_mosei import list_prepared
-
     for path in folders:
         if not (path / "dataset_info.json").is_file() and not list_prepared(path):
             raise UserError(f"{path}: neither recordings nor prepared datasets are in this folder.")
@@ -151,10 +150,10 @@ def read_segments(
 
 
 def _dataset_segments(folder: Path, dataset: str | None, split: str) -> Iterator[Segment]:
-    from mosei_ssl.data import find_dataset, load_prepared
+    from mosei_ssl.data import load_prepared
 
     prepared = (folder / "dataset_info.json").is_file()
-    segments = load_prepared(folder if prepared else find_dataset(folder, dataset), split)
+    segments = load_prepared(folder if prepared else find_prepared(folder, dataset), split)
     period, speakers = segments.row_period, segments.speaker_ids.tolist()
     whole = contexts(segments.frames, speakers)
     for index, (start, end) in enumerate(segments.intervals.tolist()):

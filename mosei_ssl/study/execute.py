@@ -19,12 +19,11 @@ from mosei_ssl.metrics import (
     pooled_features,
     write_json,
 )
+from mosei_ssl.metrics.scores import PREDICTION_KEYS
 from mosei_ssl.study.cells import CELL_FILE, Cell
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import lock
 from mosei_ssl.utils.parsing import from_mapping
-
-PREDICTION_KEYS = ("intensity", "class", "present", "expected")
 
 
 def execute(cell: Cell, study: Path) -> str:

@@ -12,13 +12,14 @@ from mosei_ssl.study.cells import ExtraDataset, Fold, budget_size
 from mosei_ssl.study.config import pretrain_options
 from mosei_ssl.study.options import DEFAULT_BUDGETS, StudyConfig
 from mosei_ssl.utils.errors import UserError
+from tfds_mosei import find_prepared
 
 logger = logging.getLogger(__name__)
 
 
 def prepare_folds(config: StudyConfig) -> list[Fold]:
     """Find (or build) each fold's dataset and its size; a UserError names what does not fit."""
-    from mosei_ssl.data import find_dataset, load_segments
+    from mosei_ssl.data import load_segments
 
     names: list[str | None] = [*(_built(config) if config.manual_dir else config.datasets)]
     folds: list[Fold] = []
@@ -26,7 +27,7 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
     heard: set[str] = set()
     for number, name in enumerate(names or [None], start=1):
         # The full name, so that a dataset prepared later cannot change what is meant.
-        dataset = find_dataset(config.data.data_dir, name).parent.name
+        dataset = find_prepared(config.data.data_dir, name).parent.name
         data = dataclasses.replace(config.data, dataset=dataset, context=False)
         train = load_segments(data, "train")
         parts = {"train": train.labelled()}
@@ -77,12 +78,12 @@ def _pretrainings(config: StudyConfig, dataset: str = "") -> dict[str, dict[str,
 
 def _extras(config: StudyConfig) -> tuple[ExtraDataset, ...]:
     """Find the extra datasets of all pretrainings, which are known to exist by now."""
-    from mosei_ssl.data import find_dataset, load_segments
+    from mosei_ssl.data import load_segments
 
     options = _pretrainings(config).values()
     found = []
     for name in dict.fromkeys(name for each in options for name in each["extra_datasets"]):
-        dataset = find_dataset(config.data.data_dir, name).parent.name
+        dataset = find_prepared(config.data.data_dir, name).parent.name
         data = dataclasses.replace(config.data, dataset=dataset, context=False)
         metadata = load_segments(data, "train").metadata
         found.append(ExtraDataset(name, dataset, str(metadata.get("fingerprint"))))

@@ -9,9 +9,9 @@ import numpy as np
 
 from mosei_ssl.metrics import METRICS
 from mosei_ssl.metrics.comparison import FEWEST_SPEAKERS
+from mosei_ssl.metrics.scores import PREDICTION_KEYS
 from mosei_ssl.metrics.video_sums import VideoSums, video_sums
 from mosei_ssl.study.cells import Cell
-from mosei_ssl.study.execute import PREDICTION_KEYS
 from mosei_ssl.utils.files import write_text
 
 HEADER = ("arm", "labels", "budget", "fold", "seed", "metric", "emotion", "value")

@@ -4,7 +4,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosei_ssl.config import FinetuneConfig, OptimizerConfig, PretrainConfig
     from mosei_ssl.training.evaluation import evaluate, predict_segments
     from mosei_ssl.training.finetuning import finetune
     from mosei_ssl.training.optimizer import make_optimizer
@@ -14,10 +13,7 @@ if TYPE_CHECKING:
     from mosei_ssl.utils.signals import Interrupted
 
 _HOMES = {
-    "FinetuneConfig": "mosei_ssl.config",
     "Interrupted": "mosei_ssl.utils.signals",
-    "OptimizerConfig": "mosei_ssl.config",
-    "PretrainConfig": "mosei_ssl.config",
     "RunDirectory": "mosei_ssl.training.run_directory",
     "evaluate": "mosei_ssl.training.evaluation",
     "finetune": "mosei_ssl.training.finetuning",
@@ -28,10 +24,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "FinetuneConfig",
     "Interrupted",
-    "OptimizerConfig",
-    "PretrainConfig",
     "RunDirectory",
     "evaluate",
     "finetune",

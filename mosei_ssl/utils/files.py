@@ -52,8 +52,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
+        temporary.write_bytes(content)
         put_in_place(temporary, path)
     except OSError:
         # On a full disk every byte counts.

@@ -169,6 +169,6 @@ def test_an_extra_dataset_with_another_row_period_is_refused(
         None: prepare_tiny(1, {"feature_statistics": statistics}),
         "extra": prepare_tiny(2, {"row_period": period, "feature_statistics": statistics}),
     }
-    monkeypatch.setattr(loading, "find_dataset", lambda data_dir, name=None: places[name])
+    monkeypatch.setattr(loading, "find_prepared", lambda data_dir, name=None: places[name])
     with pytest.raises(UserError, match=rf"'extra' has a row {described};.* has a row every 10 ms"):
         load_pretraining_segments(DataConfig(extra_datasets=["extra"]))
