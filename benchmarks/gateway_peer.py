@@ -16,7 +16,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -107,7 +106,9 @@ async def compare(options: argparse.Namespace) -> None:
         try:
             sides["MLServer"] = (*(await start_peer(options.peer, Path(folder))), peer_request)
             sides["gateway"] = (*(await start()), gateway_request)
-            rows = await measure(sides, options)
+            rows = []
+            for clients in (1, 8):
+                rows += await measure(clients, sides, options)
         finally:
             for process, _, _ in sides.values():
                 for child in psutil.Process(process.pid).children(recursive=True):
@@ -120,15 +121,7 @@ async def compare(options: argparse.Namespace) -> None:
     print(f"{options.requests} requests each, load average {os.getloadavg()[0]:.0f}")
 
 
-async def measure(sides: dict, options: argparse.Namespace) -> list[str]:
-    """Rows of the table."""
-    rows = []
-    for clients in (1, 8):
-        rows += await measure_with(clients, sides, options)
-    return rows
-
-
-async def measure_with(clients: int, sides: dict, options: argparse.Namespace) -> list[str]:
+async def measure(clients: int, sides: dict, options: argparse.Namespace) -> list[str]:
     """Rows of so many clients at once, a row per server."""
     rows = []
     waits: dict[str, list[float]] = {name: [] for name in sides}
@@ -159,14 +152,13 @@ async def measure_with(clients: int, sides: dict, options: argparse.Namespace) -
     return rows
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", required=True, help="python of an environment with mlserver")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=1.0, help="of audio in a request")
     asyncio.run(compare(parser.parse_args()))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -29,23 +29,14 @@ SEGMENTS = (250, 1000, 4000)
 
 @dataclasses.dataclass
 class Point:
-    """One measurement.
+    """One measurement."""
 
-    Args:
-        length: frames of every segment; 0 for MOSEI's lengths.
-        width: of the model; the feed-forward networks are twice as wide.
-        segments: in the corpus.
-        pooling: frames per timestep.
-        steps: measured.
-        peer: measure plain PyTorch instead.
-    """
-
-    length: int = 500
-    width: int = 128
-    segments: int = 128
-    pooling: int = 1
+    length: int = 500  # frames of every segment; 0 for MOSEI's lengths
+    width: int = 128  # of the model; the feed-forward networks are twice as wide
+    segments: int = 128  # in the corpus
+    pooling: int = 1  # frames per timestep
     steps: int = 4
-    peer: bool = False
+    peer: bool = False  # plain PyTorch instead
 
 
 def measure(point: Point, shared: Path) -> dict[str, float]:

@@ -5,28 +5,18 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Size of the model, ours and the peer's.
-
-    Args:
-        hidden: width.
-        layers: transformer blocks.
-        heads: attention heads.
-        feedforward: width inside the feed-forward networks.
-        features: columns of a frame.
-        dropout: after the positions and of both residual branches. PyTorch's layer also drops
-            attention weights, at the same rate; ours does not.
-        ratio: share of hidden frames.
-        span: frames of a hidden span.
-    """
+    """Size of the model, ours and the peer's."""
 
     hidden: int = 128
     layers: int = 3
     heads: int = 4
     feedforward: int = 256
-    features: int = 74
+    features: int = 74  # columns of a frame
+    # After the positions and of both residual branches. PyTorch's layer also drops attention
+    # weights, at the same rate; ours does not.
     dropout: float = 0.1
-    ratio: float = 0.3
-    span: int = 5
+    ratio: float = 0.3  # of hidden frames
+    span: int = 5  # frames of a hidden span
 
     def flops(self, batch: int, steps: int) -> float:
         """Floating-point operations of the matrix products of one training step.

@@ -77,12 +77,9 @@ def ours(size, precision: str, jit: bool, frames, mask) -> Callable[[int], float
 
 
 def build(size, pooling: int = 1, known: dict | None = None):
-    """Our model of the same architecture as the peer's.
+    """Our model of the same architecture as the peer's, which has no pooling in time.
 
-    Args:
-        size: of the model.
-        pooling: frames per timestep; the peer has no pooling.
-        known: `mean` and `std` of the features; None for features that are standardised already.
+    `known` are `mean` and `std` of the features; None for those that are standardised already.
     """
     from mosei_ssl.config import MaskedTimestepConfig, TransformerConfig
     from mosei_ssl.models import build_backbone, build_pretraining_model

@@ -177,17 +177,11 @@ def _cut(frames: int, file) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class FileFeatures:
-    """What an audio file comes to.
+    """What an audio file comes to."""
 
-    Attributes:
-        features: float32 [T, 74].
-        rate: Sampling rate of the file in Hz.
-        remarks: What a user should know of it, but for its rate.
-    """
-
-    features: np.ndarray
-    rate: int
-    remarks: tuple[str, ...] = ()
+    features: np.ndarray  # float32 [T, 74]
+    rate: int  # Hz of the file
+    remarks: tuple[str, ...] = ()  # what a user should know of it, but for its rate
 
     def warn(self, path: str | Path) -> None:
         """Logs the remarks."""

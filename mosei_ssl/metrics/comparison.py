@@ -20,19 +20,12 @@ _FEW = 10  # units below which an interval itself is uncertain
 
 @dataclass(frozen=True)
 class KeptPredictions:
-    """What `evaluate` kept of a split's N segments.
+    """What `evaluate` kept of a split's N segments."""
 
-    Args:
-        videos: [N] ids.
-        speakers: [N] names; ids of videos where they are not known.
-        labels: float [N, 6].
-        values: float [N, 6] of each output.
-    """
-
-    videos: np.ndarray
-    speakers: np.ndarray
-    labels: np.ndarray
-    values: dict[str, np.ndarray]
+    videos: np.ndarray  # [N] ids
+    speakers: np.ndarray  # [N] names; ids of videos where they are not known
+    labels: np.ndarray  # float [N, 6]
+    values: dict[str, np.ndarray]  # float [N, 6] of each output
 
     @property
     def units(self) -> np.ndarray:
