@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
 from scipy import signal as sps
 
 SAMPLE_RATE = 16_000
@@ -131,10 +132,7 @@ def zero_phase_fir(taps: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def median_filter(x: np.ndarray, size: int) -> np.ndarray:
     """Running median of odd length over the first axis, zeros outside the signal."""
-    half = size // 2
-    padded = np.pad(x, [(half, half)] + [(0, 0)] * (x.ndim - 1))
-    windows = sliding_window_view(padded, size, axis=0)
-    return np.partition(windows, half, axis=-1)[..., half]
+    return ndimage.median_filter(x, (size, *[1] * (x.ndim - 1)), mode="constant")
 
 
 def moving_average(x: np.ndarray, span: int) -> np.ndarray:
