@@ -166,7 +166,8 @@ def main() -> None:
     splits = ["train", "unlabelled"]  # which counts labelled speech twice
     pretrain(options(PretrainConfig, "small_pretrain.yaml", run=pre, splits=splits, **place))
     # It is to answer to recordings of other corpora, often single clips.
-    chosen = {"run": run, "labels": "all", "pretrained": pre, "also_alone": True, **place}
+    careful = {"also_alone": True, "weight_prior": 60.0}
+    chosen = {"run": run, "labels": "all", "pretrained": pre, **careful, **place}
     config = options(FinetuneConfig, "small_finetune.yaml", **chosen)
     finetune(config)
     evaluate(run)

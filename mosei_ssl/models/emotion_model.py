@@ -40,6 +40,9 @@ class EmotionModel(SegmentModel):
         frozen: bool. Whether to train the head only, see `freeze_backbone`.
         zero_share: float. Share of every emotion's probability that is moved to level 0, see
             `DistributionHead`.
+        bound: float or None. The embedding's columns, which are standardised, are squashed to
+            (-bound, bound): on other voices and microphones a few columns lie far off, and would
+            decide every answer.
 
     Call arguments: see `SegmentModel`.
 
@@ -67,6 +70,7 @@ class EmotionModel(SegmentModel):
         seed: int = 0,
         frozen: bool = False,
         zero_share: float = 0.0,
+        bound: float | None = 3.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -106,6 +110,7 @@ class EmotionModel(SegmentModel):
         # === Config ===
         self.head = head
         self.seed = seed
+        self.bound = bound
         self.loss_function = SoftTargetCrossentropy()
 
         self.build()
@@ -165,7 +170,10 @@ class EmotionModel(SegmentModel):
             self.encoder_standardize(states, training=training),
             self.backbone.summary_statistics(frames, padding_mask),
         ]
-        return self.pooled_dropout(ops.concatenate(pooled, axis=-1), training=training)
+        embedding = ops.concatenate(pooled, axis=-1)
+        if self.bound:
+            embedding = self.bound * ops.tanh(embedding / self.bound)
+        return self.pooled_dropout(embedding, training=training)
 
     def adapt(self, batches: Iterable) -> None:
         """Standardises the backbone's summary and the pooled states; needs no labels.
@@ -232,8 +240,14 @@ class EmotionModel(SegmentModel):
             seed=self.seed,
             frozen=not self.backbone.trainable,
             zero_share=self.distribution.zero_share,
+            bound=self.bound,
         )
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        # Heads of earlier versions have learned from embeddings without a bound.
+        return super().from_config({"bound": None, **config})
 
 
 def _resolve(metrics):

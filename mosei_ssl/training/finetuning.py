@@ -68,7 +68,7 @@ _log = logging.getLogger(__name__)
 _ZERO_SHARE = 0.5
 """The least share with which every median is 0."""
 
-_TRUST = 0.5
+_TRUST = 0.75
 """Share of another model's weights that the head is pulled to: the whole answers too boldly."""
 
 MONITORS = (

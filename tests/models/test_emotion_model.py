@@ -133,6 +133,25 @@ def test_saved_and_loaded_keeps_config_and_answers(model, tmp_path):
     np.testing.assert_array_equal(outputs_of(loaded, batch), outputs_of(model, batch))
 
 
+def test_what_lies_far_off_decides_no_more_than_what_lies_off(model):
+    usual, far = make_batch([20]), make_batch([20])
+    far["features"] = far["features"] + np.float32(1e6)
+    for batch in (usual, far):
+        assert np.abs(keras.ops.convert_to_numpy(model.embedding(batch))).max() <= 3.0
+    usual_pooled, bounded = (
+        keras.ops.convert_to_numpy(EmotionModel(model.backbone, bound=bound).embedding(usual))
+        for bound in (None, 2.0)
+    )
+    np.testing.assert_allclose(bounded, 2 * np.tanh(usual_pooled / 2), atol=1e-5)
+
+
+def test_a_model_of_an_earlier_version_answers_as_it_did(backbone):
+    model = EmotionModel(backbone, seed=2, bound=None)
+    config = model.get_config()
+    del config["bound"]
+    assert EmotionModel.from_config(config).bound is None
+
+
 @pytest.mark.slow
 def test_the_longest_segments_pass(model):
     answers = model.to_predictor().predict(make_batch([12_000]), verbose=0)
