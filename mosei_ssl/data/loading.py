@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -60,11 +61,28 @@ def load_prepared(
         >>> load_prepared(find_prepared(synthetic_data), "test").emotions.shape[1]
         6
     """
-    builder = _builder(Path(directory))
+    means = None if mean is None else tuple(float(value) for value in mean)
+    return _load(Path(directory).absolute(), split, context, means)
+
+
+def _load_now(
+    directory: Path, split: str, context: bool, mean: tuple[float, ...] | None
+) -> Segments:
+    builder = _builder(directory)
     parts = [_load_split(builder, part) for part in split_names(split)]
     if context:
         parts = [_in_context(part, mean) for part in parts]
     return concatenate_segments(parts) if len(parts) > 1 else parts[0]
+
+
+_load = functools.lru_cache(0)(_load_now)
+
+
+def keep_loaded(count: int) -> None:
+    """Keep the last `count` loads: for a process that trains on the same splits again and again."""
+    global _load
+    if _load.cache_parameters()["maxsize"] != count:
+        _load = functools.lru_cache(count)(_load_now)
 
 
 def normalization(

@@ -92,19 +92,23 @@ def _run_options(cell: Cell, study: Path) -> dict[str, Any]:
 
 
 def _pretrain(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
+    from mosei_ssl.data.loading import keep_loaded
     from mosei_ssl.training import pretrain
 
+    keep_loaded(0)
     pretrain(from_mapping(PretrainConfig, _run_options(cell, study)))
     return {}
 
 
 def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.data import load_segments
+    from mosei_ssl.data.loading import keep_loaded
     from mosei_ssl.training import finetune
     from mosei_ssl.training.evaluation import predict_segments
     from mosei_ssl.training.hparams import write_scores
     from mosei_ssl.training.saved_models import load_model
 
+    keep_loaded(3)  # train, validation and test of a fold, in which cells follow each other
     options = _run_options(cell, study)
     if "pretraining" in cell.options:
         options["pretrained"] = str(study.resolve() / cell.options["pretraining"]["path"] / "run")
