@@ -69,9 +69,10 @@ class CorpusConfig(tfds.core.BuilderConfig):
             content = {"generator": GENERATOR_VERSION, **dataclasses.asdict(self.synthetic_size)}
             described = [{"name": "synthetic", **content}]
         else:
-            described = identity.describe_files(sources.find_sources(folder))
+            files = self.find_sources(folder)
+            described = identity.describe_files(files)
             speakers = read_speakers(folder)
-            local = self._local_folds(folder)
+            local = self._local_folds(files)
             content = {
                 "sources": [item["blake2b"] for item in described],
                 "folds": folds_lib.STANDARD_FOLDS_DIGEST if local is None else local.digest,
@@ -89,15 +90,21 @@ class CorpusConfig(tfds.core.BuilderConfig):
     def synthetic_size(self) -> SyntheticSize:
         return SyntheticSize() if self.size is None else SyntheticSize(self.size)
 
+    def find_sources(self, folder: Path) -> sources.SourceFiles:
+        """Files of the corpus; a split of all that is unlabelled needs no labels."""
+        return sources.find_sources(folder, need_labels=self.unlabelled != "all")
+
     def resolve_folds(
-        self, folder: Path, download: Callable[[str], str | os.PathLike[str]]
+        self, files: sources.SourceFiles, download: Callable[[str], str | os.PathLike[str]]
     ) -> folds_lib.Folds:
         """Folds given, else those in the folder, else MOSEI's standard folds, downloaded."""
-        return self._local_folds(folder) or folds_lib.download_standard_folds(download)
+        return self._local_folds(files) or folds_lib.download_standard_folds(download)
 
-    def _local_folds(self, folder: Path) -> folds_lib.Folds | None:
+    def _local_folds(self, files: sources.SourceFiles) -> folds_lib.Folds | None:
         """Folds that need no download."""
         if isinstance(self.folds, Mapping):
             return folds_lib.make_folds(self.folds)
-        path = self.folds or folds_lib.find_folds(folder)
-        return None if path is None else folds_lib.load_folds(path)
+        path = self.folds or folds_lib.find_folds(files.folder)
+        if path is None:
+            return None if files.labels else folds_lib.NO_FOLDS
+        return folds_lib.load_folds(path)

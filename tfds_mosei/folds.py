@@ -69,6 +69,10 @@ class Folds:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+NO_FOLDS = Folds(dict.fromkeys(LABELLED_SPLITS, ()), "none")
+"""Those of a corpus without labels."""
+
+
 def make_folds(videos: Mapping[str, Sequence[str]], source: str = "given folds") -> Folds:
     """Checks ids by split: ``train``, ``validation`` (or ``valid``, ``val``, ``dev``), ``test``."""
     if not isinstance(videos, Mapping):

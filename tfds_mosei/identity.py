@@ -19,7 +19,8 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 def describe_files(files: SourceFiles) -> list[dict[str, Any]]:
     """Name, number of files, bytes and hash of features and labels, for the dataset's metadata."""
     described = []
-    groups = [files.features, (files.labels,), *((path,) for path, _ in files.more_labels)]
+    labels = [path for path in (files.labels, *(path for path, _ in files.more_labels)) if path]
+    groups = [files.features, *((path,) for path in labels)]
     for paths in groups:
         suffix = paths[0].suffix.lower()
         archive = suffix == ".mat" or (suffix == ".csv" and paths is files.features)

@@ -111,7 +111,7 @@ class SourceFiles:
 
     folder: Path
     features: tuple[Path, ...]  # one file of sequences, or one .mat or .csv file per video
-    labels: Path  # a file of sequences, or a table
+    labels: Path | None  # a file of sequences, or a table
     feature_root: str | None = None
     label_root: str | None = None
     more_labels: tuple[tuple[Path, str | None], ...] = ()  # tables, or the file of the sentiment
@@ -130,6 +130,8 @@ class SourceFiles:
 
     def read_labels(self) -> dict[str, VideoLabels]:
         """Reads all labels, by video id."""
+        if self.labels is None:
+            return {}
         if self.labels.suffix.lower() in TABLE_SUFFIXES:
             return labels_from_csv(self.labels, *(path for path, _ in self.more_labels))
         with ComputationalSequence(self.labels, self.label_root) as sequence:
@@ -190,7 +192,7 @@ class _Found:
         return self.kinds.get(kind, [])
 
 
-def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
+def find_sources(folder: str | os.PathLike[str], *, need_labels: bool = True) -> SourceFiles:
     """Finds features and labels of a corpus by what is in the files, whatever their names.
 
     Features: a sequence with the 74 columns, or ``.mat`` or ``.csv`` files of single videos.
@@ -234,17 +236,16 @@ def find_sources(folder: str | os.PathLike[str]) -> SourceFiles:
                 f"{folder}: {len(groups)} sets of {what} (root '{root}') were found: {names}. "
                 "Keep the one you want and move the others away."
             )
-    if not features or not labels:
+    if not features or (need_labels and not labels):
         _raise_missing(folder, "features" if not features else "labels", found)
-    taken = (_sentence("features", features[0]), _sentence("labels", labels[0]))
+    paths, feature_root = tuple(path for path, _ in features[0]), features[0][0][1]
+    taken = _sentence("features", features[0])
+    if not labels:
+        return SourceFiles(folder, paths, None, feature_root, taken=(taken,))
+    (label_file, label_root), *more = labels[0]
+    taken_too = _sentence("labels", labels[0])
     return SourceFiles(
-        folder,
-        tuple(path for path, _ in features[0]),
-        labels[0][0][0],
-        features[0][0][1],
-        labels[0][0][1],
-        tuple(labels[0][1:]),
-        taken,
+        folder, paths, label_file, feature_root, label_root, tuple(more), (taken, taken_too)
     )
 
 
@@ -344,6 +345,10 @@ def _raise_missing(folder: Path, what: str, found: _Found) -> NoReturn:
     if found.roots:
         seen = ", ".join(f"'{name}' in {path.name}" for name, path in sorted(found.roots.items()))
         message += f" Roots found: {seen}. This is another corpus, or a part is missing."
+        if what == "labels":
+            message += (
+                " Recordings without labels, to pretrain on, are built with --unlabelled all."
+            )
     if told:
         more = f" And {len(told) - 5} others." if len(told) > 5 else ""
         message += " Not usable: " + " ".join([*told][:5]) + more

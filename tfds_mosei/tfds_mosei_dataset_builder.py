@@ -254,11 +254,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         else:
             folder = self._manual_folder(dl_manager)
         self._contents = self._describe(folder, self._cap)
-        self._corpus = self._stack.enter_context(sources.Corpus(sources.find_sources(folder)))
-        for sentence in self._corpus.files.taken:
+        files = config.find_sources(folder)
+        self._corpus = self._stack.enter_context(sources.Corpus(files))
+        for sentence in files.taken:
             _logger.info("taken for %s", sentence)
+        if files.labels is None:
+            _logger.warning("%s: no labels found; all of it is for pretraining", folder)
         self._timing = timing.measure_rows(self._corpus)
-        self._folds = config.resolve_folds(folder, dl_manager.download)
+        self._folds = config.resolve_folds(files, dl_manager.download)
         self._speakers = read_speakers(folder)
         warn_of_speakers_in_two_splits(self._speakers, self._folds.videos)
         plan = segments.plan_videos(self._corpus, self._folds, config.unlabelled)

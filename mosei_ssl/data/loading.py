@@ -176,6 +176,11 @@ def _present(directory: Path, splits: list[str]) -> list[str]:
     return found or ["train"]
 
 
+def has_split(config: DataConfig, split: str) -> bool:
+    """Whether the dataset has a split other than train; one of speech alone has only unlabelled."""
+    return _present(find_prepared(config.data_dir, config.dataset), [split]) == [split]
+
+
 def split_names(split: str) -> list[str]:
     """Take apart splits that are joined by "+"; each name comes once.
 

@@ -16,6 +16,7 @@ from mosei_ssl.data import (
     load_segments,
     make_evaluation_dataset,
 )
+from mosei_ssl.data.loading import has_split
 from mosei_ssl.data.recognition import Content, merge_content
 from mosei_ssl.models import (
     Backbone,
@@ -102,6 +103,9 @@ def _pretrain(
             _log.info("%s has finished already", run.path)
             return run
         note_videos(run, segments.content)
+        # A corpus of speech without labels holds nothing out.
+        known = has_split(config, "validation")
+        validation = load_segments(config, "validation") if known else None
         steps = BatchPlan(segments.lengths, config).steps_per_epoch * config.epochs
         with scope():
             config = compiled(config, steps)
@@ -119,8 +123,10 @@ def _pretrain(
             segments,
             config,
             title="pretraining",
-            score=_validation_score(model, config),
-            callbacks=[ReconstructionImages(run.path, config, config.epochs)],
+            score=_validation_score(model, validation, config) if validation else dict,
+            callbacks=[
+                ReconstructionImages(run.path, validation or segments, config, config.epochs)
+            ],
             with_labels=False,
             profile_steps=profile_steps,
         )
@@ -151,9 +157,8 @@ def _save(
 
 
 def _validation_score(
-    model: PretrainingModel, config: DataConfig
+    model: PretrainingModel, segments: Segments, config: DataConfig
 ) -> Callable[[], dict[str, float]]:
-    segments = load_segments(config, "validation")
     batches = make_evaluation_dataset(
         segments, config, indices=segments.length_order(), with_labels=False
     )

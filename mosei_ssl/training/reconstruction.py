@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mosei_ssl.data import DataConfig, load_segments, make_evaluation_dataset
+from mosei_ssl.data import DataConfig, Segments, make_evaluation_dataset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 _IMAGES = 8
 
 
-def example_batch(config: DataConfig) -> dict[str, Any]:
-    """The validation segment of middle length, as inputs for a model, a batch of one."""
-    validation = load_segments(config, "validation")
-    middle = validation.length_order()[len(validation) // 2 :][:1]
-    return next(iter(make_evaluation_dataset(validation.subset(middle), config)))[0]
+def example_batch(segments: Segments, config: DataConfig) -> dict[str, Any]:
+    """The segment of middle length, as inputs for a model, a batch of one."""
+    middle = segments.length_order()[len(segments) // 2 :][:1]
+    return next(iter(make_evaluation_dataset(segments.subset(middle), config)))[0]
 
 
 def reconstruct(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarray] | None:
@@ -76,15 +75,16 @@ def draw_reconstruction(
 
 
 class ReconstructionImages(keras.callbacks.Callback):
-    """Shows in TensorBoard how the model reconstructs one validation segment as it learns.
+    """Shows in TensorBoard how the model reconstructs one of some segments as it learns.
 
     Draws after the first epoch and then a few times until the last; nothing for tasks that
     reconstruct nothing that can be seen.
     """
 
-    def __init__(self, directory: Path, config: DataConfig, epochs: int):
+    def __init__(self, directory: Path, segments: Segments, config: DataConfig, epochs: int):
         super().__init__()
         self.directory = directory
+        self.segments = segments
         self.config = config
         self.due = {int(n) for n in np.unique(np.linspace(0, epochs - 1, min(epochs, _IMAGES)))}
         self.batch: dict[str, Any] | None = None
@@ -93,7 +93,7 @@ class ReconstructionImages(keras.callbacks.Callback):
         if epoch not in self.due:
             return
         if self.batch is None:
-            self.batch = example_batch(self.config)
+            self.batch = example_batch(self.segments, self.config)
         found = reconstruct(self.model, self.batch)
         if found is None:
             self.due = set()

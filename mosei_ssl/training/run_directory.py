@@ -238,8 +238,10 @@ class RunDirectory:
     def history(self) -> list[dict[str, float]]:
         """The rows of history.csv: losses and scores of each epoch."""
         with open(self / "history.csv", newline="") as file:
+            # Keras adds columns of validation where there is none.
             return [
-                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+                {name: float(value) for name, value in row.items() if value != "NA"}
+                for row in csv.DictReader(file)
             ]
 
 

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 from mosei_corpus import examples, frames, ramp, write_corpus
+from quick_runs import quick_runs
 
 import tfds_mosei
+from mosei_ssl.config import PretrainConfig
+from mosei_ssl.training import pretrain
+from tfds_mosei import CorpusError
 from tfds_mosei.alignment import FrameIndex
 from tfds_mosei.chunks import cut_at_pauses
 
@@ -103,3 +107,18 @@ def test_unlabelled_split_holds_all_rows_of_train_videos_and_no_other(tmp_path):
     assert videos == {"a", "e", "f"}  # not c (validation), not d (test)
     without = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder, unlabelled="none")
     assert "unlabelled" not in without.info.splits
+
+
+def test_speech_that_nobody_has_labelled_is_a_corpus_for_pretraining(tmp_path):
+    features = {v: (frames(300), ramp(300)) for v in "ab"}
+    folder = write_corpus(tmp_path / "corpus", features, folds=None)
+    (folder / "labels.csd").unlink()
+    with pytest.raises(CorpusError, match=r"\(labels\) in it\. .* built with --unlabelled all"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder)
+    built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder, unlabelled="all")
+    assert list(built.info.splits) == ["unlabelled"]
+    assert {video for video, _ in examples(built, "unlabelled")} == {"a", "b"}
+    config = PretrainConfig(run=str(tmp_path / "run"), data_dir=str(tmp_path / "data"), epochs=1)
+    with quick_runs():
+        run = pretrain(config)
+    assert [*run.history()[0]] == ["epoch", "gradient_norm", "loss", "relative_error"]

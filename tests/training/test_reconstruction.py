@@ -11,6 +11,7 @@ from mosei_ssl.config import (
     DataConfig,
     MaskedTimestepConfig,
 )
+from mosei_ssl.data import load_segments, segments_from_arrays
 from mosei_ssl.models import build_backbone, build_pretraining_model
 from mosei_ssl.training import pretrain
 from mosei_ssl.training.reconstruction import (
@@ -22,7 +23,8 @@ from mosei_ssl.training.reconstruction import (
 
 
 def test_what_was_hidden_and_what_was_filled_in_of_a_padded_segment(options, synthetic_data):
-    batch = example_batch(DataConfig(data_dir=str(synthetic_data)))
+    config = DataConfig(data_dir=str(synthetic_data))
+    batch = example_batch(load_segments(config, "validation"), config)
     frames = int(np.asarray(batch["padding_mask"]).sum())
     backbone = build_backbone(options["backbone"], [0.0] * 74, [1.0] * 74)
     model = build_pretraining_model(MaskedTimestepConfig(mask_ratio=0.5), backbone)
@@ -59,6 +61,7 @@ def test_tensorboard_gets_pictures_of_tasks_that_reconstruct(pretraining, task, 
 
 
 def test_a_long_run_is_drawn_a_few_times_from_first_to_last(tmp_path):
-    due = ReconstructionImages(tmp_path, DataConfig(), epochs=100).due
+    segments = segments_from_arrays([np.zeros((5, 74))], np.zeros((1, 6)))
+    due = ReconstructionImages(tmp_path, segments, DataConfig(), epochs=100).due
     assert len(due) == 8
     assert {0, 99} <= due
