@@ -192,7 +192,7 @@ def test_fine_tuning_starts_from_it(synthetic_data, tmp_path):
     for mine, theirs in zip(model.backbone.learned_variables, learned, strict=True):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (mine, theirs)))
     head, shipped = (m.distribution.dense.kernel for m in (model, load_preset("emotion-small")))
-    np.testing.assert_allclose(head, 0.5 * keras.ops.convert_to_numpy(shipped), atol=1e-4)
+    np.testing.assert_allclose(head, 0.75 * keras.ops.convert_to_numpy(shipped), atol=1e-4)
     assert 0 < run.info["result"]["threshold"] < 1
     # Whoever starts from this run learns of the speakers of both.
     seen = set(json.loads((run / "videos.json").read_text()))

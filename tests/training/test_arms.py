@@ -173,7 +173,7 @@ def test_without_labels_an_emotion_model_is_adapted_to_the_corpus(finetuned, fin
     run = finetune(finetuning("none", labels=0, pretrained=str(finetuned.path)))
     before, after = (load_model(r / "model.keras") for r in (finetuned, run))
     kernel = before.distribution.get_weights()[0]
-    np.testing.assert_allclose(after.distribution.get_weights()[0], 0.5 * kernel, rtol=1e-6)
+    np.testing.assert_allclose(after.distribution.get_weights()[0], 0.75 * kernel, rtol=1e-6)
     assert json.loads((run / "labels.json").read_text()) == []
     found = evaluate(run.path, "test")["predictors"]
     assert set(found) == {"model", "all_zero"}
