@@ -13,7 +13,13 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
-    """Directory of the newest version of each prepared dataset below a directory, by config name.
+    """All prepared datasets below a directory.
+
+    Args:
+        data_dir: where datasets are kept.
+
+    Returns:
+        Directory of the newest version of each, by config name.
 
     Examples:
         >>> import tfds_mosei
@@ -29,11 +35,18 @@ def list_prepared(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def find_prepared(data_dir: str | os.PathLike[str], dataset: str | None = None) -> Path:
-    """Directory of a prepared dataset, which `tfds.builder_from_directory` takes.
+    """Finds a prepared dataset.
 
-    It is named by its config, for example ``"covarep-1a2b3c4d5e"`` or ``"synthetic"``; a beginning
-    is enough where it fits one only, and None takes the only one there. Raises a CorpusError if
-    there is none, or several fit.
+    Args:
+        data_dir: where datasets are kept.
+        dataset: config name, for example ``"covarep-1a2b3c4d5e"`` or ``"synthetic"``; a beginning
+            of it is enough where it fits one dataset only. None for the only one there.
+
+    Returns:
+        Its directory, for `tfds.builder_from_directory`.
+
+    Raises:
+        CorpusError: there is none, or several fit.
 
     Examples:
         >>> import tensorflow_datasets as tfds, tfds_mosei

@@ -90,8 +90,15 @@ def normalization(
 ) -> dict[str, list[float]]:
     """Means and standard deviations of a dataset's train split, without reading any frames.
 
-    They are "mean" and "std", [74] each, as backbones take them. Without a name the only dataset is
-    taken; raises a UserError if there is none.
+    Args:
+        data_dir: Folder that datasets were prepared in.
+        dataset: Name of one there; None takes the only one.
+
+    Returns:
+        "mean" and "std", [74] each, as backbones take them.
+
+    Raises:
+        UserError: If there is no such dataset.
 
     Examples:
         >>> from mosei_ssl.models import TransformerBackbone

@@ -122,9 +122,10 @@ class Segments:
         return sample_content(zip(self.video_ids, self.frames, strict=True))
 
     def length_order(self) -> np.ndarray:
-        """int64 [N] indices that order segments by length, so that evaluation pads little.
+        """Order segments by length, so that evaluation pads little.
 
-        Put results back in place with ``result[order] = batch_results``.
+        Returns:
+            int64 [N] indices; put results back in place with ``result[order] = batch_results``.
         """
         return np.argsort(self.lengths, kind="stable").astype(np.int64)
 
@@ -191,10 +192,17 @@ def segments_from_arrays(
     metadata: dict[str, Any] | None = None,
     name: str = "arrays",
 ) -> Segments:
-    """Make segments of N arrays [T, 74] in memory, for tests and for other sources of features.
+    """Make segments of arrays in memory, for tests and for other sources of features.
 
-    `emotions` are [N, 6] labels, `video_ids` [N], by default one of each segment, and `metadata` as
-    of a prepared dataset; messages have the name.
+    Args:
+        rows: N arrays [T, 74].
+        emotions: [N, 6] labels.
+        video_ids: [N] videos; None makes one of each segment.
+        metadata: As of a prepared dataset.
+        name: Name for messages.
+
+    Returns:
+        The segments.
 
     Examples:
         >>> len(segments_from_arrays([np.zeros((5, 74))], np.zeros((1, 6))))

@@ -138,9 +138,14 @@ def classical_predictions(
 ) -> dict[str, dict[str, np.ndarray]]:
     """All predictors that a model's numbers are printed next to.
 
-    They learn from pooled features [M, D] and labels [M, 6] of the labelled subset, and predict
-    from features [N, D]. Gives prediction dictionaries by name: "all_zero" and, if there are
-    labels, "train_median", "ridge" and "svr".
+    Args:
+        train_features: [M, D] pooled features of the labelled subset.
+        train_labels: [M, 6] its labels.
+        test_features: [N, D] pooled features to predict from.
+
+    Returns:
+        Prediction dictionaries by name: "all_zero" and, if there are labels, "train_median",
+        "ridge" and "svr".
 
     Examples:
         >>> x, y = np.eye(4), np.eye(4)[:, :2]

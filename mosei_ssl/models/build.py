@@ -14,10 +14,19 @@ from mosei_ssl.utils.errors import UserError
 def build_backbone(
     config: BackboneConfig, mean: Sequence[float], std: Sequence[float], seed: int = 0
 ) -> Backbone:
-    """Builds a backbone with fresh weights, the same ones for the same seed.
+    """Builds a backbone with fresh weights.
 
-    `mean` and `std` are those of the training split's columns, [74] floats. Raises a UserError if
-    options do not fit together.
+    Args:
+        config: options of the backbone.
+        mean: [74] floats. Column means of the training split.
+        std: [74] floats. Column standard deviations of the training split.
+        seed: seed of initial weights and dropout. The same seed gives the same backbone.
+
+    Returns:
+        Backbone, all weights created.
+
+    Raises:
+        UserError: If options do not fit together.
 
     Examples:
         >>> from mosei_ssl import CodebookConfig
@@ -31,10 +40,18 @@ def build_backbone(
 def build_pretraining_model(
     config: TaskConfig, backbone: Backbone, seed: int = 0
 ) -> PretrainingModel:
-    """Builds the model that pretrains a backbone: compile with an optimizer alone, fit on `x`.
+    """Builds the model that pretrains a backbone.
 
-    The backbone is shared, so that it is pretrained once the model is fitted. Raises a UserError if
-    the task's options do not fit it.
+    Args:
+        config: options of the task.
+        backbone: what is pretrained; shared, so that it is pretrained once the model is fitted.
+        seed: seed of masks, splits and the task's initial weights.
+
+    Returns:
+        PretrainingModel: compile with an optimizer alone, fit on `x`.
+
+    Raises:
+        UserError: If the options do not fit the backbone.
 
     Examples:
         >>> from mosei_ssl import MaskedTimestepConfig

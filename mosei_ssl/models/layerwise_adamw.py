@@ -78,10 +78,19 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
 
 
 def learning_rate_multipliers(model: EmotionModel, layer_decay: float) -> dict[str, float]:
-    """Multipliers of the learning rate by variable path: the farther from the head, the smaller.
+    """Smaller steps the farther a layer is from the head.
 
-    The encoder's last stage gets a share `layer_decay`, in [0, 1], of the head's learning rate, the
-    one before it this share of that, and so on: 1 treats all alike, 0 leaves the encoder as it is.
+    Args:
+        model: the emotion model.
+        layer_decay: float in [0, 1]. The encoder's last stage gets this share of the head's
+            learning rate, the one before it this share of that, and so on. 1 treats all alike, 0
+            leaves the encoder as it is.
+
+    Returns:
+        Multipliers by variable path, of the encoder's trainable variables.
+
+    Raises:
+        ValueError: If `layer_decay` is out of range.
 
     Examples:
         >>> multipliers = learning_rate_multipliers(EmotionModel(backbone), 0.5)

@@ -18,9 +18,14 @@ from mosei_ssl.utils.files import check_writable, write_text
 def write_preset(run: str | Path, folder: Path, licence: str | None = None) -> Path:
     """Make a preset of a finished fine-tuning run in a folder that is not there yet.
 
-    It holds an export, `folder`/1, which it returns, `model.keras`, the ids of the videos that it
-    knows, the options without where things were, and the model card as README.md. Raises a
-    UserError as `mosei_ssl.serving.export` does.
+    It holds an export, `model.keras`, the ids of the videos that it knows, the options without
+    where things were, and the model card as README.md.
+
+    Returns:
+        The export in it, `folder`/1.
+
+    Raises:
+        UserError: as for `mosei_ssl.serving.export`.
     """
     source = RunDirectory(run).open("finetune").require_finished()
     options = source.config() | {"data_dir": "data", "dataset": None, "pretrained": None}
@@ -39,11 +44,19 @@ def write_preset(run: str | Path, folder: Path, licence: str | None = None) -> P
 
 
 def publish(run: str | Path, to: str | Path, licence: str | None = None) -> Path:
-    """Make a preset of a finished fine-tuning run, in one .zip file, NAME.zip, which it returns.
+    """Make a preset of a finished fine-tuning run, in one .zip file.
 
-    Whoever has it gives it as `--preset`, `--model` or `--pretrained`. `licence` is that of the
-    data, for the card. Raises a UserError if the file is there already or cannot be written, and as
-    `mosei_ssl.serving.export` does.
+    Args:
+        run: directory of the run.
+        to: the file, NAME.zip; whoever has it gives it as `--preset`, `--model` or `--pretrained`.
+        licence: licence of the data, for the card.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: the file is there already or cannot be written; or as for
+            `mosei_ssl.serving.export`.
 
     Examples:
         >>> publish(finished_run, tmp_path / "mine.zip").name

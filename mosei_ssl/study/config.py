@@ -18,7 +18,17 @@ _SET_BY_ARM = _SET_BY_STUDY | {"labels", "pretrained", "from_scratch", "keep_bes
 
 
 def load_study_config(path: str | os.PathLike[str]) -> StudyConfig:
-    """Read and check a study's YAML file; a UserError names the key and the allowed values.
+    """Read and check a study's YAML file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        UserError: the file cannot be read, or a key or value is not allowed; the message names
+            the key and the allowed values.
 
     Examples:
         >>> load_study_config("mosei_paper").baseline

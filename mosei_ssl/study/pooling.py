@@ -17,11 +17,18 @@ from mosei_ssl.utils.errors import UserError
 
 
 def pool_studies(studies: Sequence[str | Path], out: str | Path) -> Path:
-    """Average finished studies of the same arms on several corpora; the path of the report.html.
+    """Average finished studies of the same arms on several corpora, and write the report.
 
     A score is the mean over corpora; so is a difference, which is paired within each corpus. The
     interval is Student's over corpora. It covers speakers and seeds as well, since their noise is
     part of what corpora differ by; a corpus counts as one, however large it is.
+
+    Args:
+        studies: folders of finished studies, one per corpus.
+        out: folder for `report.html`, `report.md`, `statistics.json`, `figures` and `paper`.
+
+    Returns:
+        The path of report.html.
 
     Raises:
         UserError: fewer than two studies, one is not finished, or they have other baselines,

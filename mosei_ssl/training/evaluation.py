@@ -157,7 +157,16 @@ def evaluate(
 def predict_segments(
     model: EmotionModel, segments: Segments, config: DataConfig
 ) -> dict[str, np.ndarray]:
-    """`intensity`, `class`, `present` and `expected` of all segments, [N, 6] in their order."""
+    """Predict every segment of a split.
+
+    Args:
+        model: the emotion model.
+        segments: N segments.
+        config: batch size and the like.
+
+    Returns:
+        Arrays [N, 6] `intensity`, `class`, `present`, `expected`, in the order of `segments`.
+    """
     order = segments.length_order()
     batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
     with progress("predicting", len(batches)) as advance:
