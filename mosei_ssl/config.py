@@ -185,8 +185,8 @@ class DataConfig(Options):
         data_dir: folder that `mosei-ssl build` or `tfds build` prepared datasets in.
         dataset: name of one prepared dataset there, such as "covarep-1a2b3c4d5e"; None takes
             the only one.
-        extra_datasets: further prepared datasets whose train splits are added to pretraining,
-            their rows mapped to the first dataset's feature statistics.
+        extra_datasets: further prepared datasets, of which what is not held out is added to
+            pretraining, their rows mapped to the first dataset's feature statistics.
         batch_size: segments per batch.
         context: whether rows are taken relative to their speaker: half of the way to the train
             split's means if there are 25 s of the speaker in the split. `predict` does so, too.

@@ -69,7 +69,7 @@ class Folds:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-NO_FOLDS = Folds(dict.fromkeys(LABELLED_SPLITS, ()), "none")
+NO_FOLDS = Folds(dict.fromkeys(LABELLED_SPLITS, ()), "")
 """Those of a corpus without labels."""
 
 

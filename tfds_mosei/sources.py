@@ -236,7 +236,8 @@ def find_sources(folder: str | os.PathLike[str], *, need_labels: bool = True) ->
                 f"{folder}: {len(groups)} sets of {what} (root '{root}') were found: {names}. "
                 "Keep the one you want and move the others away."
             )
-    if not features or (need_labels and not labels):
+    # A label file that cannot be used is not the same as none.
+    if not features or (not labels and (need_labels or found.problems)):
         _raise_missing(folder, "features" if not features else "labels", found)
     paths, feature_root = tuple(path for path, _ in features[0]), features[0][0][1]
     taken = _sentence("features", features[0])
@@ -345,13 +346,11 @@ def _raise_missing(folder: Path, what: str, found: _Found) -> NoReturn:
     if found.roots:
         seen = ", ".join(f"'{name}' in {path.name}" for name, path in sorted(found.roots.items()))
         message += f" Roots found: {seen}. This is another corpus, or a part is missing."
-        if what == "labels":
-            message += (
-                " Recordings without labels, to pretrain on, are built with --unlabelled all."
-            )
     if told:
         more = f" And {len(told) - 5} others." if len(told) > 5 else ""
         message += " Not usable: " + " ".join([*told][:5]) + more
-    if not found.roots and not told:
+    if what == "labels" and not told:
+        message += " Recordings without labels, to pretrain on, are built with --unlabelled all."
+    elif not found.roots and not told:
         message += " Put the files of the corpus there, under any name."
     raise CorpusError(message)

@@ -47,7 +47,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             in the corpus folder, else MOSEI's standard folds, downloaded.
         size: synthetic only: number of videos.
         unlabelled: videos of the split ``unlabelled``: ``"train"`` for those of the train fold,
-            ``"all"`` for those in no fold too, ``"none"`` for no such split.
+            ``"all"`` for those in no fold too, also of a corpus without labels, ``"none"`` for no
+            such split.
         file_format: ``"tfrecord"`` (the default, for `tfds.load`) or ``"array_record"`` (for
             `tfds.data_source`, which needs no TensorFlow).
         **kwargs: further arguments of `tfds.core.GeneratorBasedBuilder`, such as ``data_dir``.
@@ -267,6 +268,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         plan = segments.plan_videos(self._corpus, self._folds, config.unlabelled)
         checked = {split: self._checked(split, ids) for split, ids in plan.items()}
         generators = {split: examples for split, examples in checked.items() if examples}
+        if not generators:
+            raise CorpusError(f"{folder}: nothing in it makes an example.")
         if not self._use_beam:
             return {
                 split: self._told(split, examples, len(plan[split]))
@@ -364,7 +367,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _sampling_rates(self) -> dict[str, int]:
-        """How many videos of the train split were recorded at which rate in Hz, as far as known."""
+        """How many videos of the train fold were recorded at which rate in Hz, as far as known."""
         rates = self._corpus.files.read_sampling_rates()
-        counts = collections.Counter(rates.get(v) for v in self._folds.videos["train"])
+        videos = self._folds.videos["train"] or self._corpus.features.video_ids
+        counts = collections.Counter(rates.get(v) for v in videos)
         return {str(rate): counts[rate] for rate in sorted(rate for rate in counts if rate)}

@@ -57,7 +57,7 @@ class RowTiming:
 def measure_rows(corpus: Corpus) -> RowTiming:
     """Measures rows of some videos; times of rows or labels that cannot be seconds are an error."""
     folder = corpus.files.folder
-    videos = [v for v in corpus.features.video_ids if v in corpus.labels]
+    videos = [v for v in corpus.features.video_ids if v in corpus.labels or not corpus.labels]
     videos = videos[:: max(1, len(videos) // VIDEOS)]
     sampled: dict[str, np.ndarray] = {}
     reach: list[tuple[float, float, float]] = []
@@ -67,9 +67,11 @@ def measure_rows(corpus: Corpus) -> RowTiming:
         except CorpusError:
             continue  # reported where the video is read
         times = times[np.isfinite(times).all(axis=1)]
+        sampled[video] = times
+        if video not in corpus.labels:
+            continue
         labels = corpus.labels[video].intervals
         labels = labels[np.isfinite(labels).all(axis=1)]
-        sampled[video] = times
         if len(times) and len(labels):
             lasting = float(np.median(labels[:, 1] - labels[:, 0]))
             reach.append((float(times[:, 1].max()), float(labels[:, 1].max()), lasting))

@@ -38,7 +38,8 @@ class BuildOptions(Options):
         folds: folds file instead of the folder's.
         data_dir: where TFDS keeps its datasets.
         unlabelled: recordings to cut up for pretraining: those of the train fold, all that are in
-            no fold too, or none; never those of the validation and test folds.
+            no fold too (so a folder without labels will do), or none; never those of the
+            validation and test folds.
         file_format: tfrecord, which the other verbs read, or array_record, for tfds.data_source
             without TensorFlow.
         overwrite: prepare again, even if it is there; the old dataset stays until the new one is
@@ -104,12 +105,13 @@ def collect(options: BuildOptions) -> dict[str, Any]:
     builder = tfds_mosei.build("synthetic" if synthetic else "covarep", **settings)
     metadata = dict(builder.info.metadata or {})
     if options.labels is not None:
-        levels = metadata["report"]["splits"]["train"].get("emotion_levels") or {}
+        train = metadata["report"]["splits"].get("train", {})
+        levels = train.get("emotion_levels") or {}
         check_label_budget(options.labels, max(map(sum, levels.values()), default=0))
     html = Path(builder.data_dir) / HTML_FILE
     folds = None
     # Those of the synthetic corpus are as synthetic as the rest of it.
-    if not synthetic and metadata.get("folds"):
+    if not synthetic and metadata.get("folds", {}).get("source"):
         # The dataset keeps only the name of the file.
         name = metadata["folds"]["source"]
         path = Path(manual_dir or "", name)

@@ -76,13 +76,17 @@ def _load_now(
 
 
 _load = functools.lru_cache(0)(_load_now)
+_kept = ""
 
 
-def keep_loaded(count: int) -> None:
-    """Keep the last `count` loads: for a process that trains on the same splits again and again."""
-    global _load
-    if _load.cache_parameters()["maxsize"] != count:
-        _load = functools.lru_cache(count)(_load_now)
+def keep_loaded(purpose: str) -> None:
+    """Keep what is loaded from now on in memory, until another purpose is named; "" keeps nothing.
+
+    For a process that trains on the same splits again and again.
+    """
+    global _load, _kept
+    if purpose != _kept:
+        _load, _kept = functools.lru_cache(None if purpose else 0)(_load_now), purpose
 
 
 def normalization(
@@ -104,7 +108,7 @@ def normalization(
         >>> from mosei_ssl.models import TransformerBackbone
         >>> backbone = TransformerBackbone(**normalization(synthetic_data))
     """
-    statistics = _metadata(_builder(find_prepared(data_dir, dataset)))["feature_statistics"]
+    statistics = read_metadata(data_dir, dataset)["feature_statistics"]
     return {key: list(statistics[key]) for key in ("mean", "std")}
 
 
@@ -177,10 +181,10 @@ def refuse_held_out(videos: Content, config: DataConfig, who: str, remedy: str) 
 
 
 def _present(directory: Path, splits: list[str]) -> list[str]:
-    """Those of the splits that are in a dataset and not empty; at least "train"."""
+    """Those of the splits that are in a dataset and not empty; else what there is to train on."""
     known = _builder(directory).info.splits
     found = [split for split in splits if split in known and known[split].num_examples]
-    return found or ["train"]
+    return found or (["train"] if "train" in known else ["unlabelled"])
 
 
 def has_split(config: DataConfig, split: str) -> bool:
@@ -196,6 +200,11 @@ def split_names(split: str) -> list[str]:
         ['train', 'unlabelled']
     """
     return list(dict.fromkeys(part.strip() for part in split.split("+")))
+
+
+def read_metadata(data_dir: str | os.PathLike[str], dataset: str | None = None) -> dict[str, Any]:
+    """What is known about a prepared dataset, without reading any frames."""
+    return _metadata(_builder(find_prepared(data_dir, dataset)))
 
 
 def _metadata(builder: Any) -> dict[str, Any]:

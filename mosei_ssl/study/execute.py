@@ -95,7 +95,7 @@ def _pretrain(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.data.loading import keep_loaded
     from mosei_ssl.training import pretrain
 
-    keep_loaded(0)
+    keep_loaded("")
     pretrain(from_mapping(PretrainConfig, _run_options(cell, study)))
     return {}
 
@@ -108,7 +108,7 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
     from mosei_ssl.training.hparams import write_scores
     from mosei_ssl.training.saved_models import load_model
 
-    keep_loaded(3)  # train, validation and test of a fold, in which cells follow each other
+    keep_loaded(cell.fold)  # whose cells follow each other
     options = _run_options(cell, study)
     if "pretraining" in cell.options:
         options["pretrained"] = str(study.resolve() / cell.options["pretraining"]["path"] / "run")

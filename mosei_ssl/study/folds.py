@@ -78,14 +78,13 @@ def _pretrainings(config: StudyConfig, dataset: str = "") -> dict[str, dict[str,
 
 def _extras(config: StudyConfig) -> tuple[ExtraDataset, ...]:
     """Find the extra datasets of all pretrainings, which are known to exist by now."""
-    from mosei_ssl.data import load_segments
+    from mosei_ssl.data.loading import read_metadata
 
     options = _pretrainings(config).values()
     found = []
     for name in dict.fromkeys(name for each in options for name in each["extra_datasets"]):
         dataset = find_prepared(config.data.data_dir, name).parent.name
-        data = dataclasses.replace(config.data, dataset=dataset, context=False)
-        metadata = load_segments(data, "train").metadata
+        metadata = read_metadata(config.data.data_dir, dataset)
         found.append(ExtraDataset(name, dataset, str(metadata.get("fingerprint"))))
     return tuple(found)
 

@@ -211,6 +211,7 @@ def _train(
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments, len(labelled), zero_share)
     final.set_weights(model.get_weights())
+    final.bound = model.bound
     with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
         write_trial(run.path, shown, scores, kept)
         save_model(final, run / "model.keras")
@@ -361,6 +362,7 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
     for target, value in learned:
         target.assign(value)
     if isinstance(source, EmotionModel):
+        model.bound = source.bound
         model.distribution.pull_to(source.distribution, _TRUST)
 
 

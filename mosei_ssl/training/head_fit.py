@@ -54,7 +54,8 @@ def fit_head(
     span = left * spread
     # In units of about how far each may go, directions and classes are alike to the optimizer.
     curvature = share[0] / len(labels) * expit(start) * expit(-start)
-    unit = 1 / np.sqrt(np.outer(spread**2, curvature) + 2 * strength)
+    size = np.outer(spread**2, curvature) + 2 * strength
+    unit = np.maximum(size, 1e-9 * size.max() or 1.0) ** -0.5
     fixed = embeddings @ np.broadcast_to(anchor, (embeddings.shape[1], len(start)))
 
     def loss(packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -103,9 +103,11 @@ def _pretrain(
             _log.info("%s has finished already", run.path)
             return run
         note_videos(run, segments.content)
-        # A corpus of speech without labels holds nothing out.
-        known = has_split(config, "validation")
-        validation = load_segments(config, "validation") if known else None
+        validation = None  # a corpus of speech without labels holds nothing out
+        if has_split(config, "validation"):
+            validation = load_segments(config, "validation")
+        else:
+            _log.warning("%s has no validation split: nothing is scored", segments.name)
         steps = BatchPlan(segments.lengths, config).steps_per_epoch * config.epochs
         with scope():
             config = compiled(config, steps)

@@ -172,3 +172,20 @@ def test_an_extra_dataset_with_another_row_period_is_refused(
     monkeypatch.setattr(loading, "find_prepared", lambda data_dir, name=None: places[name])
     with pytest.raises(UserError, match=rf"'extra' has a row {described};.* has a row every 10 ms"):
         load_pretraining_segments(DataConfig(extra_datasets=["extra"]))
+
+
+def test_what_is_kept_is_loaded_once_until_something_else_is(tiny_dataset):
+    def load():
+        return load_prepared(tiny_dataset, "test")
+
+    assert load() is not load()
+    try:
+        loading.keep_loaded("a")
+        first = load()
+        loading.keep_loaded("a")
+        assert load() is first
+        loading.keep_loaded("b")
+        assert load() is not first
+    finally:
+        loading.keep_loaded("")
+    assert load() is not load()

@@ -97,7 +97,6 @@ def test_embedding_is_what_the_head_reads(served, emotion_model):
     mask = np.arange(40)[None] < length[:, None]
     truth = emotion_model.embedding({"features": features, "padding_mask": mask}).numpy()
     assert found.shape == (2, emotion_model.embedding_dim)
-    # Unlike a probability, an embedding is not bounded.
     np.testing.assert_allclose(found, truth, atol=1e-5, rtol=1e-5)
 
 

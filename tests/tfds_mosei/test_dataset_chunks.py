@@ -6,8 +6,10 @@ from mosei_corpus import examples, frames, ramp, write_corpus
 from quick_runs import quick_runs
 
 import tfds_mosei
-from mosei_ssl.config import PretrainConfig
+from mosei_ssl.config import DataConfig, PretrainConfig
+from mosei_ssl.data import load_pretraining_segments
 from mosei_ssl.training import pretrain
+from mosei_ssl.utils.errors import UserError
 from tfds_mosei import CorpusError
 from tfds_mosei.alignment import FrameIndex
 from tfds_mosei.chunks import cut_at_pauses
@@ -110,7 +112,8 @@ def test_unlabelled_split_holds_all_rows_of_train_videos_and_no_other(tmp_path):
 
 
 def test_speech_that_nobody_has_labelled_is_a_corpus_for_pretraining(tmp_path):
-    features = {v: (frames(300), ramp(300)) for v in "ab"}
+    # A row every 50 ms, so that what is not measured shows.
+    features = {v: (5 * frames(300), ramp(300)) for v in "ab"}
     folder = write_corpus(tmp_path / "corpus", features, folds=None)
     (folder / "labels.csd").unlink()
     with pytest.raises(CorpusError, match=r"\(labels\) in it\. .* built with --unlabelled all"):
@@ -118,7 +121,20 @@ def test_speech_that_nobody_has_labelled_is_a_corpus_for_pretraining(tmp_path):
     built = tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder, unlabelled="all")
     assert list(built.info.splits) == ["unlabelled"]
     assert {video for video, _ in examples(built, "unlabelled")} == {"a", "b"}
+    assert built.info.metadata["row_period"] == 0.05
     config = PretrainConfig(run=str(tmp_path / "run"), data_dir=str(tmp_path / "data"), epochs=1)
     with quick_runs():
         run = pretrain(config)
     assert [*run.history()[0]] == ["epoch", "gradient_norm", "loss", "relative_error"]
+    other = tfds_mosei.build("synthetic", data_dir=tmp_path / "data", size=8)
+    data = DataConfig(
+        data_dir=str(tmp_path / "data"),
+        dataset=other.builder_config.name,
+        extra_datasets=[built.builder_config.name],
+    )
+    with pytest.raises(UserError, match="a row every 50 ms"):
+        load_pretraining_segments(data, ["train"])
+
+    (folder / "labels.csv").write_text("id,start,end,sentiment,angrry\n")
+    with pytest.raises(CorpusError, match=r"labels\.csv.* lacks happy"):
+        tfds_mosei.build(data_dir=tmp_path / "data", manual_dir=folder, unlabelled="all")

@@ -78,3 +78,9 @@ def test_a_head_with_half_of_its_mass_at_0_answers_0_and_ranks_as_before(rng):
     assert not found["class"].any()
     order = np.argsort(np.asarray(emotion_predictions(before)["expected"]), axis=0)
     np.testing.assert_array_equal(np.argsort(found["expected"], axis=0), order)
+
+
+def test_without_a_penalty_what_never_occurs_is_no_trouble(rng):
+    embeddings, labels = _speech(rng, count=12)
+    for part in fit_head(np.hstack([embeddings, embeddings]), labels, 0.0):
+        assert np.isfinite(part).all()
