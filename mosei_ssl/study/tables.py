@@ -58,15 +58,15 @@ def sentences(result: Mapping[str, Any], arm: str, metric: str) -> str:
         else:
             verdict = "better" if (point["value"] < 0) == (metric in LOWER_IS_BETTER) else "worse"
         verdicts[verdict].append(names[budget])
-    label = METRIC_LABELS[metric]
+    label, other = METRIC_LABELS[metric], result["against"][arm]
     said = [
-        f"{arm} is {word} than {result['against'][arm]} in {label} at {', '.join(budgets)} labels"
+        f"{arm} is {word} than {other} in {label} at {', '.join(budgets)} labels"
         for word, budgets in verdicts.items()
         if budgets and word != "open"
     ]
     if verdicts["open"]:
         budgets = ", ".join(verdicts["open"])
-        said.append(f"No difference in {label} can be told at {budgets} labels")
+        said.append(f"{arm} and {other}: no difference in {label} can be told at {budgets} labels")
     values = "; ".join(
         f"{names[budget]}: {with_interval(by_metric[metric]['overall'], signed=True)}"
         for budget, by_metric in found.items()
