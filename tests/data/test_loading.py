@@ -178,6 +178,7 @@ def test_what_is_kept_is_loaded_once_until_something_else_is(tiny_dataset):
     def load():
         return load_prepared(tiny_dataset, "test")
 
+    loading.keep_loaded("")
     assert load() is not load()
     try:
         loading.keep_loaded("a")

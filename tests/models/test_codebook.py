@@ -97,7 +97,7 @@ def test_the_projection_is_fine_tuned_after_a_pretraining_that_left_it_alone():
 
 def test_a_frozen_backbone_is_standardised_by_all_segments_not_by_the_labelled_few():
     backbone = build_backbone(CONFIG, MEAN, STD, seed=1)
-    model = EmotionModel(backbone, HeadConfig(dropout=0.0))
+    model = EmotionModel(backbone, HeadConfig(dropout=0.0), bound=None)
     segments = make_batch([30, 60, 45, 12, 80, 33, 27, 50])
     model.adapt([segments])
     model.freeze_backbone()
