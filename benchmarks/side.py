@@ -1,4 +1,4 @@
-"""One side of a benchmark in a process of its own, which takes its turn when it is asked."""
+"""One side of a benchmark in a separate process, which runs when asked."""
 
 import contextlib
 import json

@@ -237,10 +237,17 @@ class ComputationalSequence(contextlib.AbstractContextManager):
             return intervals, h5py.Dataset(features)[()]
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals, float64 [rows, 2] in seconds, and features [rows, columns] of one video.
+        """Intervals and features of one video.
 
-        Numbers are float32, text is as stored. Raises a CorpusError if it is missing or cannot be
-        read.
+        Args:
+            video_id: one of `video_ids`.
+
+        Returns:
+            ``(intervals, features)``: float64 [rows, 2] in seconds, and [rows, columns], numbers
+            as float32, text as stored.
+
+        Raises:
+            CorpusError: the video is missing or cannot be read.
         """
         intervals, rows = self.open(video_id, whole=True)
         return intervals, rows[:]

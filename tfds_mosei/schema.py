@@ -51,9 +51,13 @@ LABELLED_SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
 
 def four_class(intensity: "np.ndarray") -> "np.ndarray":
-    """Round intensities half up to the four classes 0, 1, 2, 3 of the dataset's authors, int32.
+    """Round intensities half up to the four classes 0, 1, 2, 3 of the dataset's authors.
 
-    They are floats of any shape; values outside [0, 3] count as 0 or 3.
+    Args:
+        intensity: any shape, float; values outside [0, 3] count as 0 or 3.
+
+    Returns:
+        int32 array of the same shape.
 
     Examples:
         >>> four_class([0.5, 1.4999, 7.0]).tolist()

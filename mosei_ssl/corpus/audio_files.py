@@ -226,7 +226,7 @@ def analyse_stream(stream: BinaryIO, most_seconds: float) -> FileFeatures:
     """:func:`analyse_file` of the bytes that a stranger sent, without touching the disk.
 
     Raises:
-        NotAudio: It is no wav, flac, mp3 or ogg file, or damaged.
+        NotAudio: Not a wav, flac, mp3 or ogg file, or a damaged one.
         TooLong: It is longer than `most_seconds`, by what its header says.
         UserError: As for :func:`read_audio`.
 

@@ -98,7 +98,14 @@ def analyse(
 ) -> Analysis:
     """Computes the features and keeps the intermediate results, of a recording as a whole.
 
-    Arguments and errors are those of :func:`extract`; features are in double precision.
+    Args:
+        audio, sample_rate, channel, dither, seed: As in :func:`extract`.
+
+    Returns:
+        Features in double precision, signals, tracks and remarks.
+
+    Raises:
+        UserError: As in :func:`extract`.
 
     Examples:
         >>> import numpy as np
@@ -114,7 +121,13 @@ def analyse(
 
 
 def row_times(count: int) -> np.ndarray:
-    """Times of the first rows of a feature matrix in seconds, float64 [count].
+    """Times of the first rows of a feature matrix.
+
+    Args:
+        count: How many rows there are.
+
+    Returns:
+        Seconds, float64 [count].
 
     Examples:
         >>> row_times(3)
