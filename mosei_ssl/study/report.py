@@ -1,6 +1,5 @@
 """The report of a study: report.html, report.md, figures and statistics.json."""
 
-import csv
 import json
 import platform
 from collections.abc import Sequence
@@ -190,21 +189,21 @@ _MEASURES = {
     "loss": "loss",
     "val_loss": "validation loss",
     "val_relative_error": "relative error",
-    "val_retrieval_accuracy": "retrieval accuracy",
     "val_codes_in_use": "codes in use",
 }
 
 
 def _pretraining_blocks(out: Path, cells: Sequence[Cell], stamp: str) -> list[Block]:
+    from mosei_ssl.training.run_directory import RunDirectory  # imports Keras
+
     done = [cell for cell in cells if cell.kind == "pretrain" and cell.finished(out)]
     if not done:
         return ["No arm is pretrained."]
     histories = {}
     for cell in done:
-        with open(out / cell.path / "run" / "history.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = RunDirectory(out / cell.path / "run").history()
         histories[cell.path.removeprefix("cells/pretrain/")] = {
-            key: [float(row[key]) for row in rows if row[key]] for key in rows[0]
+            key: [row[key] for row in rows] for key in rows[0]
         }
     known = {key for columns in histories.values() for key in columns}
     measures = {key: name for key, name in _MEASURES.items() if key in known}

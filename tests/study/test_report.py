@@ -46,13 +46,6 @@ def made(tmp_path_factory, planted):
             (folder / "run" / "history.csv").write_text(
                 "epoch,loss,val_loss\n1,0.9,0.95\n2,0.7,0.8\n"
             )
-            rng = np.random.default_rng(0)
-            np.savez(
-                folder / "example.npz",
-                target=rng.normal(size=(20, 8)),
-                reconstruction=rng.normal(size=(20, 8)),
-                hidden=np.arange(20) % 5 == 0,
-            )
         if cell.kind == "train":
             ids, labels, found = predictions[cell.arm, cell.budget, cell.fold, cell.seed]
             arrays = {f"model/{key}": value for key, value in found.items()}
