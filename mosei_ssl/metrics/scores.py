@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from tfds_mosei.schema import EMOTIONS, four_class
 
@@ -41,14 +40,13 @@ def auroc(present: np.ndarray, score: np.ndarray) -> float | None:
     References:
         Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982.
     """
-    present = np.asarray(present, dtype=bool)
-    positives = int(present.sum())
-    negatives = present.size - positives
-    if positives == 0 or negatives == 0:
+    present, score = np.asarray(present, dtype=bool), np.asarray(score, dtype=np.float64)
+    higher, lower = score[present], np.sort(score[~present])
+    if not len(higher) or not len(lower):
         return None
-    ranks = rankdata(np.asarray(score, dtype=np.float64))
-    wins = ranks[present].sum() - positives * (positives + 1) / 2
-    return float(wins / (positives * negatives))
+    # A tie counts half.
+    wins = [np.searchsorted(lower, higher, side).sum() / 2 for side in ("left", "right")]
+    return float(sum(wins) / (len(higher) * len(lower)))
 
 
 def emotion_threshold(labels: np.ndarray, present: np.ndarray) -> float:
@@ -62,14 +60,15 @@ def emotion_threshold(labels: np.ndarray, present: np.ndarray) -> float:
         >>> emotion_threshold(np.array([[0.0], [1.0], [3.0]]), np.array([[0.1], [0.3], [0.2]]))
         0.2
     """
-    from sklearn.metrics import roc_curve
-
     emotional, strongest = (labels > 0).any(axis=1), present.max(axis=1)
     if emotional.all() or not emotional.any():
         return 0.5
-    wrong, right, thresholds = roc_curve(emotional, strongest)
-    best = np.argmax((right - wrong)[1:]) + 1  # the first is beyond all scores
-    return round(float(thresholds[best]), 6)
+    thresholds = np.unique(strongest)[::-1]
+    below = [
+        np.searchsorted(np.sort(strongest[kind]), thresholds) / kind.sum()
+        for kind in (emotional, ~emotional)
+    ]
+    return round(float(thresholds[np.argmax(below[1] - below[0])]), 6)
 
 
 def balanced_accuracy(classes: np.ndarray, predicted: np.ndarray) -> float | None:

@@ -47,7 +47,10 @@ def describe(
 
 
 def check_same(out: Path, description: dict[str, Any]) -> None:
-    """Raise a UserError unless a folder is free, or holds the study of this description."""
+    """Raise a UserError unless a folder is free, or holds this study or a part of it.
+
+    Seeds, budgets and arms may be added to a study: what is finished stays as it is.
+    """
     file = out / "study.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: give a folder")
@@ -77,6 +80,10 @@ def check_same(out: Path, description: dict[str, Any]) -> None:
             f"{out} was made by other versions ({', '.join(versions)}): give another folder, or "
             "install those versions"
         )
+    for key in ("seeds", "budgets"):
+        if set(found[key]) < set(description[key]):
+            found[key] = description[key]
+    found["arms"] = description["arms"] | found["arms"]
     different = changed({k: v for k, v in description.items() if k != "versions"}, found)
     if different:
         raise UserError(
@@ -86,12 +93,14 @@ def check_same(out: Path, description: dict[str, Any]) -> None:
 
 
 def write_description(out: Path, config: StudyConfig, description: dict[str, Any]) -> None:
-    """Write study.json and study.yaml, where they are missing."""
+    """Write study.json and study.yaml, where they are missing or the study has grown."""
     # study.json first: it alone marks the folder as a study's, so that a study killed between the
     # two can be resumed.
-    if not (out / "study.json").exists():
+    file = out / "study.json"
+    same = file.exists() and json.loads(file.read_text(encoding="utf-8"))["study"] == description
+    if not same:
         command = " ".join(["mosei-ssl", *sys.argv[1:]])
-        write_json(out / "study.json", {"study": description, "command": command})
-    if not (out / "study.yaml").exists():
+        write_json(file, {"study": description, "command": command})
+    if not (same and (out / "study.yaml").exists()):
         text = yaml.safe_dump(json_safe(dataclasses.asdict(config)), sort_keys=False)
         write_text(out / "study.yaml", text)

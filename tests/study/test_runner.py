@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mosei_ssl.metrics import write_json
-from mosei_ssl.study import SearchConfig, StudyConfig
+from mosei_ssl.study import ArmConfig, SearchConfig, StudyConfig
 from mosei_ssl.study.cells import CELL_FILE, Cell, grid_cells, preparation_cells, search_cells
 from mosei_ssl.study.execute import _run_options, execute
 from mosei_ssl.study.identity import LOCK_FILE, check_same, describe, write_description
@@ -118,6 +118,21 @@ def test_another_study_is_not_overwritten(tmp_path, fold):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         check_same(tmp_path, mine)
+
+
+def test_a_study_grows_by_seeds_budgets_and_arms(tmp_path, fold):
+    arms = [ArmConfig(name="baseline"), ArmConfig(name="ssl", pretrained=True)]
+    small = StudyConfig(seeds=[0], arms=arms[:1])
+    first = describe(small, [fold], [25])
+    write_description(tmp_path, small, first)
+    large = StudyConfig(seeds=[0, 1], arms=arms)
+    grown = describe(large, [fold], [0, 25])
+    check_same(tmp_path, grown)
+    write_description(tmp_path, large, grown)
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["seeds"] == [0, 1]
+    # But what is there is not dropped.
+    with pytest.raises(UserError, match=r"other settings \(arms\.ssl, budgets: .*, seeds: "):
+        check_same(tmp_path, first)
 
 
 def test_a_study_of_other_versions_is_refused(tmp_path, fold):

@@ -33,6 +33,23 @@ def test_answers_pay_where_embeddings_tell_and_not_where_they_do_not(rng):
         assert answers_pay(labels, answers, speakers) is expected
 
 
+def test_beyond_doubt_is_students_interval_over_speakers():
+    """The quantile for eight speakers is 1.895; of labels of 3 an answer gains what it says."""
+    spread = np.tile([1.0, -1.0], 4)
+    error = spread.std(ddof=1) / np.sqrt(8)
+    labels = np.full((8, 6), 3.0)
+    for errors, expected in ((1.88, False), (1.91, True)):
+        answers = np.repeat((spread + errors * error)[:, None], 6, axis=1)
+        assert answers_pay(labels, answers, np.arange(8)) is expected
+
+
+def test_one_labelled_segment_says_nothing_about_others():
+    labels = np.full((1, 6), 2.0)
+    answers = cross_validated_intensity(np.ones((1, 3)), labels, np.array(["a"]), 6.0)
+    assert not answers.any()
+    assert not answers_pay(labels, answers, np.array(["a"]))
+
+
 def test_a_gain_from_one_speaker_only_is_no_gain():
     labels = np.full((40, 6), 2.0)
     labels[10:] = 0.0
