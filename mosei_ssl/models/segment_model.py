@@ -7,6 +7,8 @@ import keras
 
 from mosei_ssl.utils.errors import UserError
 
+_FEW_BATCHES = 16
+
 
 class SegmentModel(keras.Model):
     """A model of batches of raw rows, all of whose weights exist once it is constructed.
@@ -49,6 +51,12 @@ class SegmentModel(keras.Model):
             padding_mask = keras.InputSpec(dtype="bool", shape=(None, None))
             input_signature = [{"features": features, "padding_mask": padding_mask}]
         return super().export(filepath, format, verbose, input_signature, **kwargs)
+
+    def predict_once(self, batches, **kwargs):
+        """`predict`, which for a few batches takes longer to trace than to run without."""
+        if keras.backend.backend() == "tensorflow" and self.predict_function is None:
+            self.run_eagerly = len(batches) < _FEW_BATCHES
+        return self.predict(batches, **kwargs)
 
     def get_config(self):
         return {"name": self.name, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from mosei_ssl.metrics import METRIC_LABELS, PREDICTOR_LABELS
 from mosei_ssl.utils.svg import svg
 
-# Okabe and Ito's palette without yellow; markers and line styles tell arms apart in grey too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Okabe and Ito's palette, a brown for its yellow; markers and line styles tell arms apart in grey.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B"]
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":")
 _REFERENCES = {
     "all_zero": ("#666666", ":"),

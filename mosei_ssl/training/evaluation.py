@@ -171,7 +171,7 @@ def predict_segments(
     batches = make_evaluation_dataset(segments, config, indices=order, with_labels=False)
     with progress("predicting", len(batches)) as advance:
         told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance())
-        sorted_predictions = model.to_predictor().predict(batches, verbose=0, callbacks=[told])
+        sorted_predictions = model.to_predictor().predict_once(batches, verbose=0, callbacks=[told])
     predictions = {}
     for name, values in sorted_predictions.items():
         predictions[name] = np.empty_like(values)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -184,7 +184,7 @@ def _train(
     if labelled:
         pays |= _learn(config, labelled, validation, model, run, best)
     kept = best.best_epoch + 1 if best else trained
-    logits, predictions = _predict(model, validation, config)
+    logits, predictions = _predict(model.predict_once, validation, config)
     threshold = emotion_threshold(validation.emotions, predictions["present"])
     if best and config.cautious:
         pays = answers_pay(validation.emotions, predictions["intensity"], validation.group_ids)
@@ -280,7 +280,7 @@ def _learn(
         labelled,
         config,
         title=f"fine-tuning ({'SSL' if config.pretrained else 'baseline'})",
-        score=lambda: _scores(model, validation, *_predict(model, validation, config)),
+        score=lambda: _scores(model, validation, *_predict(model.predict, validation, config)),
         best=best,
         min_steps=min_steps,
     )
@@ -367,11 +367,11 @@ def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
 
 
 def _predict(
-    model: EmotionModel, segments: Segments, config: FinetuneConfig
+    predict: Callable[..., np.ndarray], segments: Segments, config: FinetuneConfig
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Logits and predictions of segments that are sorted by length."""
     batches = make_evaluation_dataset(segments, config, with_labels=False)
-    logits = model.predict(batches, verbose=0)
+    logits = predict(batches, verbose=0)
     predictions = emotion_predictions(logits)
     return logits, {k: keras.ops.convert_to_numpy(value) for k, value in predictions.items()}
 
