@@ -10,6 +10,7 @@ Run: python benchmarks/pretrain_job.py --shared ../shared [--epochs 1] [--slices
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -107,10 +108,13 @@ class Ours:
 class Peer:
     """Plain PyTorch on standardised rows, shuffled and padded to the longest of each batch."""
 
-    def __init__(self, rows: list[np.ndarray], size, bfloat16: bool, batch: int):
+    def __init__(self, rows: list[np.ndarray], size, bfloat16: bool, batch: int, pooling: int):
         from pretrain_peer import PlainTraining
 
-        self.rows, self.batch = rows, batch
+        self.rows, self.batch, self.pooling = rows, batch, pooling
+        if pooling > 1:
+            span = max(1, size.span // pooling)
+            size = dataclasses.replace(size, features=2 * size.features, span=span)
         self.training = PlainTraining(size, bfloat16)
         self.steps = math.ceil(len(rows) / batch)
         self.rng = np.random.default_rng(0)
@@ -120,6 +124,7 @@ class Peer:
     def run(self, steps: int) -> tuple[float, int]:
         """Trains; gives seconds and real frames."""
         import torch
+        from pretrain_peer import pooled
 
         frames, start = 0, time.perf_counter()
         for _ in range(steps):
@@ -129,9 +134,12 @@ class Peer:
             chosen = [torch.from_numpy(self.rows[i]) for i in self.order.pop()]
             x = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
             lengths = torch.tensor([len(rows) for rows in chosen])
-            self.training.step(x, torch.arange(x.shape[1]) < lengths[:, None])
-            frames += int(lengths.sum())
             self.computed += x.shape[0] * x.shape[1]
+            mask = torch.arange(x.shape[1]) < lengths[:, None]
+            if self.pooling > 1:
+                x, mask = pooled(x, mask, self.pooling)
+            self.training.step(x, mask)
+            frames += int(lengths.sum())
         return time.perf_counter() - start, frames
 
     def loss(self, batches) -> float:
@@ -184,7 +192,8 @@ def serve(options: argparse.Namespace) -> None:
         about = {"padding": padding, "graphs_s": side.warm_up()}
     else:
         half = options.precision != "float32"
-        side = Peer(standardised(segments, known), size, half, options.batch)
+        rows = standardised(segments, known)
+        side = Peer(rows, size, half, options.batch, options.pooling)
         about = {}
     about |= {"steps": side.steps, "frames": int(segments.lengths.sum())}
     for line in sys.stdin:
@@ -210,7 +219,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--jit", action="store_true")
-    parser.add_argument("--pooling", type=int, default=1, help="ours: frames per timestep")
+    parser.add_argument("--pooling", type=int, default=1, help="frames per timestep, of both")
     parser.add_argument(
         "--dropout", type=float, default=0.0, help="more makes PyTorch's attention far slower"
     )

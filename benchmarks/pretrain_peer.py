@@ -1,6 +1,6 @@
 """The peer of the pretraining benchmarks: masked-timestep pretraining in plain PyTorch.
 
-The same architecture as `MaskedTimestepModel` on a `TransformerBackbone` without pooling in time:
+The same architecture as `MaskedTimestepModel` on a `TransformerBackbone`:
 a projection, sinusoidal positions, pre-norm blocks with the tanh form of gelu, a final norm and a
 linear reconstruction, L1 on hidden frames, AdamW, gradients clipped at norm 1. Features come
 standardised already, so cleaning costs the peer nothing.
@@ -76,6 +76,19 @@ def masked_l1(target: torch.Tensor, output: torch.Tensor, hidden: torch.Tensor) 
     """Mean absolute error over hidden frames, in float32."""
     error = (output.float() - target).abs().mean(-1)
     return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def pooled(
+    frames: torch.Tensor, mask: torch.Tensor, factor: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means and deviations of every `factor` real frames [B, T', 2F], as `TemporalPooling`."""
+    missing = -frames.shape[1] % factor
+    windows = functional.pad(frames, (0, 0, 0, missing)).unflatten(1, (-1, factor))
+    valid = functional.pad(mask, (0, missing)).unflatten(1, (-1, factor)).float()[..., None]
+    count = valid.sum(2).clamp(min=1)
+    mean = (windows * valid).sum(2) / count
+    variance = ((windows - mean[:, :, None]).square() * valid).sum(2) / count
+    return torch.cat([mean, variance.sqrt()], -1), valid[..., 0].any(2)
 
 
 class PlainTraining:

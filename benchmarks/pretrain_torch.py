@@ -77,7 +77,7 @@ def ours(size, precision: str, jit: bool, frames, mask) -> Callable[[int], float
 
 
 def build(size, pooling: int = 1, known: dict | None = None):
-    """Our model of the same architecture as the peer's, which has no pooling in time.
+    """Our model of the same architecture as the peer's.
 
     `known` are `mean` and `std` of the features; None for those that are standardised already.
     """

@@ -72,11 +72,25 @@ def test_speakers_do_not_share_folds(rng):
 def test_heads_are_logistic_regressions_of_continuation_ratios(rng):
     embeddings, labels = _speech(rng, told=0.5)
     weights, bias = fit_head(embeddings, labels, 0.5, 0.0)
-    known = LogisticRegression(C=1.0, tol=1e-8).fit(embeddings, labels[:, 0] > 0)
+    # A quarter of a segment with the emotion and one without, at 0.
+    rows, seen = np.vstack([embeddings, np.zeros((2, 10))]), np.append(labels[:, 0] > 0, [0, 1])
+    counts = np.append(np.ones(len(labels)), [0.25, 0.25])
+    known = LogisticRegression(C=1.0, tol=1e-8).fit(rows, seen, counts)
     np.testing.assert_allclose(weights[:, 0], known.coef_[0], atol=1e-3)
     np.testing.assert_allclose(bias[0], known.intercept_[0], atol=1e-3)
     pulled, _ = fit_head(embeddings, labels, 1e6, np.full((10, 18), 0.25))
     np.testing.assert_allclose(pulled, 0.25, atol=1e-3)
+
+
+def test_an_emotion_that_no_label_shows_keeps_the_ranks_heard_before(rng):
+    embeddings = rng.normal(size=(40, 10)).astype("float32")
+    anchor = np.repeat(np.eye(10)[:, :1], 18, axis=1)
+    head = DistributionHead()
+    head(embeddings)
+    head.dense.set_weights(fit_head(embeddings[:1], np.zeros((1, 6)), 120.0, anchor))
+    present = np.asarray(emotion_predictions(head(embeddings))["present"])
+    for emotion in range(6):
+        np.testing.assert_array_equal(present[:, emotion].argsort(), embeddings[:, 0].argsort())
 
 
 def test_a_head_with_half_of_its_mass_at_0_answers_0_and_ranks_as_before(rng):
