@@ -6,6 +6,7 @@ from scipy import fft
 from mosei_ssl.covarep.signal import (
     SAMPLE_RATE,
     blocks,
+    hertz_magnitudes,
     ragged_batches,
     round_half_away,
     row_maxima,
@@ -96,8 +97,7 @@ def _harmonic_difference(derivative, centre, period) -> np.ndarray:
         frame = derivative[np.minimum(first[items][:, None] + column, len(derivative) - 1)]
         frame *= 0.54 - 0.46 * np.cos(2 * np.pi * column / (n - 1))
         frame[column >= n] = 0
-        spectrum = fft.rfft(frame * 2**15, SAMPLE_RATE, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
+        power = hertz_magnitudes(frame * 2**15, SAMPLE_RATE // 2).T ** 2
         rows, bins = row_maxima(power)
         rows, bins, heights = _thin(rows, bins, power[rows, bins], f0 / 2)
         enough = np.bincount(rows, minlength=len(items)) >= 5

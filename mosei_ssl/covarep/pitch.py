@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
 
 from mosei_ssl.covarep.lpc import lp_residual
-from mosei_ssl.covarep.signal import HOP, SAMPLE_RATE, blackman, blocks, frames_of, round_half_away
+from mosei_ssl.covarep.signal import (
+    HOP,
+    SAMPLE_RATE,
+    blackman,
+    blocks,
+    frames_of,
+    hertz_magnitudes,
+    round_half_away,
+)
 
 F0_MIN, F0_MAX = 50, 500
 FIRST_CENTRE = 799  # 0-based sample at the centre of the first frame
@@ -34,20 +41,22 @@ def harmonic_sums(x: np.ndarray) -> np.ndarray:
     frames = frames_of(lp_residual(x, 12), _FRAME, HOP, strict=True)
     window = blackman(_FRAME)
     candidates = np.arange(_LOWEST, F0_MAX + 1)
-    harmonics = [k * candidates - 1 for k in range(1, 6)]
     between = [round_half_away((k + 0.5) * candidates).astype(int) - 1 for k in range(1, 5)]
+    alternating = (-1.0) ** np.arange(_FRAME)
     sums = np.empty((len(frames), len(candidates)))
     for block in blocks(len(frames), _BLOCK):
         part = frames[block] * window
         part -= part.mean(axis=1, keepdims=True)
-        spectrum = np.abs(fft.rfft(part, SAMPLE_RATE, axis=1)[:, : SAMPLE_RATE // 2])
-        total = spectrum[:, harmonics[0]]
-        for bins in harmonics[1:]:
-            total += spectrum[:, bins]
+        spectrum = hertz_magnitudes(part, 5 * F0_MAX - 1)
+        total = spectrum[_LOWEST - 1 : F0_MAX].copy()
+        for k in range(2, 6):
+            total += spectrum[k * _LOWEST - 1 : k * F0_MAX : k]
         for bins in between:
-            total -= spectrum[:, bins]
+            total -= spectrum[bins]
+        # The energy of all bins below 8 kHz, by Parseval.
+        energy = SAMPLE_RATE * np.einsum("ij,ij->i", part, part) - (part @ alternating) ** 2
         with np.errstate(divide="ignore", invalid="ignore"):
-            sums[block] = total / np.sqrt(np.einsum("ij,ij->i", spectrum, spectrum))[:, None]
+            sums[block] = (total / np.sqrt(energy / 2)).T
     return sums
 
 

@@ -55,6 +55,15 @@ def test_strict_frames_leave_the_last_sample_out():
     assert s.frames_of(np.arange(3.0), 4, 3).shape == (0, 4)
 
 
+@pytest.mark.parametrize("length", [21, 401, 500, 1598, 2401])
+def test_magnitudes_at_every_hertz_are_those_of_a_long_transform(length):
+    frames = np.random.default_rng(length).standard_normal((3, length))
+    expected = np.abs(np.fft.rfft(frames, 16_000)).T
+    for top in (2499, 8000):
+        got = s.hertz_magnitudes(frames, top)
+        np.testing.assert_allclose(got, expected[: top + 1], rtol=0, atol=1e-13 * expected.max())
+
+
 def test_ragged_batches_name_every_item_once():
     lengths = np.random.default_rng(1).integers(1, 5000, 300)
     batches = list(s.ragged_batches(lengths, budget=20_000))
