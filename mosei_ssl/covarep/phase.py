@@ -12,7 +12,7 @@ from mosei_ssl.covarep.signal import (
     blocks,
     closed_hann,
     interpolate,
-    median_filter,
+    median_of_nine,
     ragged_batches,
     wrap,
     zero_phase_fir,
@@ -21,7 +21,7 @@ from mosei_ssl.covarep.signal import (
 HMPDM_SIZE, HMPDD_SIZE = 25, 13
 MIN_FRAMES = 73  # fewer cannot be smoothed (the reference fails on such short files)
 FRAME_HALO = 32  # frames on either side that the smoothing of one may look at (it uses 24)
-_SMOOTHING_BLOCK = 512
+_SMOOTHING_BLOCK, _SMOOTHING_BINS = 512, 57  # what stays in the cache
 _DFT = 1024
 BINS = _DFT // 2 + 1  # frequencies from 0 to 8 kHz the phase distortion is read at
 _BIN_HZ = SAMPLE_RATE / _DFT
@@ -80,7 +80,7 @@ def phase_distortion(harmonics: Harmonics, generator: np.random.Generator) -> np
     return result
 
 
-def _vectors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def vectors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine; an angle that is not there adds nothing to a sum."""
     missing = np.isnan(angle)
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -88,26 +88,28 @@ def _vectors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cosine, sine
 
 
-def phase_deviation(distortion: np.ndarray) -> np.ndarray:
-    """Circular deviation of the distortion around its trend over time, [M, 513] radians."""
+def phase_deviation(distortion: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
+    """Circular deviation of the distortion around its trend over time, [M, bins] radians.
+
+    Takes the distortion and its :func:`vectors`.
+    """
     smooth = closed_hann(9)
     smooth /= smooth.sum()
-    cosine, sine = (zero_phase_fir(smooth, median_filter(c, 9)) for c in _vectors(distortion))
-    cosine_rest, sine_rest = _vectors(distortion - np.arctan2(sine, cosine))
+    cosine, sine = (zero_phase_fir(smooth, median_of_nine(c)) for c in (cosine, sine))
+    cosine, sine = vectors(distortion - np.arctan2(sine, cosine))
     # Nine times a ninth sums to slightly more than one, so a constant phase has deviation 0;
     # see zero_phase_fir.
     mean = np.full(9, 1 / 9)
-    modulus = np.hypot(zero_phase_fir(mean, cosine_rest), zero_phase_fir(mean, sine_rest))
-    below = modulus < 1
-    with np.errstate(divide="ignore"):
-        return np.sqrt(-2 * np.log(modulus, out=np.zeros_like(modulus), where=below))
+    modulus = np.minimum(np.hypot(zero_phase_fir(mean, cosine), zero_phase_fir(mean, sine)), 1)
+    return np.sqrt(-2 * np.log(modulus))
 
 
-def code_mean(phase: np.ndarray) -> np.ndarray:
-    """25 coefficients from 512 bins of mean phase, [M, 25] radians."""
-    cosine = np.add.reduceat(np.cos(phase[:, : BINS - 1]), _GROUPS, axis=1)
-    sine = np.add.reduceat(np.sin(phase[:, : BINS - 1]), _GROUPS, axis=1)
-    return np.arctan2(sine, cosine)
+def code_mean(cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
+    """25 coefficients from the mean vectors of 512 bins, [M, 25] radians."""
+    length = np.sqrt(cosine * cosine + sine * sine)
+    cosine = np.divide(cosine, length, out=np.ones_like(length), where=length > 0)
+    sine = np.divide(sine, length, out=np.zeros_like(length), where=length > 0)
+    return np.arctan2(*(np.add.reduceat(part, _GROUPS, axis=1) for part in (sine, cosine)))
 
 
 def code_deviation(deviation: np.ndarray) -> np.ndarray:
@@ -125,11 +127,16 @@ def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for block in blocks(len(distortion), _SMOOTHING_BLOCK):
         # No filter reaches further than the halo, so blocks give what the whole would.
         start = max(block.start - FRAME_HALO, 0)
-        part = distortion[start : block.stop + FRAME_HALO]
         inner = slice(block.start - start, block.stop - start)
-        cosine, sine = (zero_phase_fir(np.full(25, 1 / 25), c) for c in _vectors(part))
-        mean[block] = code_mean(np.arctan2(sine, cosine)[inner])
-        deviation[block] = code_deviation(phase_deviation(part)[inner])
+        cosine, sine, spread = np.empty((3, block.stop - block.start, BINS))
+        for bins in blocks(BINS, _SMOOTHING_BINS):
+            part = distortion[start : block.stop + FRAME_HALO, bins]
+            vector = vectors(part)
+            for total, values in zip((cosine, sine), vector, strict=True):
+                total[:, bins] = zero_phase_fir(np.full(25, 1 / 25), values)[inner]
+            spread[:, bins] = phase_deviation(part, *vector)[inner]
+        mean[block] = code_mean(cosine[:, : BINS - 1], sine[:, : BINS - 1])
+        deviation[block] = code_deviation(spread)
     return mean, deviation
 
 

@@ -158,9 +158,16 @@ def zero_phase_fir(taps: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     def once(signal: np.ndarray) -> np.ndarray:
         count = len(signal) - reach
-        total = taps[-1] * signal[:count]
+        if (taps == taps[0]).all():
+            # A mean needs each product but once.
+            signal = taps[0] * signal
+            total = signal[:count].copy()
+            for start in range(1, reach + 1):
+                total += signal[start : start + count]
+            return total
+        total, product = taps[-1] * signal[:count], np.empty_like(signal[:count])
         for k in range(reach - 1, -1, -1):
-            total += taps[k] * signal[reach - k : reach - k + count]
+            total += np.multiply(taps[k], signal[reach - k :][:count], out=product)
         return total
 
     # Only samples up to `reach` away enter an inner output: the filter's state at the outer
@@ -169,8 +176,25 @@ def zero_phase_fir(taps: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def median_filter(x: np.ndarray, size: int) -> np.ndarray:
-    """Running median of odd length over the first axis, zeros outside the signal."""
-    return ndimage.median_filter(x, (size, *[1] * (x.ndim - 1)), mode="constant")
+    """Running median of odd length of a vector, zeros outside it."""
+    return ndimage.median_filter(x, size, mode="constant")
+
+
+def median_of_nine(x: np.ndarray) -> np.ndarray:
+    """The same for size 9 and a matrix, where comparing whole columns is ten times cheaper.
+
+    Neighbouring medians share sorted threes (Smith 1996).
+    """
+
+    def ordered(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple:
+        low, high = np.minimum(a, b), np.maximum(a, b)
+        middle = np.maximum(low, np.minimum(high, c))
+        return np.minimum(low, c), middle, np.maximum(high, c)
+
+    padded = np.pad(x, [(4, 4), (0, 0)])
+    threes = ordered(padded[:-2], padded[1:-1], padded[2:])
+    low, middle, high = ([part[k : k + len(x)] for k in (0, 3, 6)] for part in threes)
+    return ordered(ordered(*low)[2], ordered(*middle)[1], ordered(*high)[0])[1]
 
 
 def moving_average(x: np.ndarray, span: int) -> np.ndarray:

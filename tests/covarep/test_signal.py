@@ -77,6 +77,12 @@ def test_median_filter_pads_with_zeros():
     np.testing.assert_array_equal(got, [5, 5, 5, 5, 0])
 
 
+def test_median_of_nine_equals_the_filter():
+    x = np.random.default_rng(4).standard_normal((30, 3))
+    expected = np.stack([s.median_filter(column, 9) for column in x.T], axis=1)
+    np.testing.assert_array_equal(s.median_of_nine(x), expected)
+
+
 @pytest.mark.parametrize("span", [3, 4])
 def test_moving_average_shrinks_at_the_ends(span):
     np.testing.assert_allclose(
