@@ -36,6 +36,15 @@ def _autocorrelation(frames: np.ndarray) -> np.ndarray:
     return fft.irfft(spectrum.real**2 + spectrum.imag**2, size, axis=1)[:, : frames.shape[1]]
 
 
+def _fourier_sum(rows: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Sums of rows times exp(1j n angle), n = 0.., with few exponentials: 32 entries at a time."""
+    parts = np.pad(rows, [(0, 0), (0, -rows.shape[1] % 32)]).reshape(len(rows), -1, 32)
+    fine = angle[:, None] * np.arange(32)
+    coarse = angle[:, None] * np.arange(0, 32 * parts.shape[1], 32)
+    sums = parts @ np.stack([np.cos(fine), np.sin(fine)], axis=2) @ [1, 1j]
+    return (sums * np.exp(1j * coarse)).sum(axis=1)
+
+
 def _harmonic_balance(wide: np.ndarray, narrow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """H2-H1 of the resonated residual in dB, and the frequency (Hz) it was read at."""
     window = open_hann(_LONG)
@@ -53,8 +62,7 @@ def _harmonic_balance(wide: np.ndarray, narrow: np.ndarray) -> tuple[np.ndarray,
         correlation = _autocorrelation(narrow_frames[block] * window**2)[:, 1:]
         level = []
         for bins in (frequency[block] - 1, 2 * frequency[block] - 1):
-            turn = np.exp(-2j * np.pi / SAMPLE_RATE * bins[:, None] * lag)
-            level.append(np.abs(np.einsum("ij,ij->i", correlation, turn)))
+            level.append(np.abs(_fourier_sum(correlation, 2 * np.pi / SAMPLE_RATE * bins)))
         with np.errstate(divide="ignore", invalid="ignore"):
             balance[block] = 20 * np.log10(level[1] / level[0])
     return balance, frequency

@@ -92,7 +92,7 @@ def _between_bins(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hertz_magnitudes(frames: np.ndarray, top: int) -> np.ndarray:
-    """Magnitudes of the spectra of frames [M, L] at every Hz from 0 to top, [top + 1, M].
+    """Magnitudes of the spectra of frames [M, L <= 4000] at every Hz, [top + 1, M].
 
     The spectrum of a short frame is smooth: a DFT of twice its length and 16 neighbouring bins
     give all that lies between (Fessler & Sutton 2003), to 1e-14 of the largest and at a third or
@@ -219,7 +219,8 @@ def local_maxima(x: np.ndarray, plateau: str = "centre") -> np.ndarray:
 def row_maxima(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the :func:`local_maxima` of a matrix, by row, then column."""
     middle = x[:, 1:-1]
-    rows, columns = np.nonzero((middle > x[:, :-2]) & (middle > x[:, 2:]))
+    higher = (middle > x[:, :-2]) & (middle > x[:, 2:])
+    rows, columns = np.nonzero(np.ascontiguousarray(higher))
     columns = columns + 1
     flat = np.flatnonzero((x[:, 1:] == x[:, :-1]).any(axis=1))
     if len(flat) == 0:
