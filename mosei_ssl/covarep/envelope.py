@@ -13,7 +13,7 @@ _HALF = DFT // 4
 _MAX_ORDER = DFT // 2 - 1
 _MAX_ITERATIONS = 200
 _STOP = np.log(10) / 10
-_BLOCK = 48
+_BLOCK, _POOL = 256, 32
 _MANY = 256  # cepstral coefficients beyond which FFTs are quicker than matrix products
 
 
@@ -91,15 +91,17 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
     size = int(order.max()) + 1
     transform = _CosineTransform(size) if size <= _MANY else _FourierTransform(size)
     j = transform.number
-    taper = np.where(
+    tapers = np.where(
         j <= order[:, None], 0.54 + 0.46 * np.cos(np.pi * j / np.maximum(order, 1)[:, None]), 0.0
     )
     result = np.empty_like(level)
-    running = np.arange(len(level))
-    target, current = level, level.copy()
-    state = np.zeros((len(level), size))
-    gap = np.empty_like(level)
-    for iteration in range(_MAX_ITERATIONS):
+    # A pool that stays in the cache and full: a frame that is done makes room for the next.
+    running = np.arange(min(len(level), _POOL))
+    waiting = len(running)
+    target, current, taper = level[running], level[running], tapers[running]
+    state, age = np.zeros(taper.shape), np.zeros(len(running), dtype=int)
+    gap = np.empty_like(target)
+    while len(running):
         cepstra, last = transform.cepstrum(current)
         inside = np.where(taper > 0, cepstra, 0.0)
         power = np.einsum("ij,ij->i", inside, inside)
@@ -115,17 +117,21 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
         state += gain[:, None] * taper * (cepstra - state)
         smooth = transform.spectrum(state)
         np.subtract(target, smooth, out=gap[: len(target)])
-        done = ~(gap[: len(target)].max(axis=(1, 2)) > _STOP)
-        if iteration == _MAX_ITERATIONS - 1:
-            done[:] = True
+        age += 1
+        done = ~(gap[: len(target)].max(axis=(1, 2)) > _STOP) | (age == _MAX_ITERATIONS)
+        np.maximum(current, smooth, out=current)
         if done.any():
             result[running[done]] = smooth[done]
-            going = ~done
-            if not going.any():
-                break
-            running, target, current = running[going], target[going], current[going]
-            state, taper, smooth = state[going], taper[going], smooth[going]
-        np.maximum(current, smooth, out=current)
+            free = np.flatnonzero(done)
+            new = np.arange(waiting, min(waiting + len(free), len(level)))
+            waiting += len(new)
+            free, unused = free[: len(new)], free[len(new) :]
+            running[free], state[free], age[free], taper[free] = new, 0, 0, tapers[new]
+            target[free] = current[free] = level[new]
+            if len(unused):
+                keep = np.delete(np.arange(len(running)), unused)
+                running, age, taper = running[keep], age[keep], taper[keep]
+                target, current, state = target[keep], current[keep], state[keep]
     return result
 
 
