@@ -38,29 +38,29 @@ class _CosineTransform:
     """Real cepstrum of folded log spectra and back, for the first few coefficients only.
 
     The spectra are even, so the transforms are cosine sums, folded at a quarter of the period: two
-    small products, which beat FFTs. Even coefficients come first.
+    small products, which beat FFTs.
     """
 
     def __init__(self, size: int):
         even, odd = _cosines()
-        self.number = np.concatenate([np.arange(0, size, 2), np.arange(1, size, 2)])
-        self._split = -(-size // 2)
-        self._even, self._odd = even[:, : 1 + self._split], odd[:, : size // 2]
+        self.size = size
+        self._even, self._odd = even[:, : 1 + -(-size // 2)], odd[:, : size // 2]
 
     def cepstrum(self, folded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cepstra b (b_0 = kappa_0, b_j = 2 kappa_j) [M, size], and the very last kappa [M]."""
         total, difference = folded[:, 0] + folded[:, 1], folded[:, 0] - folded[:, 1]
         total[:, ::_HALF] *= 0.5
         difference[:, 0] *= 0.5
-        result = np.concatenate([total @ self._even, difference @ self._odd], axis=1)
+        result, even = np.empty((len(folded), self.size)), total @ self._even
+        result[:, ::2], result[:, 1::2] = even[:, 1:], difference @ self._odd
         result *= 4 / DFT
-        result[:, :2] *= 0.5
-        return result[:, 1:], result[:, 0]
+        result[:, 0] *= 0.5
+        return result, even[:, 0] * (2 / DFT)
 
     def spectrum(self, cepstra: np.ndarray) -> np.ndarray:
         """Folded log spectra of one-sided cepstra, [M, size] to [M, 2, 1025]."""
-        even = cepstra[:, : self._split] @ self._even[:, 1:].T
-        odd = cepstra[:, self._split :] @ self._odd.T
+        even = cepstra[:, ::2] @ self._even[:, 1:].T
+        odd = cepstra[:, 1::2] @ self._odd.T
         result = np.empty((len(cepstra), 2, _HALF + 1))
         np.add(even, odd, out=result[:, 0])
         np.subtract(even, odd, out=result[:, 1])
@@ -71,12 +71,12 @@ class _FourierTransform:
     """The same by FFT, for the thousands of coefficients of frames without a pitch."""
 
     def __init__(self, size: int):
-        self.number = np.arange(size)
+        self.size = size
 
     def cepstrum(self, folded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         result = fft.irfft(_unfold(folded), DFT, axis=1)
         result[:, 1 : DFT // 2] *= 2
-        return result[:, : len(self.number)], result[:, DFT // 2]
+        return result[:, : self.size], result[:, DFT // 2]
 
     def spectrum(self, cepstra: np.ndarray) -> np.ndarray:
         return _fold(fft.rfft(cepstra, DFT, axis=1).real)
@@ -88,9 +88,7 @@ def _order(number: np.ndarray) -> np.ndarray:
 
 def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Raises smooth spectra until they lie over all peaks (2 dB), frame by frame; all folded."""
-    size = int(order.max()) + 1
-    transform = _CosineTransform(size) if size <= _MANY else _FourierTransform(size)
-    j = transform.number
+    j = np.arange(int(order.max()) + 1)
     tapers = np.where(
         j <= order[:, None], 0.54 + 0.46 * np.cos(np.pi * j / np.maximum(order, 1)[:, None]), 0.0
     )
@@ -102,8 +100,10 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
     state, age = np.zeros(taper.shape), np.zeros(len(running), dtype=int)
     gap = np.empty_like(target)
     while len(running):
+        size = int(order[running].max()) + 1
+        transform = _CosineTransform(size) if size <= _MANY else _FourierTransform(size)
         cepstra, last = transform.cepstrum(current)
-        inside = np.where(taper > 0, cepstra, 0.0)
+        inside = np.where(taper[:, :size] > 0, cepstra, 0.0)
         power = np.einsum("ij,ij->i", inside, inside)
         # The energy of the coefficients beyond, by Parseval and without computing them. The
         # folded spectra hold the middle bin twice.
@@ -114,8 +114,8 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
         within = np.sqrt(power)
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = (within + np.sqrt(np.maximum(beyond, 0))) / within
-        state += gain[:, None] * taper * (cepstra - state)
-        smooth = transform.spectrum(state)
+        state[:, :size] += gain[:, None] * taper[:, :size] * (cepstra - state[:, :size])
+        smooth = transform.spectrum(state[:, :size])
         np.subtract(target, smooth, out=gap[: len(target)])
         age += 1
         done = ~(gap[: len(target)].max(axis=(1, 2)) > _STOP) | (age == _MAX_ITERATIONS)

@@ -254,11 +254,11 @@ def test_cepstrum_and_back(transform):
     cepstrum = np.fft.irfft(level, axis=1)
     got, last = transform.cepstrum(envelope._fold(level))
     np.testing.assert_allclose(last, cepstrum[:, 2048], atol=1e-13)
-    cepstrum = cepstrum[:, : len(transform.number)]
+    cepstrum = cepstrum[:, : transform.size]
     cepstrum[:, 1:] *= 2
-    np.testing.assert_allclose(got, cepstrum[:, transform.number], atol=1e-13)
+    np.testing.assert_allclose(got, cepstrum, atol=1e-13)
     padded = np.zeros((3, 4096))
-    padded[:, : len(transform.number)] = cepstrum
+    padded[:, : transform.size] = cepstrum
     expected = np.fft.rfft(padded, axis=1).real
     found = envelope._unfold(transform.spectrum(got))
     np.testing.assert_allclose(found, expected, atol=1e-11)
