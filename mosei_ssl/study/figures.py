@@ -153,7 +153,8 @@ def budget_figure(
                 style = _style(result, arm)
                 x, y = [x for x, _ in points], [p["value"] for _, p in points]
                 axis.plot(x, y, label=arm, zorder=3, **style)
-                _band(axis, points, style["color"])
+                if len(arms) <= 4:  # more would hide each other; differences have intervals, too
+                    _band(axis, points, style["color"])
         title = METRIC_LABELS[metric] + ("" if emotion == "overall" else f", {emotion}")
         _label_axis(axis, title, result["budgets"])
 
