@@ -27,7 +27,7 @@ def fit_head(
     """Kernel [D, 18] and bias [18] of a `DistributionHead` with the lowest loss, by L-BFGS.
 
     Its continuation ratios are independent logistic regressions, so with a penalty there is one
-    best answer.
+    best answer. Beside the labels a quarter of a segment counts each way.
 
     Args:
         embeddings: float [N, D], see `EmotionModel.embedding`.
