@@ -9,61 +9,54 @@ from mosei_ssl.covarep.harmonics import DFT
 from mosei_ssl.covarep.signal import SAMPLE_RATE, blocks, round_half_away
 
 MCEP_SIZE = 25
-_HALF = DFT // 4
+_BINS = DFT // 2 + 1
 _MAX_ORDER = DFT // 2 - 1
 _MAX_ITERATIONS = 200
 _STOP = np.log(10) / 10
-_BLOCK, _POOL = 256, 32
-_MANY = 256  # cepstral coefficients beyond which FFTs are quicker than matrix products
-
-
-def _fold(level: np.ndarray) -> np.ndarray:
-    """Spectra [M, 2049] as [M, 2, 1025], both halves from their outer end to the middle."""
-    return np.stack([level[:, : _HALF + 1], level[:, : _HALF - 1 : -1]], axis=1)
-
-
-def _unfold(folded: np.ndarray) -> np.ndarray:
-    return np.concatenate([folded[:, 0], folded[:, 1, -2::-1]], axis=1)
-
-
-@functools.cache
-def _cosines() -> tuple[np.ndarray, np.ndarray]:
-    """Cosines for the last coefficient and the even ones of the first 256, and for the odd ones."""
-    angle = np.pi * np.arange(_HALF + 1)[:, None] / (DFT // 2)
-    number = np.arange(_MANY)
-    return np.cos(angle * [DFT // 2, *number[::2]]), np.cos(angle * number[1::2])
+_BLOCK = 48
+_MANY = 256  # cepstral coefficients from which FFTs are quicker than matrix products
 
 
 class _CosineTransform:
-    """Real cepstrum of folded log spectra and back, for the first few coefficients only.
+    """Real cepstrum of log spectra and back, for the first few coefficients only.
 
     The spectra are even, so the transforms are cosine sums, folded at a quarter of the period: two
     small products, which beat FFTs.
     """
 
     def __init__(self, size: int):
-        even, odd = _cosines()
+        half = DFT // 4
+        angle = np.pi * np.arange(half + 1)[:, None] / (DFT // 2)
         self.size = size
-        self._even, self._odd = even[:, : 1 + -(-size // 2)], odd[:, : size // 2]
+        self._half = half
+        self._even = np.cos(angle * np.arange(0, size, 2))
+        self._odd = np.cos(angle * np.arange(1, size, 2))
 
-    def cepstrum(self, folded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cepstra b (b_0 = kappa_0, b_j = 2 kappa_j) [M, size], and the very last kappa [M]."""
-        total, difference = folded[:, 0] + folded[:, 1], folded[:, 0] - folded[:, 1]
-        total[:, ::_HALF] *= 0.5
+    def cepstrum(self, level: np.ndarray) -> np.ndarray:
+        """Cepstra b (b_0 = kappa_0, b_j = 2 kappa_j), [M, 2049] to [M, size]."""
+        half = self._half
+        mirrored = level[:, :half:-1]
+        total, difference = np.empty((2, len(level), half + 1))
+        np.add(level[:, :half], mirrored, out=total[:, :half])
+        np.subtract(level[:, :half], mirrored, out=difference[:, :half])
+        total[:, half] = level[:, half]
+        difference[:, half] = 0
+        total[:, 0] *= 0.5
         difference[:, 0] *= 0.5
-        result, even = np.empty((len(folded), self.size)), total @ self._even
-        result[:, ::2], result[:, 1::2] = even[:, 1:], difference @ self._odd
+        result = np.empty((len(level), self.size))
+        result[:, ::2] = total @ self._even
+        result[:, 1::2] = difference @ self._odd
         result *= 4 / DFT
         result[:, 0] *= 0.5
-        return result, even[:, 0] * (2 / DFT)
+        return result
 
     def spectrum(self, cepstra: np.ndarray) -> np.ndarray:
-        """Folded log spectra of one-sided cepstra, [M, size] to [M, 2, 1025]."""
-        even = cepstra[:, ::2] @ self._even[:, 1:].T
+        """Log spectra of one-sided cepstra, [M, size] to [M, 2049]."""
+        even = cepstra[:, ::2] @ self._even.T
         odd = cepstra[:, 1::2] @ self._odd.T
-        result = np.empty((len(cepstra), 2, _HALF + 1))
-        np.add(even, odd, out=result[:, 0])
-        np.subtract(even, odd, out=result[:, 1])
+        result = np.empty((len(cepstra), _BINS))
+        np.add(even, odd, out=result[:, : self._half + 1])
+        np.subtract(even[:, :-1], odd[:, :-1], out=result[:, : self._half : -1])
         return result
 
 
@@ -73,13 +66,23 @@ class _FourierTransform:
     def __init__(self, size: int):
         self.size = size
 
-    def cepstrum(self, folded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        result = fft.irfft(_unfold(folded), DFT, axis=1)
-        result[:, 1 : DFT // 2] *= 2
-        return result[:, : self.size], result[:, DFT // 2]
+    def cepstrum(self, level: np.ndarray) -> np.ndarray:
+        result = fft.irfft(level, DFT, axis=1)[:, : self.size]
+        result[:, 1:] *= 2
+        return result
 
     def spectrum(self, cepstra: np.ndarray) -> np.ndarray:
-        return _fold(fft.rfft(cepstra, DFT, axis=1).real)
+        return fft.rfft(cepstra, DFT, axis=1).real
+
+
+_cosine_transform = functools.lru_cache(maxsize=16)(_CosineTransform)
+
+
+def _transform_for(size: int) -> _CosineTransform | _FourierTransform:
+    """The quickest transform with at least ``size`` coefficients."""
+    if size > _MANY:
+        return _FourierTransform(size)
+    return _cosine_transform(-(-size // 16) * 16)
 
 
 def _order(number: np.ndarray) -> np.ndarray:
@@ -87,51 +90,46 @@ def _order(number: np.ndarray) -> np.ndarray:
 
 
 def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Raises smooth spectra until they lie over all peaks (2 dB), frame by frame; all folded."""
-    j = np.arange(int(order.max()) + 1)
-    tapers = np.where(
+    """Raises smooth spectra until they lie over all peaks (2 dB), frame by frame."""
+    transform = _transform_for(int(order.max()) + 1)
+    j = np.arange(transform.size)
+    taper = np.where(
         j <= order[:, None], 0.54 + 0.46 * np.cos(np.pi * j / np.maximum(order, 1)[:, None]), 0.0
     )
     result = np.empty_like(level)
-    # A pool that stays in the cache and full: a frame that is done makes room for the next.
-    running = np.arange(min(len(level), _POOL))
-    waiting = len(running)
-    target, current, taper = level[running], level[running], tapers[running]
-    state, age = np.zeros(taper.shape), np.zeros(len(running), dtype=int)
-    gap = np.empty_like(target)
-    while len(running):
-        size = int(order[running].max()) + 1
-        transform = _CosineTransform(size) if size <= _MANY else _FourierTransform(size)
-        cepstra, last = transform.cepstrum(current)
-        inside = np.where(taper[:, :size] > 0, cepstra, 0.0)
+    running = np.arange(len(level))
+    target, current = level, level.copy()
+    state = np.zeros((len(level), transform.size))
+    gap = np.empty_like(level)
+    ends = np.where(np.arange(_BINS) % 2 == 0, 1.0, -1.0)
+    ends[[0, -1]] /= 2
+    for iteration in range(_MAX_ITERATIONS):
+        cepstra = transform.cepstrum(current)
+        inside = np.where(taper > 0, cepstra, 0.0)
         power = np.einsum("ij,ij->i", inside, inside)
-        # The energy of the coefficients beyond, by Parseval and without computing them. The
-        # folded spectra hold the middle bin twice.
-        total = np.einsum("ijk,ijk->i", current, current) - current[:, 0, -1] ** 2
-        total -= (current[:, :, 0] ** 2).sum(axis=1) / 2
+        # The energy of the coefficients beyond, by Parseval and without computing them.
+        total = np.einsum("ij,ij->i", current, current)
+        total -= (current[:, 0] ** 2 + current[:, -1] ** 2) / 2
+        last = current @ ends / (DFT // 2)
         beyond = 2 * (total * 2 / DFT - last**2) - power - cepstra[:, 0] ** 2
         beyond = np.where(order[running] < _MAX_ORDER, beyond, 0.0)
         within = np.sqrt(power)
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = (within + np.sqrt(np.maximum(beyond, 0))) / within
-        state[:, :size] += gain[:, None] * taper[:, :size] * (cepstra - state[:, :size])
-        smooth = transform.spectrum(state[:, :size])
+        state += gain[:, None] * taper * (cepstra - state)
+        smooth = transform.spectrum(state)
         np.subtract(target, smooth, out=gap[: len(target)])
-        age += 1
-        done = ~(gap[: len(target)].max(axis=(1, 2)) > _STOP) | (age == _MAX_ITERATIONS)
-        np.maximum(current, smooth, out=current)
+        done = ~(gap[: len(target)].max(axis=1) > _STOP)
+        if iteration == _MAX_ITERATIONS - 1:
+            done[:] = True
         if done.any():
             result[running[done]] = smooth[done]
-            free = np.flatnonzero(done)
-            new = np.arange(waiting, min(waiting + len(free), len(level)))
-            waiting += len(new)
-            free, unused = free[: len(new)], free[len(new) :]
-            running[free], state[free], age[free], taper[free] = new, 0, 0, tapers[new]
-            target[free] = current[free] = level[new]
-            if len(unused):
-                keep = np.delete(np.arange(len(running)), unused)
-                running, age, taper = running[keep], age[keep], taper[keep]
-                target, current, state = target[keep], current[keep], state[keep]
+            going = ~done
+            if not going.any():
+                break
+            running, target, current = running[going], target[going], current[going]
+            state, taper, smooth = state[going], taper[going], smooth[going]
+        np.maximum(current, smooth, out=current)
     return result
 
 
@@ -143,13 +141,14 @@ def true_envelope(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
     by_order = np.argsort(order, kind="stable")
     for block in blocks(len(by_order), _BLOCK):
         rows = by_order[block]
-        part = _fold(level[rows])
+        part = level[rows]
         rough = _iterate(part, _order(1.2 * round_half_away(order[rows] / 2)))
         # Below the first harmonic (and at the mirror end) peaks say nothing: start from the
         # rougher envelope there.
-        reach = round_half_away(1024 / order[rows])[:, None, None] - [[0], [1]]
-        part = np.where(np.arange(_HALF + 1) < reach, rough, part)
-        result[rows] = _unfold(_iterate(part, order[rows]))
+        reach = round_half_away(1024 / order[rows]).astype(int)[:, None]
+        column = np.arange(_BINS)
+        part = np.where((column < reach) | (column >= 2050 - reach), rough, part)
+        result[rows] = _iterate(part, order[rows])
     return result
 
 

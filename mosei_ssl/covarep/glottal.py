@@ -111,27 +111,22 @@ def _harmonic_difference(derivative, centre, period) -> np.ndarray:
 
 def _parabola_coefficients(pulses: np.ndarray) -> np.ndarray:
     """Curvature of the parabola fitted to each pulse's low-frequency log spectrum."""
-    magnitude = np.abs(fft.rfft(pulses, _PARABOLIC_SIZE, axis=1)[:, : _PARABOLIC_SIZE // 2])
-    result, pending = np.empty(len(pulses)), np.arange(len(pulses))
-    # Most fits end early.
-    for width in (_PARABOLIC_SIZE // 16, _PARABOLIC_SIZE // 2):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            level = 20 * np.log10(magnitude[pending, :width])
-            k2 = np.arange(width, dtype=np.float64) ** 2
-            n = np.arange(1, width + 1)
-            s2, s4 = np.cumsum(k2), np.cumsum(k2 * k2)
-            sx, sxk = np.cumsum(level, axis=1), np.cumsum(level * k2, axis=1)
-            sxx = np.cumsum(level * level, axis=1)
-            a = (n * sxk - s2 * sx) / (n * s4 - s2 * s2)
-            b = (sx - a * s2) / n
-            error = (sxx - a * sxk - b * sx) / sxx
-        # At least three points make a fit; where the error never grows the last fit is used.
-        crossed = error[:, 2:] >= _PARABOLIC_ERROR
-        ended = crossed.any(axis=1)
-        stop = np.where(ended, crossed.argmax(axis=1) + 2, width - 1)
-        result[pending] = np.take_along_axis(a, stop[:, None], axis=1)[:, 0]
-        pending = pending[~ended]
-    return result
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = 20 * np.log10(
+            np.abs(fft.rfft(pulses, _PARABOLIC_SIZE, axis=1)[:, : _PARABOLIC_SIZE // 2])
+        )
+        k2 = np.arange(level.shape[1], dtype=np.float64) ** 2
+        n = np.arange(1, level.shape[1] + 1)
+        s2, s4 = np.cumsum(k2), np.cumsum(k2 * k2)
+        sx, sxk = np.cumsum(level, axis=1), np.cumsum(level * k2, axis=1)
+        sxx = np.cumsum(level * level, axis=1)
+        a = (n * sxk - s2 * sx) / (n * s4 - s2 * s2)
+        b = (sx - a * s2) / n
+        error = (sxx - a * sxk - b * sx) / sxx
+    # At least three points make a fit; where the error never grows the last fit is used.
+    crossed = error[:, 2:] >= _PARABOLIC_ERROR
+    stop = np.where(crossed.any(axis=1), crossed.argmax(axis=1) + 2, level.shape[1] - 1)
+    return np.take_along_axis(a, stop[:, None], axis=1)[:, 0]
 
 
 def _parabolic_parameter(flow, first, period) -> np.ndarray:

@@ -246,22 +246,17 @@ def test_shape_parameter_without_energy():
     assert np.isnan(confidence[0])
 
 
-@pytest.mark.parametrize(
-    "transform", [envelope._CosineTransform(61), envelope._FourierTransform(1500)]
-)
-def test_cepstrum_and_back(transform):
+@pytest.mark.parametrize("size", [60, 1500])
+def test_cepstrum_and_back(size):
     level = np.random.default_rng(8).standard_normal((3, 2049))
-    cepstrum = np.fft.irfft(level, axis=1)
-    got, last = transform.cepstrum(envelope._fold(level))
-    np.testing.assert_allclose(last, cepstrum[:, 2048], atol=1e-13)
-    cepstrum = cepstrum[:, : transform.size]
+    transform = envelope._transform_for(size)
+    cepstrum = np.fft.irfft(level, axis=1)[:, : transform.size]
     cepstrum[:, 1:] *= 2
-    np.testing.assert_allclose(got, cepstrum, atol=1e-13)
+    np.testing.assert_allclose(transform.cepstrum(level), cepstrum, atol=1e-13)
     padded = np.zeros((3, 4096))
     padded[:, : transform.size] = cepstrum
     expected = np.fft.rfft(padded, axis=1).real
-    found = envelope._unfold(transform.spectrum(got))
-    np.testing.assert_allclose(found, expected, atol=1e-11)
+    np.testing.assert_allclose(transform.spectrum(cepstrum), expected, atol=1e-11)
 
 
 def test_envelope_covers_the_peaks_and_is_smooth():
