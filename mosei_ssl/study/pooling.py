@@ -15,13 +15,17 @@ from mosei_ssl.study.report import STAMP, difference_blocks, score_blocks, write
 from mosei_ssl.study.tables import with_interval
 from mosei_ssl.utils.errors import UserError
 
+_NUMBERS = ("value", "low", "high", "p", "speakers_low", "speakers_high")
+
 
 def pool_studies(studies: Sequence[str | Path], out: str | Path) -> Path:
     """Average finished studies of the same arms on several corpora, and write the report.
 
     A score is the mean over corpora; so is a difference, which is paired within each corpus. The
-    interval is Student's over corpora. It covers speakers and seeds as well, since their noise is
-    part of what corpora differ by; a corpus counts as one, however large it is.
+    interval is Student's over corpora: what further corpora would give. It covers speakers and
+    seeds as well, since their noise is part of what corpora differ by; a corpus counts as one,
+    however large it is. A second one, from `speakers_low` to `speakers_high`, has the studies' own
+    intervals put together: what further speakers of the same corpora would give.
 
     Args:
         studies: folders of finished studies, one per corpus.
@@ -56,13 +60,13 @@ def pool_studies(studies: Sequence[str | Path], out: str | Path) -> Path:
     shown = [arm for arm in result["arms"] if result["scores"].get(arm)]
     names = ", ".join(folder.name for folder in folders)
     summary = (
-        f"Means over {len(folders)} studies: {names}. Intervals are Student's over studies: with "
-        "few of them they are wide."
+        f"Means over {len(folders)} studies: {names}. Intervals are Student's over studies, if "
+        "nothing else is said: with few of them they are wide."
     )
     sections = [
         Section("Summary", [summary, *_by_study(folders, found, result)]),
         Section("Scores against labels", score_blocks(result, shown, stamp)),
-        Section("Differences", difference_blocks(result, stamp)),
+        Section("Differences", [_over_speakers(result), *difference_blocks(result, stamp)]),
     ]
     out = Path(out)
     write_json(out / "statistics.json", result)
@@ -114,24 +118,48 @@ def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _mean(tables: Sequence[dict[str, Any]], level: float) -> dict[str, Any]:
     return {
         metric: {
-            column: _estimate([table[metric][column]["value"] for table in tables], level)
+            column: _estimate([table[metric][column] for table in tables], level)
             for column in columns
         }
         for metric, columns in tables[0].items()
     }
 
 
-def _estimate(values: Sequence[float | None], level: float) -> dict[str, float | None]:
-    """Mean of what is defined, its Student interval, and the p value of its being zero."""
-    known = np.array([value for value in values if value is not None])
-    if not len(known):
-        return dict.fromkeys(("value", "low", "high", "p"))
-    if len(known) == 1 or np.ptp(known) == 0:
-        return {"value": float(known.mean()), "low": None, "high": None, "p": None}
-    test = stats.ttest_1samp(known, 0.0)
-    low, high = test.confidence_interval(level)
-    numbers = {"value": known.mean(), "low": low, "high": high, "p": test.pvalue}
-    return {key: round(float(value), 6) for key, value in numbers.items()}
+def _estimate(found: Sequence[dict[str, Any]], level: float) -> dict[str, float | None]:
+    """Mean of what is defined, its two intervals, and the p value of its being zero."""
+    known = [each for each in found if each["value"] is not None]
+    if not known:
+        return dict.fromkeys(_NUMBERS)
+    values = np.array([each["value"] for each in known])
+    numbers = {"value": values.mean()}
+    if len(known) > 1 and np.ptp(values) > 0:
+        test = stats.ttest_1samp(values, 0.0)
+        low, high = test.confidence_interval(level)
+        numbers |= {"low": low, "high": high, "p": test.pvalue}
+    if all(each["low"] is not None for each in known):
+        half = np.hypot.reduce([(each["high"] - each["low"]) / 2 for each in known]) / len(known)
+        numbers |= {"speakers_low": values.mean() - half, "speakers_high": values.mean() + half}
+    return {key: round(float(numbers[key]), 6) if key in numbers else None for key in _NUMBERS}
+
+
+def _over_speakers(result: dict[str, Any]) -> Table:
+    """Differences of the primary metric with the interval over speakers of these corpora."""
+    metric = result["primary"]
+    rows = []
+    for arm, found in result["differences"].items():
+        cells = [by_metric[metric]["overall"] for by_metric in found.values()]
+        texts = [
+            with_interval(
+                {"value": c["value"], "low": c["speakers_low"], "high": c["speakers_high"]},
+                signed=True,
+            )
+            for c in cells
+        ]
+        by_budget = dict(zip(found, texts, strict=True))
+        against = f"{arm} minus {result['against'][arm]}"
+        rows.append([against, *(by_budget.get(budget, "-") for budget in result["budgets"])])
+    caption = f"{METRIC_LABELS[metric]}, intervals over speakers and seeds of these corpora alone"
+    return Table(["difference", *result["budgets"]], rows, caption)
 
 
 def _by_study(
