@@ -112,17 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.last_saved = f"The last good state, after epoch {self.epoch}, is in {self.file}"
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> tuple[list[str], list[np.ndarray]]:
-    """Paths and values of a state tree, in the order of `keras.tree.flatten`."""
-    paths: list[str] = []
-    arrays: list[np.ndarray] = []
-    for name in sorted(tree):
-        inner = tree[name]
-        if isinstance(inner, dict):
-            more_paths, more_arrays = _flat(inner, f"{prefix}{name}/")
-            paths += more_paths
-            arrays += more_arrays
-        else:
-            paths.append(prefix + name)
-            arrays.append(inner)
-    return paths, arrays
+def _flat(tree: dict[str, Any]) -> tuple[list[str], list[np.ndarray]]:
+    """Paths and values of a state tree."""
+    found = keras.tree.flatten_with_path(tree)
+    return ["/".join(path) for path, _ in found], [array for _, array in found]
