@@ -1,6 +1,7 @@
 """What a run's kept predictions come to, alone or beside another run's, with intervals."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def read_predictions(file: Path) -> KeptPredictions:
         raise UserError(f"{file} is damaged or old ({error}): evaluate the run again.") from None
 
 
-def score_cell(found: np.ndarray, sign: str = "") -> str:
+def score_cell(found: Sequence[float] | np.ndarray, sign: str = "") -> str:
     """Write a score and the ends of its interval [3]; with `sign` "+", a difference."""
     value, low, high = found
     if np.isnan(value):

@@ -1,17 +1,12 @@
 """Tables and sentences of the report, from the outcome of `analyse`."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mosei_ssl.metrics import (
-    EMOTIONS,
-    LOWER_IS_BETTER,
-    METRIC_LABELS,
-    METRICS,
-    PREDICTOR_LABELS,
-    format_score,
-)
+from mosei_ssl.metrics import EMOTIONS, LOWER_IS_BETTER, METRIC_LABELS, METRICS, PREDICTOR_LABELS
+from mosei_ssl.metrics.comparison import score_cell
 from mosei_ssl.study.cells import Fold
 from mosei_ssl.study.document import Block, Table
 from mosei_ssl.study.options import StudyConfig
@@ -23,13 +18,10 @@ def with_interval(found: Mapping[str, float | None], *, signed: bool = False) ->
     >>> with_interval({"value": 0.1, "low": -0.05, "high": 0.25}, signed=True)
     '+0.100 [-0.050, +0.250]'
     """
-    texts = []
-    for key in ("value", "low", "high"):
-        value = found[key]
-        value = None if value is None else round(value, 3) + 0.0  # no minus before zero
-        text = format_score(value)
-        texts.append(f"+{text}" if signed and value is not None and value >= 0 else text)
-    return texts[0] if found["low"] is None else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+    ends = (found[key] for key in ("value", "low", "high"))
+    # No minus before zero.
+    rounded = [math.nan if end is None else round(end, 3) + 0.0 for end in ends]
+    return score_cell(rounded, "+" if signed else "")
 
 
 def _with_p(found: Mapping[str, float | None], key: str = "p_holm") -> str:
