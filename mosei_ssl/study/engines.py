@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mosei_ssl.utils.threads import worker_environment
 from mosei_ssl.utils.versions import keras_backend
@@ -28,8 +27,6 @@ def _environments(threads: int) -> dict[bool, dict[str, str]]:
 
 class LocalEngine:
     """Processes of this machine; each prints to its own file in `logs`."""
-
-    died: type[Exception] = BrokenProcessPool  # what a future raises whose worker died
 
     def __init__(self, workers: int, threads: int, logs: Path) -> None:
         self.workers = workers

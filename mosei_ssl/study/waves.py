@@ -7,6 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from pathlib import Path
 
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
 from mosei_ssl.study.cells import Cell
 from mosei_ssl.study.engines import LocalEngine, Submit
 from mosei_ssl.study.execute import execute
@@ -55,7 +57,7 @@ def run_wave(
             compiles = _compiles(batch[0])
             batch = [cell for cell in batch if _compiles(cell) == compiles]
             submit = engine.submitter(workers, compiles=compiles)
-            lost = _run_batch(batch, out.resolve(), submit, workers, engine.died, run, settle)
+            lost = _run_batch(batch, out.resolve(), submit, workers, run, settle)
             for cell in lost:
                 deaths[cell.path] += 1
                 if deaths[cell.path] == _ATTEMPTS:
@@ -77,7 +79,6 @@ def _run_batch(
     out: Path,
     submit: Submit,
     workers: int,
-    died: type[Exception],
     run: Callable[[Cell, Path], str],
     settle: Callable[[Cell, str], None],
 ) -> list[Cell]:
@@ -89,7 +90,7 @@ def _run_batch(
         for cell in islice(rest, 0 if lost else workers - len(running)):
             try:
                 running[submit(run, cell, out)] = cell
-            except died:  # a worker that had nothing to do; seen only now
+            except BrokenProcessPool:  # a worker that had nothing to do; seen only now
                 lost.append(cell)
                 break
         if not running:
@@ -98,7 +99,7 @@ def _run_batch(
             cell = running.pop(future)
             try:
                 error = future.result()
-            except died:
+            except BrokenProcessPool:
                 lost.append(cell)
             else:
                 settle(cell, error)

@@ -17,7 +17,6 @@ class HereEngine:
     """Runs cells in this process and notes which, executor by executor."""
 
     workers = 2
-    died = OSError
 
     def __init__(self):
         self.pools = []

@@ -136,7 +136,7 @@ def test_only_the_cell_that_kills_its_workers_is_given_up(tmp_path, caplog):
 
         return submit
 
-    engine = SimpleNamespace(workers=2, died=BrokenProcessPool, submitter=submitter)
+    engine = SimpleNamespace(workers=2, submitter=submitter)
     run_wave(cells("beside", "always", "a", "b"), tmp_path, engine, "x", failed, finish)
     assert list(failed) == ["always"]
     assert "its worker process died 3 times" in failed["always"]
