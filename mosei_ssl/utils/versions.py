@@ -6,9 +6,7 @@ from collections.abc import Iterable
 import mosei_ssl
 
 # Packages another version of which may give other numbers.
-DECISIVE = ("mosei_ssl", "tensorflow", "keras", "numpy", "scikit-learn")
-# Packages that compute in TensorFlow's place; TensorFlow is always there, for the data.
-_OF_BACKEND = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
+_DECISIVE = ("mosei_ssl", "tensorflow", "keras", "numpy", "scikit-learn")
 
 
 def keras_backend() -> str:
@@ -20,10 +18,11 @@ def keras_backend() -> str:
 
 def decisive_packages(backend: str) -> tuple[str, ...]:
     """Distributions that numbers depend on with this backend."""
-    return (*DECISIVE, *_OF_BACKEND.get(backend, ()))
+    # TensorFlow is always there, for the data.
+    return (*_DECISIVE, "jax", "jaxlib") if backend == "jax" else _DECISIVE
 
 
-def package_versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed version of each distribution; "-" where it is not installed."""
     return {package: _version(package) for package in packages}
 
