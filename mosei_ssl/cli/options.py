@@ -96,9 +96,7 @@ def _dashed(argument: str) -> str:
     name, sign, value = argument.partition("=")
     if not name.startswith("--"):
         return argument
-    # The options of a dataset were a group once, and scripts may still say so.
-    name = name.replace("_", "-").replace("--data.", "--")
-    return name + sign + value
+    return name.replace("_", "-") + sign + value
 
 
 def complete_parser(verb: ModuleType) -> argparse.ArgumentParser:

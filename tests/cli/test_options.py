@@ -74,10 +74,6 @@ def test_names_are_taken_with_dashes_and_underscores(verb, required, option):
             assert vars(options)[option[2:].replace("-", "_")] == "a_b-c"
 
 
-def test_options_of_the_dataset_are_taken_under_their_former_group():
-    assert parse("pretrain", "--run", "r", "--data.data_dir", "x").data_dir == "x"
-
-
 def test_a_file_whose_name_begins_with_a_dash_is_taken_as_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("-3g5yACwYnA.wav", "--qXJuDtHPw.wav"):
