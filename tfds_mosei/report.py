@@ -61,7 +61,7 @@ def _split_report(group: list[VideoSummary]) -> dict[str, Any]:
     durations = np.array([s for summary in group for s in summary.durations])
     labels = np.concatenate([summary.labels for summary in group])
     report: dict[str, Any] = {
-        "videos": sum(summary.segments > 0 for summary in group),
+        "videos": sum(bool(summary.lengths) for summary in group),
         "segments": len(lengths),
         "frames": int(lengths.sum()),
         "hours": float(durations.sum() / 3600.0),

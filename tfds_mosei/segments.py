@@ -44,10 +44,9 @@ class VideoSummary:
 
     video_id: str
     split: str
-    segments: int = 0  # examples written
-    durations: list[float] = dataclasses.field(default_factory=list)  # seconds of each
+    durations: list[float] = dataclasses.field(default_factory=list)  # seconds of each example
     lengths: list[int] = dataclasses.field(default_factory=list)  # rows of each
-    labels: np.ndarray = dataclasses.field(  # of each, [segments, 7]
+    labels: np.ndarray = dataclasses.field(  # of each, [examples, 7]
         default_factory=lambda: np.zeros((0, len(LABEL_NAMES)), np.float32)
     )
     # Label rows that became no example, and why.
@@ -64,7 +63,6 @@ class VideoSummary:
         self, row: int, start: float, end: float, frames: np.ndarray, labels: np.ndarray
     ) -> dict[str, Any]:
         """Counts an example, given its rows [n, 74] and labels [7], and puts it together."""
-        self.segments += 1
         self.lengths.append(len(frames))
         self.durations.append(float(end - start))
         self.moments = self.moments.merge(ColumnMoments.of(frames))

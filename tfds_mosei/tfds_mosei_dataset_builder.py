@@ -342,7 +342,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if self._describe(folder, self._cap) != self._contents:
             raise CorpusError(f"{folder}: a file changed while it was read. Build again.")
         # A corpus without emotions has the split for pretraining only, one for testing no train.
-        written = {summary.split for summary in self._summaries if summary.segments}
+        written = {summary.split for summary in self._summaries if summary.lengths}
         order = ("train", segments.UNLABELLED, *segments.SPLITS)
         split = next((name for name in order if name in written), "train")
         rows = report.merge_moments(s for s in self._summaries if s.split == split)
