@@ -23,8 +23,3 @@ class Limits(Options):
     queue: int = ranged(64, 1)
     timeout: float = ranged(60.0, 0, above=True)
     workers: int | None = ranged(None, 1)
-
-    @property
-    def max_bytes(self) -> int:
-        """`max_megabytes` in bytes."""
-        return int(self.max_megabytes * 1e6)

@@ -23,7 +23,7 @@ async def read_upload(request: Request, limits: Limits) -> tuple[str, bytes]:
     """
     try:
         async with asyncio.timeout(limits.timeout):
-            body = await _body(request, limits.max_bytes)
+            body = await _body(request, limits.max_megabytes)
     except TimeoutError:
         raise HTTPException(408, f"the recording did not arrive in {limits.timeout:g} s") from None
     name = "recording"
@@ -34,8 +34,9 @@ async def read_upload(request: Request, limits: Limits) -> tuple[str, bytes]:
     return name, body
 
 
-async def _body(request: Request, most: int) -> bytes:
-    too_large = HTTPException(413, f"the recording has more than {most / 1e6:g} MB")
+async def _body(request: Request, megabytes: float) -> bytes:
+    too_large = HTTPException(413, f"the recording has more than {megabytes:g} MB")
+    most = megabytes * 1e6
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
         raise too_large
