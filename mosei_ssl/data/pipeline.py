@@ -10,7 +10,8 @@ import numpy as np
 
 from mosei_ssl.config import DataConfig
 from mosei_ssl.data.buckets import BatchPlan, BatchSpec, evaluation_batches
-from mosei_ssl.data.segments import FEATURES, Segments
+from mosei_ssl.data.segments import Segments
+from tfds_mosei.schema import NUM_FEATURES
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -114,7 +115,7 @@ def _dataset(
             yield (inputs, segments.emotions[batch.indices]) if with_labels else inputs
 
     inputs = {
-        "features": tf.TensorSpec([batch_size, None, FEATURES], tf.float32),
+        "features": tf.TensorSpec([batch_size, None, NUM_FEATURES], tf.float32),
         "padding_mask": tf.TensorSpec([batch_size, None], tf.bool),
     }
     labels = tf.TensorSpec([batch_size, segments.emotions.shape[1]], tf.float32)
@@ -133,7 +134,7 @@ def _dataset(
 
 
 def _inputs(segments: Segments, batch: BatchSpec) -> dict[str, np.ndarray]:
-    shape = (len(batch.indices), batch.padded_length, FEATURES)
+    shape = (len(batch.indices), batch.padded_length, NUM_FEATURES)
     features = np.zeros(shape, dtype=np.float32)
     windows = zip(batch.indices, batch.starts, batch.lengths, strict=True)
     for place, (index, start, length) in enumerate(windows):

@@ -12,7 +12,6 @@ import numpy as np
 from mosei_ssl.data.recognition import Content, merge_content, sample_content
 from mosei_ssl.data.row_period import row_period
 
-FEATURES = 74
 _TINY_STD = 1e-6
 _COLUMNS = ("video_ids", "segment_ids", "intervals", "emotions", "sentiment")
 
