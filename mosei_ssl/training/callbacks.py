@@ -135,9 +135,8 @@ class GradientNorm(keras.callbacks.Callback):
     """Adds to each epoch's logs the mean global norm of its gradients, before clipping."""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        optimizer = _watched(self.model)
-        if logs is not None and optimizer is not None:
-            logs["gradient_norm"] = optimizer.take_gradient_norm()
+        if logs is not None:
+            logs["gradient_norm"] = _watched(self.model).take_gradient_norm()
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -188,15 +187,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
         )
 
 
-def _watched(model: keras.Model) -> LayerwiseAdamW | None:
+def _watched(model: keras.Model) -> LayerwiseAdamW:
     """The optimizer that keeps gradient norms; a loss scale may wrap it."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return optimizer if isinstance(optimizer, LayerwiseAdamW) else None
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def _gradient_norms(model: keras.Model) -> float:
     """Sum of the epoch's gradient norms so far, where that is to be had between steps."""
-    optimizer = _watched(model)
-    if optimizer is None or keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax":
         return 0.0
-    return float(keras.ops.convert_to_numpy(optimizer.gradient_norms)[0])
+    return float(keras.ops.convert_to_numpy(_watched(model).gradient_norms)[0])
