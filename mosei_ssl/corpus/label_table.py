@@ -3,14 +3,16 @@
 import logging
 import math
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path, PureWindowsPath
+from typing import ClassVar
 
-from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, printable
 from mosei_ssl.corpus.recordings import video_ids
 from mosei_ssl.corpus.speaker_names import complete_speakers, same_name
 from mosei_ssl.utils.errors import UserError
@@ -291,43 +293,62 @@ def _speakers(row: Row) -> set[str]:
     return {same_name(name)} if name else set()
 
 
+def _composed(name: str) -> str:
+    """The name with each accented letter as one character; macOS takes them apart in file names."""
+    return unicodedata.normalize("NFC", name)
+
+
 class _KnownRecordings:
-    """Recordings by what a cell may call them: path, file name with or without ending, or id."""
+    """Recordings by what a cell may call them: path, file name with or without ending, or id.
+
+    A name in other capitals, or with accents in another form, counts where no other fits better.
+    """
+
+    _SPELLINGS: ClassVar[tuple[Callable[[str], str], ...]] = (str, _composed, same_name)
 
     def __init__(self, recordings: Iterable[Path]):
         self._paths = {str(recording): recording for recording in recordings}
-        self._names: dict[str, list[Path]] = defaultdict(list)
+        self._names: list[dict[str, list[Path]]] = [defaultdict(list) for _ in self._SPELLINGS]
         for recording, identity in video_ids(list(self._paths.values())).items():
-            for name in {recording.name, recording.stem, identity}:
-                self._names[name].append(recording)
+            for names, spelt in zip(self._names, self._SPELLINGS, strict=True):
+                for name in {spelt(name) for name in (recording.name, recording.stem, identity)}:
+                    names[name].append(recording)
 
     def of(self, row: Row) -> Path:
         name = row.text("id")
-        found = self._find(name)
-        if len(found) != 1 and "\\" in name:  # a path written on Windows
-            found = self._find(name.replace("\\", "/"))
-        if len(found) != 1:
-            raise row.fail(
-                f"{name!r} is not one of the {len(self._paths)} audio files given, or several have "
-                "that name"
-            )
-        return found[0]
+        cells = [name, name.replace("\\", "/")] if "\\" in name else [name]  # written on Windows
+        for level in range(len(self._SPELLINGS)):
+            for cell in cells:
+                found = self._find(cell, level)
+                if len(found) == 1:
+                    return found[0]
+                if len(found) > 1:
+                    some = " and ".join(printable(path) for path in found[:2])
+                    raise row.fail(f"{name!r} may be {some}: write more of the path")
+        raise row.fail(f"{name!r} is not one of the {len(self._paths)} audio files given")
 
-    def _find(self, name: str) -> list[Path]:
+    def _find(self, name: str, level: int) -> list[Path]:
         if name in self._paths:
             return [self._paths[name]]
-        wanted = Path(name)
-        candidates = self._names.get(wanted.name, [])
+        wanted, known, spelt = Path(name), self._names[level], self._SPELLINGS[level]
+        candidates = known.get(spelt(wanted.name), [])
         # Not everything after a dot is an ending: "talk.2" is not "talk".
         if not candidates and wanted.suffix.lower() in _ENDINGS:
-            candidates = self._names.get(wanted.stem, [])
-        folders = wanted.parts[:-1]
-        exact = [p for p in candidates if p.parts[-1 - len(folders) : -1] == folders]
-        if exact or not PureWindowsPath(name).drive:
+            candidates = known.get(spelt(wanted.stem), [])
+        folders = tuple(map(spelt, wanted.parts[:-1]))
+        above = [tuple(map(spelt, path.parts[:-1])) for path in candidates]
+        exact = [
+            path
+            for path, parts in zip(candidates, above, strict=True)
+            if parts[len(parts) - len(folders) :] == folders
+        ]
+        elsewhere = wanted.is_absolute() and not wanted.exists()
+        if exact or not (elsewhere or PureWindowsPath(name).drive):
             return exact
         # Written on another machine: the folders that paths end in alike must be unique.
-        common = []
-        for path in candidates:
-            pairs = zip(reversed(path.parts[:-1]), reversed(folders), strict=False)
-            common.append(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        common = [
+            sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            for parts in above
+            for pairs in [zip(reversed(parts), reversed(folders), strict=False)]
+        ]
         return [p for p, n in zip(candidates, common, strict=True) if n == max(common) > 0]

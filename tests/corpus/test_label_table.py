@@ -159,7 +159,7 @@ def test_ids_of_recordings_with_equal_names_are_found(tmp_path):
     text = "file,happy\n" + "".join(f"{ids[path]},{k + 1}\n" for k, path in enumerate(paths))
     table = read_labels(write(tmp_path, text), paths)
     assert [table.segments[path][0].values[1] for path in paths] == [1, 2]
-    with pytest.raises(UserError, match="several have that name"):
+    with pytest.raises(UserError, match=r"'talk' may be .*a/talk.wav and .*b/talk.wav: write more"):
         read_labels(write(tmp_path, "file,happy\ntalk,1\n"), paths)
 
 
@@ -180,6 +180,26 @@ def test_paths_of_windows_are_not_guessed(tmp_path, name):
         read_labels(
             write(tmp_path, f"file,happy\n{name},1\n"), [tmp_path / "a/1.wav", tmp_path / "b/1.wav"]
         )
+
+
+def test_names_are_found_whatever_the_computer_made_of_them(tmp_path):
+    """macOS takes accents apart, Windows knows no capitals, a spreadsheet makes 7 of 007."""
+    names = ("Gespra\u0308ch 1.wav", "Talk.WAV", "007.wav", "talk2.wav", "Talk2.wav")
+    paths = [tmp_path / "Anna" / name for name in names]
+    cells = ("gespr\u00e4ch 1.wav", "talk.wav", "7", "talk2.wav", "/home/me/Anna/Talk2.wav")
+    text = "file,happy\n" + "".join(f"{name},{k / 2}\n" for k, name in enumerate(cells))
+    table = read_labels(write(tmp_path, text), paths)
+    assert [table.segments[path][0].values[1] for path in paths] == [0, 0.5, 1, 1.5, 2]
+    with pytest.raises(UserError, match=r"'TALK2' may be .*talk2.wav and .*Talk2.wav: write more"):
+        read_labels(write(tmp_path, "file,happy\nTALK2,1\n"), paths)
+
+
+def test_a_path_of_this_computer_means_no_other_file(tmp_path):
+    other = tmp_path / "other" / "Anna" / "a.wav"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    with pytest.raises(UserError, match=r"is not one of the 1 audio files given"):
+        read_labels(write(tmp_path, f"file,happy\n{other},1\n"), [tmp_path / "Anna" / "a.wav"])
 
 
 def test_repeated_rows_count_once_with_a_warning(tmp_path, caplog):
