@@ -26,8 +26,12 @@ LABELLED = (*TIMES, *EMOTIONS)
 
 _SYNONYMS = {
     "id": ("id", "videoid", "video", "file", "filename", "name", "recording"),
-    "start": ("start", "starttime", "begin", "starts"),
-    "end": ("end", "endtime", "stop", "ends"),
+    # "Start (s)" is starts.
+    "start": (
+        *("start", "starttime", "begin", "starts", "starttimes", "startsec", "begintime"),
+        "onset",
+    ),
+    "end": ("end", "endtime", "stop", "ends", "endtimes", "endsec", "stoptime", "offset"),
     "emotion": ("emotion", "emotions", "label", "labels", "class", "category"),
     "intensity": ("intensity", "level", "strength"),
 }

@@ -33,6 +33,7 @@ _OTHER_EMOTIONS = (
     *("anxious", "anxiety", "amused", "amusement", "love", "pride", "shame", "guilt", "envy"),
     *("confused", "confusion", "disappointed", "disappointment"),
 )
+_TIMES = frozenset(("start", "begin", "onset", "end", "stop", "offset"))
 _MISTAKES_SHOWN = 20
 # Labels often name the video that a recording was taken from.
 _VIDEO = ".mp4 .m4v .m4a .mpg .mpeg .mkv .avi .mov .webm .wmv .flv .3gp .aac .wma"
@@ -200,6 +201,16 @@ def _check_columns(path: Path, rows: Table, graded: bool) -> None:
         raise UserError(
             f"{path}: {', '.join(map(repr, lost))} would not be used: name each column of an "
             f"emotion as one of {', '.join(EMOTIONS)}, and delete the others."
+        )
+    # Without them the label of a segment would be that of the whole recording.
+    times = [name for name in rows.unused if _TIMES & {*re.findall("[a-z]+", name.lower())}]
+    if "start" in rows.columns and "end" not in rows.columns:
+        times += [name for name in rows.unused if plain_name(name) == "duration"]
+    if times:
+        raise UserError(
+            f"{path}: {', '.join(map(repr, times))} would not be used: name the columns of a "
+            "segment's start and end, in seconds from the recording's, start and end, and delete "
+            "the others."
         )
     unused = [name for name in rows.unused if plain_name(name) not in _NO_EMOTION]
     if unused:

@@ -85,6 +85,27 @@ def test_present_means_what_is_asked_for(tmp_path):
         read_labels(path, recordings, present_level=4)
 
 
+@pytest.mark.parametrize("columns", ["Onset,Offset", "start_sec,End time (s)", "Begin Time,stop"])
+def test_times_are_known_under_other_names(tmp_path, columns):
+    path = write(tmp_path, f"file,{columns},emotion\na.wav,1,2,sad\na.wav,2,3,joy\n")
+    ((one, two),) = read_labels(path, [tmp_path / "a.wav"]).segments.values()
+    assert [(s.start, s.end) for s in (one, two)] == [(1, 2), (2, 3)]
+
+
+@pytest.mark.parametrize("columns", ["start_ms,end_ms", "start,end_ms", "start,Duration"])
+def test_no_time_is_lost_in_a_column_that_is_not_used(tmp_path, columns):
+    """Each row's emotion would else be that of the whole recording."""
+    path = write(tmp_path, f"file,{columns},emotion\na.wav,1,2,sad\na.wav,2,3,joy\n")
+    with pytest.raises(UserError, match=f"'{columns.split(',')[1]}' would not be used"):
+        read_labels(path, [tmp_path / "a.wav"])
+
+
+def test_a_table_may_tell_how_long_recordings_are(tmp_path, caplog):
+    path = write(tmp_path, "file,duration,timestamp,emotion\na.wav,1.5,2026-11-29,sad\n")
+    read_labels(path, [tmp_path / "a.wav"])
+    assert "columns not used: 'duration', 'timestamp'" in caplog.text
+
+
 @pytest.mark.parametrize("column", ["anger_score", "contempt", "Boredom", "Label"])
 def test_no_emotion_is_lost_in_a_column_that_is_not_used(tmp_path, column):
     path = write(tmp_path, f"file,happy,{column}\na.wav,1,1\n")
