@@ -25,7 +25,10 @@ LABELLED = (*TIMES, *EMOTIONS)
 """Columns of a label table, in any order and case; sentiment may be missing, others are ignored."""
 
 _SYNONYMS = {
-    "id": ("id", "videoid", "video", "file", "filename", "name", "recording"),
+    "id": (
+        *("id", "videoid", "video", "file", "filename", "name", "recording"),
+        *("path", "filepath", "audio", "audiofile", "audiopath", "wav", "wavfile"),
+    ),
     # "Start (s)" is starts.
     "start": (
         *("start", "starttime", "begin", "starts", "starttimes", "startsec", "begintime"),
@@ -34,6 +37,10 @@ _SYNONYMS = {
     "end": ("end", "endtime", "stop", "ends", "endtimes", "endsec", "stoptime", "offset"),
     "emotion": ("emotion", "emotions", "label", "labels", "class", "category"),
     "intensity": ("intensity", "level", "strength"),
+    "speaker": (
+        *("speaker", "speakerid", "speakername", "actor", "actorid"),
+        *("subjectid", "participant", "participantid"),
+    ),
 }
 _NEEDED = (
     f"a label table has the columns id, {', '.join(NUMBERS)}, separated by commas, in UTF-8; "

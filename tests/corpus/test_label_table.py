@@ -85,6 +85,14 @@ def test_present_means_what_is_asked_for(tmp_path):
         read_labels(path, recordings, present_level=4)
 
 
+@pytest.mark.parametrize("columns", ["Path,Actor", "file_path,Speaker ID", "Audio,participant_id"])
+def test_recordings_and_speakers_are_known_under_other_names(tmp_path, columns):
+    recordings = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    path = write(tmp_path, f"{columns},Emotions\na.wav,7,sad\nb.wav,07,joy\n")
+    table = read_labels(path, recordings)
+    assert [table.speakers[recording] for recording in recordings] == [{"7"}, {"7"}]
+
+
 @pytest.mark.parametrize("columns", ["Onset,Offset", "start_sec,End time (s)", "Begin Time,stop"])
 def test_times_are_known_under_other_names(tmp_path, columns):
     path = write(tmp_path, f"file,{columns},emotion\na.wav,1,2,sad\na.wav,2,3,joy\n")
