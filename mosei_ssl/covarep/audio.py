@@ -90,7 +90,7 @@ def channel_instead(blocks: Iterable[np.ndarray]) -> int | None:
 
 CANCELLING = (
     "its channels cancel each other when averaged (one is wired the wrong way round): channel "
-    "{0} is used alone; --channel {0} chooses it without this warning"
+    "{0} is used alone (`extract --channel {0}` chooses it without this warning)"
 )
 
 
