@@ -20,6 +20,13 @@ logger = logging.getLogger(__name__)
 # File name endings taken for audio where a folder is searched.
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
 
+# Endings of sound and films that libsndfile cannot read.
+OTHER_SUFFIXES = (
+    *(".mp4", ".m4v", ".m4a", ".mpg", ".mpeg", ".mkv", ".avi", ".mov", ".webm", ".wmv"),
+    *(".flv", ".3gp", ".aac", ".wma", ".amr"),
+)
+CONVERT = "convert what is not read, such as m4a, first: ffmpeg -i talk.m4a talk.wav"
+
 # What soundfile calls the kinds of files that a stranger may send.
 _STREAMED = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3")
 _HIGHEST_STREAMED = 192_000  # Hz; a few kilobytes can claim more memory than a server has

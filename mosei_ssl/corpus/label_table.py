@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 from typing import ClassVar
 
-from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, printable
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, OTHER_SUFFIXES, printable
 from mosei_ssl.corpus.recordings import video_ids
 from mosei_ssl.corpus.speaker_names import complete_speakers, same_name
 from mosei_ssl.utils.errors import UserError
@@ -36,8 +36,7 @@ _OTHER_EMOTIONS = (
 _TIMES = frozenset(("start", "begin", "onset", "end", "stop", "offset"))
 _MISTAKES_SHOWN = 20
 # Labels often name the video that a recording was taken from.
-_VIDEO = ".mp4 .m4v .m4a .mpg .mpeg .mkv .avi .mov .webm .wmv .flv .3gp .aac .wma"
-_ENDINGS = (*AUDIO_SUFFIXES, *_VIDEO.split())
+_ENDINGS = (*AUDIO_SUFFIXES, *OTHER_SUFFIXES)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, printable
+from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, CONVERT, OTHER_SUFFIXES, printable
 from mosei_ssl.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -18,14 +18,19 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
     twice, possibly on both sides of the folds. What macOS adds to archives is skipped.
     """
     found: dict[Path, None] = {}
-    skipped = 0
+    skipped, unread = 0, 0
     for path in map(Path, inputs):
         if path.is_dir():
-            audio = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+            files = sorted(path.rglob("*"))
+            audio = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
             inside = [p for p in audio if not _of_macos(p)]
             skipped += len(audio) - len(inside)
+            read = {p.with_suffix("") for p in inside}  # talk.wav beside the talk.mp4 it is from
+            others = [p for p in files if p.suffix.lower() in OTHER_SUFFIXES and not _of_macos(p)]
+            unread += sum(p.with_suffix("") not in read for p in others)
             if not inside:
-                raise UserError(f"{printable(path)}: no audio files in this folder")
+                hint = f"; {CONVERT}" if others else ""
+                raise UserError(f"{printable(path)}: no audio files in this folder{hint}")
             found.update(dict.fromkeys(inside))
         elif _of_macos(path):
             skipped += 1
@@ -36,6 +41,8 @@ def find_audio(inputs: Iterable[str | Path]) -> list[Path]:
             found[path] = None
     if skipped:
         logger.info("%d files that macOS added to an archive are skipped", skipped)
+    if unread:
+        logger.warning("%d files of other formats are left out: %s", unread, CONVERT)
     if not found:
         raise UserError("no audio files were given")
     kept: dict[Path, Path] = {}

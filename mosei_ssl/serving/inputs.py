@@ -121,7 +121,11 @@ def read_segments(
         )
     for path in folders:
         if not (path / "dataset_info.json").is_file() and not list_prepared(path):
-            raise UserError(f"{path}: neither recordings nor prepared datasets are in this folder.")
+            from mosei_ssl.corpus.audio_files import CONVERT
+
+            raise UserError(
+                f"{path}: neither recordings nor prepared datasets are in this folder; {CONVERT}"
+            )
     files = opened_sources([path for path in inputs if path not in folders])
 
     def segments() -> Iterator[Segment]:

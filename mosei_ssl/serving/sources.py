@@ -56,7 +56,7 @@ def opened_sources(
 
     Recordings of several files get the shortest names that tell them apart.
     """
-    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES
+    from mosei_ssl.corpus.audio_files import AUDIO_SUFFIXES, CONVERT
 
     audio, arrays = [], []
     for path in inputs:
@@ -66,7 +66,7 @@ def opened_sources(
         if path.is_file() and suffix not in (".npy", *_SEQUENCES, *AUDIO_SUFFIXES):
             raise UserError(
                 f"{path}: this kind of file is not read. Give a .csd file, a .npy array of "
-                f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)})."
+                f"[frames, {NUM_FEATURES}], or a recording ({', '.join(AUDIO_SUFFIXES)}); {CONVERT}"
             )
         if suffix == ".npy":
             arrays.append(path)

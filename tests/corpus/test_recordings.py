@@ -20,6 +20,16 @@ def test_folders_are_searched(tmp_path):
     assert [path.name for path in find_audio([tmp_path, tmp_path / "b.WAV"])] == ["b.WAV", "a.mp3"]
 
 
+def test_what_cannot_be_read_is_not_left_out_in_silence(tmp_path, caplog):
+    for name in ("a.wav", "a.mp4", "phone/b.M4A", "phone/._c.m4a", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert [path.name for path in find_audio([tmp_path])] == ["a.wav"]
+    assert "1 files of other formats are left out: convert" in caplog.text
+    with pytest.raises(UserError, match=r"no audio files in this folder; convert .*: ffmpeg"):
+        find_audio([tmp_path / "phone"])
+
+
 def test_what_macos_adds_to_archives_is_skipped(tmp_path, caplog):
     caplog.set_level("INFO")
     for name in ("a.wav", "._a.wav", "__MACOSX/b/._c.mp3", "__MACOSX/d.wav"):
