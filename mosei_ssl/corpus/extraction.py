@@ -156,8 +156,6 @@ def extract_corpus(
                 )
                 write_folds(report.folds, folds, table, labelled, usable, chosen.seed)
                 write_speakers(speakers, table, usable)
-            for message in report.dropped:
-                logger.info("left out: %s", message)
         if not report.failed:
             guard.forget()
     return report
@@ -185,7 +183,6 @@ def _extract_missing(
         for outcome in extract_all(missing, cache, workers):
             if outcome.error:
                 report.failed[str(outcome.recording)] = outcome.error
-                logger.info("left out: %s", outcome.error)
             else:
                 note(outcome)
             advance()

@@ -279,9 +279,9 @@ def _assemble(length: int, facts: Survey, found: dict[str, np.ndarray]) -> np.nd
 
 
 def _remarks(facts: Survey, frames: int) -> tuple[str, ...]:
-    remarks = []
     if facts.polarity == 0:
-        remarks.append("silence: nothing to measure")
+        return ("silence: nothing to measure",)
+    remarks = []
     if not facts.pitch.voiced.any():
         remarks.append("no voiced frame: NAQ, QOQ, H1H2, PSP and MDQ are 0")
     elif len(facts.instants) < 2:

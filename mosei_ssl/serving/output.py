@@ -13,21 +13,27 @@ from rich.text import Text
 
 from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.serving.signatures import OUTPUTS
-from tfds_mosei.schema import EMOTIONS
+from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
 
+_VUV = FEATURE_NAMES.index("VUV")
 NONE = "none"
 """Stands for an emotion where none is likely."""
 
 
 def as_records(
-    segments: Sequence[Segment], predictions: Mapping[str, np.ndarray], threshold: float = 0.5
+    segments: Sequence[Segment],
+    predictions: Mapping[str, np.ndarray],
+    threshold: float = 0.5,
+    not_learned: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """One plain dictionary per segment.
 
     It holds `name`, `start`, `end` (seconds), `frames`, `emotions` (for every emotion its
     `intensity`, `class`, `present` and `expected`), `most_likely` (the emotion of the highest
-    `present`, or "none" if that is below the threshold), `rate` (sampling rate of the recording in
-    Hz, where it is known) and, of labelled segments, `truth` (the labelled intensities).
+    `present`, or "none" if that is below the threshold or no frame is voiced), `not_learned` (the
+    emotions that no label has shown to the model, if any: its answers mean nothing there), `rate`
+    (sampling rate of the recording in Hz, where it is known) and, of labelled segments, `truth`
+    (the labelled intensities).
     """
     records = []
     for row, segment in enumerate(segments):
@@ -35,15 +41,20 @@ def as_records(
             emotion: {name: _plain(predictions[name][row, column]) for name in OUTPUTS}
             for column, emotion in enumerate(EMOTIONS)
         }
-        likely = max(EMOTIONS, key=lambda emotion: emotions[emotion]["present"])
+        known = [emotion for emotion in EMOTIONS if emotion not in not_learned] or EMOTIONS
+        likely = max(known, key=lambda emotion: emotions[emotion]["present"])
+        # Models have heard speech only: what they say of silence and noise is chance.
+        voiced = (segment.features[:, _VUV] > 0).any()
         record = {
             "name": segment.name,
             "start": round(segment.start, 4),
             "end": round(segment.end, 4),
             "frames": len(segment.features),
             "emotions": emotions,
-            "most_likely": likely if emotions[likely]["present"] >= threshold else NONE,
+            "most_likely": likely if voiced and emotions[likely]["present"] >= threshold else NONE,
         }
+        if not_learned:
+            record["not_learned"] = list(not_learned)
         if segment.rate is not None:
             record["rate"] = segment.rate
         if segment.truth is not None:
@@ -99,7 +110,8 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
 def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """The records for a person: intensity and probability of every emotion, and the most likely.
 
-    Labelled intensities, where known, are a line below the prediction.
+    A dash stands for emotions that the model has not learned. Labelled intensities, where known,
+    are a line below the prediction.
     """
     table = Table(
         title="intensity 0 to 3, and the probability that the emotion is there at all",
@@ -115,16 +127,13 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(emotion, justify="right", no_wrap=True, min_width=max(6, len(emotion)))
     table.add_column("most\nlikely", overflow="fold", min_width=max(map(len, EMOTIONS)))
     for record in records:
-        answers = [record["emotions"][emotion] for emotion in EMOTIONS]
+        answers = {
+            e: a for e, a in record["emotions"].items() if e not in record.get("not_learned", ())
+        }
         table.add_row(
             Text(record["name"]),  # brackets in it are not markup
             f"{record['start']:.2f}-{record['end']:.2f}",
-            *(
-                ("[bold]{0:g}[/] {1:.0%}" if a["intensity"] else "{0:g} {1:.0%}").format(
-                    a["intensity"], a["present"]
-                )
-                for a in answers
-            ),
+            *(_cell(answers.get(emotion)) for emotion in EMOTIONS),
             record["most_likely"],
         )
         if "truth" in record:
@@ -134,3 +143,10 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
             values = [f"{truth[emotion]:.2g}" for emotion in EMOTIONS]
             table.add_row("", "truth", *values, ", ".join(named) or NONE, style="dim")
     return table
+
+
+def _cell(answer: Mapping[str, Any] | None) -> str:
+    if answer is None:
+        return "-"
+    form = "[bold]{0:g}[/] {1:.0%}" if answer["intensity"] else "{0:g} {1:.0%}"
+    return form.format(answer["intensity"], answer["present"])

@@ -194,6 +194,7 @@ def predict_records(
     mean = predictor.feature_mean if context else None
     result = predictor.manifest.get("run", {}).get("result") or {}
     least = result.get("threshold", 0.5) if threshold is None else threshold
+    not_learned = result.get("not_learned", ())
     rates: dict[str, float | None] = {}
     seen = long = 0
     segments = iter(segments)
@@ -205,7 +206,7 @@ def predict_records(
         rows = [in_context(segment.features, segment.context, mean) for segment in block]
         long += sum(len(frames) * (needed or math.nan) > 2 * longest for frames in rows)
         rates |= {segment.name: segment.rate for segment in block}
-        yield from as_records(block, predictor.predict(rows, progress=report), least)
+        yield from as_records(block, predictor.predict(rows, progress=report), least, not_learned)
     if long:
         _log.warning(
             "%d of %d segments are more than twice as long as any that the model was trained on "

@@ -197,6 +197,7 @@ def _train(
         "epoch": kept,
         "threshold": round(threshold * (1 - zero_share), 6),
         "zero_share": zero_share,
+        "not_learned": _not_learned(config, labelled),
     }
     own = {f"val_{k}": v for k, v in _scores(model, validation, logits, predictions).items()}
     scores = run.history()[kept - 1] if kept else own
@@ -287,6 +288,19 @@ def _learn(
     return pays
 
 
+def _not_learned(config: FinetuneConfig, labelled: Segments) -> list[str]:
+    """Emotions that no label has shown, neither here nor to the model that this one starts from."""
+    most = labelled.emotions.max(axis=0, initial=0).tolist()
+    unseen = [emotion for emotion, level in zip(EMOTIONS, most, strict=True) if not level]
+    if not config.pretrained:
+        return unseen
+    before = RunDirectory(config.pretrained).open().info
+    if before["kind"] != "finetune":
+        return unseen
+    # Runs of earlier versions do not say.
+    return [emotion for emotion in unseen if emotion in before["result"].get("not_learned", [])]
+
+
 def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
     """Indices of the segments whose labels may be used."""
     if config.labels == 0:
@@ -336,7 +350,7 @@ def _refuse_known_speakers(
             seen,
             config,
             f"{pretrained.path} was pretrained on another dataset, {before.get('name')}",
-            "pretrain on this dataset, or fine-tune on that one",
+            "pretrain on this dataset (--config small_pretrain)",
         )
 
 

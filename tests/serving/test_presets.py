@@ -1,5 +1,6 @@
 """The shipped model: predicting from recordings, exporting, fine-tuning from its backbone."""
 
+import dataclasses
 import json
 import shutil
 import zipfile
@@ -12,13 +13,16 @@ import mosei_ssl
 from mosei_ssl import presets
 from mosei_ssl.cli import main
 from mosei_ssl.config import CodebookConfig, FinetuneConfig
+from mosei_ssl.data import load_segments
 from mosei_ssl.metrics import emotion_threshold
 from mosei_ssl.models import Backbone, load_keras_file, load_preset
 from mosei_ssl.presets import archive
 from mosei_ssl.serving import verify
-from mosei_ssl.serving.inputs import holds_datasets
+from mosei_ssl.serving.inputs import Segment, holds_datasets
+from mosei_ssl.serving.output import as_records
+from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import EMOTIONS
+from tfds_mosei.schema import EMOTIONS, FEATURE_NAMES
 
 RATE = 16_000
 
@@ -99,6 +103,28 @@ def test_no_emotion_is_likely_below_the_threshold(tmp_path, capsys):
     for record in json.loads(capsys.readouterr().out):
         present = {emotion: record["emotions"][emotion]["present"] for emotion in EMOTIONS}
         assert record["most_likely"] == max(present, key=present.get)
+
+
+def test_what_was_not_learned_or_heard_is_never_most_likely(tmp_path, capsys):
+    """CREMA-D and EMO-DB, of which the shipped model has learned, know no surprise."""
+    rows = np.random.default_rng(0).normal(size=(200, 74)).astype(np.float32)
+    rows[100:, FEATURE_NAMES.index("VUV")] = 0.0  # the second second is silence or noise
+    np.save(tmp_path / "a.npy", rows)
+    line = ["predict", str(tmp_path / "a.npy"), "--window", "1", "--threshold", "0"]
+    assert main([*line, "--format", "json"]) == 0
+    voiced, unvoiced = json.loads(capsys.readouterr().out)
+    assert voiced["not_learned"] == unvoiced["not_learned"] == ["surprise"]
+    assert (voiced["most_likely"] != "none", unvoiced["most_likely"]) == (True, "none")
+    segment = Segment("a", 0.0, 1.0, np.ones((100, 74)))
+    answers = {name: np.full((1, 6), 0.25) for name in OUTPUTS}
+    answers["present"][0, EMOTIONS.index("surprise")] = 0.9
+    answers["present"][0, EMOTIONS.index("fear")] = 0.5
+    (free,), (told,) = (as_records([segment], answers, 0.1, names) for names in ((), ["surprise"]))
+    assert (free["most_likely"], told["most_likely"]) == ("surprise", "fear")
+    assert main(line) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line.split() for line in lines if line.split()[:1] == ["a"] and "0.00" in line)
+    assert row.count("-") == 1
 
 
 def test_a_folder_of_datasets_may_hold_the_recordings_too(tmp_path):
@@ -194,6 +220,16 @@ def test_fine_tuning_starts_from_it(synthetic_data, tmp_path):
     head, shipped = (m.distribution.dense.kernel for m in (model, load_preset("emotion-small")))
     np.testing.assert_allclose(head, 0.75 * keras.ops.convert_to_numpy(shipped), atol=1e-4)
     assert 0 < run.info["result"]["threshold"] < 1
+    # Eight labels show each emotion of the corpus, surprise among them, once.
+    assert run.info["result"]["not_learned"] == []
+    zero = dataclasses.replace(config, run=str(tmp_path / "zero"), labels=0)
+    assert mosei_ssl.finetune(zero).info["result"]["not_learned"] == ["surprise"]
+    fresh = dataclasses.replace(config, run=str(tmp_path / "one"), labels=1, pretrained=None)
+    fresh = mosei_ssl.finetune(dataclasses.replace(fresh, from_scratch=True))
+    (label,) = json.loads((fresh / "labels.json").read_text())
+    train = load_segments(config, "train").named([(label["video_id"], label["segment_id"])])
+    shown = {EMOTIONS[column] for column in np.flatnonzero(train.emotions[0])}
+    assert set(fresh.info["result"]["not_learned"]) == set(EMOTIONS) - shown
     # Whoever starts from this run learns of the speakers of both.
     seen = set(json.loads((run / "videos.json").read_text()))
     before = json.loads((presets.find("emotion-small") / "videos.json").read_text())
