@@ -31,7 +31,7 @@ def as_records(
     It holds `name`, `start`, `end` (seconds), `frames`, `emotions` (for every emotion its
     `intensity`, `class`, `present` and `expected`), `most_likely` (the emotion of the highest
     `present`, or "none" if that is below the threshold or no frame is voiced), `not_learned` (the
-    emotions that no label has shown to the model, if any: its answers mean nothing there), `rate`
+    emotions that no label has shown to the model: its answers mean nothing there), `rate`
     (sampling rate of the recording in Hz, where it is known) and, of labelled segments, `truth`
     (the labelled intensities).
     """
@@ -52,9 +52,8 @@ def as_records(
             "frames": len(segment.features),
             "emotions": emotions,
             "most_likely": likely if voiced and emotions[likely]["present"] >= threshold else NONE,
+            "not_learned": list(not_learned),
         }
-        if not_learned:
-            record["not_learned"] = list(not_learned)
         if segment.rate is not None:
             record["rate"] = segment.rate
         if segment.truth is not None:
@@ -127,9 +126,7 @@ def to_table(records: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(emotion, justify="right", no_wrap=True, min_width=max(6, len(emotion)))
     table.add_column("most\nlikely", overflow="fold", min_width=max(map(len, EMOTIONS)))
     for record in records:
-        answers = {
-            e: a for e, a in record["emotions"].items() if e not in record.get("not_learned", ())
-        }
+        answers = {e: a for e, a in record["emotions"].items() if e not in record["not_learned"]}
         table.add_row(
             Text(record["name"]),  # brackets in it are not markup
             f"{record['start']:.2f}-{record['end']:.2f}",

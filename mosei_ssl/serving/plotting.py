@@ -114,7 +114,7 @@ def _draw_along_time(
 ) -> None:
     centres = intervals.mean(axis=1)
     for name, colour, marker in zip(EMOTIONS, _COLOURS, _MARKERS, strict=True):
-        if name in records[0].get("not_learned", ()):
+        if name in records[0]["not_learned"]:
             continue
         values = np.array([record["emotions"][name]["expected"] for record in records])
         axis.plot(centres, values, label=name, color=colour, marker=marker, markersize=5)
@@ -127,7 +127,7 @@ def _draw_along_time(
 def _draw_bars(axis: Axes, record: Mapping[str, Any]) -> None:
     answers = record["emotions"].items()
     bars = axis.barh(EMOTIONS, [answer["expected"] for _, answer in answers], color=_COLOURS)
-    unknown = record.get("not_learned", ())
+    unknown = record["not_learned"]
     said = ["not learned" if e in unknown else f"present: {a['present']:.0%}" for e, a in answers]
     axis.bar_label(bars, said, padding=4)
     axis.invert_yaxis()  # the first emotion on top

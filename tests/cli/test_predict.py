@@ -119,7 +119,11 @@ def test_numbers_are_never_cut_on_a_narrow_terminal():
 
     answer = {"intensity": 3.0, "class": 3, "present": 1.0, "expected": 2.9}
     record = {"name": "a-very-long-name-of-a-recording", "start": 100.0, "end": 115.25}
-    record |= {"emotions": dict.fromkeys(EMOTIONS, answer), "most_likely": "surprise"}
+    record |= {
+        "emotions": dict.fromkeys(EMOTIONS, answer),
+        "most_likely": "surprise",
+        "not_learned": [],
+    }
     console = Console(width=80, file=io.StringIO())
     record["truth"] = dict.fromkeys(EMOTIONS, 0.0) | {"anger": 2.0}
     console.print(to_table([record]))
@@ -352,7 +356,11 @@ def test_brackets_in_names_are_shown():
 
     answer = {"intensity": 0.0, "class": 0, "present": 0.1, "expected": 0.1}
     record = {"name": "My talk [dQw4w9]", "start": 0.0, "end": 1.0}
-    record |= {"emotions": dict.fromkeys(EMOTIONS, answer), "most_likely": "none"}
+    record |= {
+        "emotions": dict.fromkeys(EMOTIONS, answer),
+        "most_likely": "none",
+        "not_learned": [],
+    }
     console = Console(width=120, file=io.StringIO())
     console.print(to_table([record]))
     assert "My talk [dQw4w9]" in console.file.getvalue()

@@ -17,9 +17,12 @@ def heard(start, end, f0):
     return Segment("talk", start, end, features)
 
 
-def records(intensities):
+def records(intensities, not_learned=()):
     return [
-        {"emotions": {name: {"expected": x, "present": x / 3} for name, x in row}}
+        {
+            "emotions": {name: {"expected": x, "present": x / 3} for name, x in row},
+            "not_learned": not_learned,
+        }
         for row in (zip(EMOTIONS, values, strict=True) for values in intensities)
     ]
 
@@ -36,6 +39,8 @@ def test_picture_shows_wave_pitch_and_six_emotions(tmp_path):
     assert set(pitch.lines[0].get_ydata()) == {130.0}
     assert [line.get_label() for line in mood.lines] == list(EMOTIONS)
     np.testing.assert_allclose(mood.lines[5].get_xydata(), [[0.5, 15 / 11], [1.0, 3]])
+    fewer = plot_recording(samples, segments, records(intensities, ["surprise"]))
+    assert len(fewer.axes[2].lines) == 5
     figure.savefig(tmp_path / "voice.png")
     assert (tmp_path / "voice.png").stat().st_size > 10_000
 
@@ -48,6 +53,10 @@ def test_a_single_segment_is_drawn_as_bars_with_probabilities():
     assert [label.get_text() for label in bars.get_yticklabels()] == list(EMOTIONS)
     shares = [text.get_text() for text in bars.texts]
     assert shares == [f"present: {share}%" for share in (10, 0, 50, 0, 0, 100)]
+    unknown = plot_recording(
+        np.zeros(RATE), [heard(0, 1, 130.0)], records(intensities, ["surprise"])
+    )
+    assert unknown.axes[2].texts[EMOTIONS.index("surprise")].get_text() == "not learned"
 
 
 def test_picture_of_silence(tmp_path):
