@@ -1,5 +1,6 @@
 """Tables of labelled segments, CSV or Excel, whose header names the columns in many spellings."""
 
+import codecs
 import contextlib
 import csv
 import dataclasses
@@ -7,6 +8,7 @@ import itertools
 import logging
 import math
 import os
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +49,8 @@ _NEEDED = (
     "sentiment may be missing."
 )
 Stretch = TypeVar("Stretch", bound=Hashable)
+_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\r?\n?', re.IGNORECASE)  # Excel's own first line
+_HEAD = 65536  # bytes and characters that are enough to know a header
 _SHOWN = 5  # repeated rows named in a warning; there may be thousands
 
 
@@ -57,6 +61,7 @@ class Row:
     path: Path
     line: int
     cells: Mapping[str, str]
+    decimal_comma: bool = False
 
     @property
     def place(self) -> str:
@@ -73,7 +78,8 @@ class Row:
         """The number in a cell; `blank` where it is empty or missing."""
         text = self.text(name)
         try:
-            return float(text) if text else blank
+            plain = text.replace(",", ".") if self.decimal_comma else text
+            return float(plain) if plain else blank
         except ValueError:
             raise self.fail(f"{name} is {text!r}, not a number") from None
 
@@ -86,7 +92,14 @@ class Table:
 
     def __init__(self, path: Path, needed: Sequence[str] = LABELLED, about: str = _NEEDED):
         self._path, self._needed = path, needed
-        self._header = table_header(path, about)
+        self._lines = _Lines(path)
+        if self._lines.encoding == "cp1252":
+            _logger.warning(
+                "%s is not in UTF-8: it was read as Windows-1252 (cp1252). If letters with accents "
+                "come out wrong, save it as UTF-8.",
+                path,
+            )
+        self._header = self._lines.header()
         self.columns = find_columns(self._header, path, needed, about)
         known = self.columns.values()
         self.unused = [name for i, name in enumerate(self._header) if name and i not in known]
@@ -95,13 +108,13 @@ class Table:
     def __iter__(self) -> Iterator[Row]:
         # Spreadsheets leave nameless columns at the end.
         width = max(i + 1 for i, name in enumerate(self._header) if name)
-        for line, cells in itertools.islice(_lines(self._path), 1, None):
+        for line, cells in itertools.islice(self._lines, 1, None):
             if any(map(str.strip, cells)):
                 yield self._row(line, cells, width)
 
     def _row(self, line: int, cells: list[str], width: int) -> Row:
         found = {name: cells[i] for name, i in self.columns.items() if i < len(cells)}
-        row = Row(self._path, line, found)
+        row = Row(self._path, line, found, self._lines.separator != ",")
         beyond = len(cells) > len(self._header) or any(map(str.strip, cells[width:]))
         if beyond or not found.keys() >= {*self._needed}:
             # The cells before those under no column may be under the wrong one.
@@ -114,50 +127,93 @@ class Table:
         return row
 
 
-def table_header(path: str | os.PathLike[str], about: str = _NEEDED) -> list[str]:
+def table_header(path: str | os.PathLike[str]) -> list[str]:
     """Cells of the first line of a table; empty where it has none."""
-    try:
-        _, cells = next(_lines(Path(path)), (1, []))
-    except CorpusError as error:
-        raise CorpusError(
-            f"{error} {about[0].upper()}{about[1:]} Save a table in another encoding, such as "
-            "Latin-1, as UTF-8."
-        ) from error
-    return [cell.strip() for cell in cells]
+    return _Lines(Path(path), _HEAD).header()
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line, the header's first; of a workbook, of its first sheet."""
-    line = 1
-    try:
-        if path.suffix.lower() == ".xlsx":
-            import openpyxl
+class _Lines:
+    """Number and cells of each line, the header's first; of a workbook, of its first sheet.
 
-            with contextlib.closing(openpyxl.load_workbook(path, True, data_only=True)) as book:
-                for line, row in enumerate(book.worksheets[0].values, start=1):
-                    # A spreadsheet's TRUE counts as 1.
-                    plain = [int(cell) if isinstance(cell, bool) else cell for cell in row]
-                    yield line, ["" if cell is None else str(cell) for cell in plain]
+    `encoding` and `separator` of a text are told from its first `size` bytes; all, if negative.
+    """
+
+    def __init__(self, path: Path, size: int = -1):
+        self.path, self.encoding, self.separator, self._skipped = path, "", "", 0
+        suffix = path.suffix.lower()
+        if suffix in (".xls", ".ods"):
+            raise CorpusError(f"{path}: tables in {suffix} are not read: save it as .xlsx or .csv.")
+        if suffix == ".xlsx":
             return
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = max(",\t;", key=file.readline(65536).count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+        with _reasons(path):
+            with path.open("rb") as file:
+                self.encoding = _encoding(file.read(size), size < 0)
+            with path.open(newline="", encoding=self.encoding) as text:
+                first = text.readline(_HEAD)
+        if said := _SEPARATOR.fullmatch(first):
+            self.separator, self._skipped = said[1], 1
+        else:
+            self.separator = max(",\t;", key=first.count)
+
+    def header(self) -> list[str]:
+        _, cells = next(iter(self), (1, []))
+        return [cell.strip() for cell in cells]
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        with _reasons(self.path):
+            yield from self._text() if self.separator else self._sheet()
+
+    def _sheet(self) -> Iterator[tuple[int, list[str]]]:
+        import openpyxl
+
+        with contextlib.closing(openpyxl.load_workbook(self.path, True, data_only=True)) as book:
+            for line, row in enumerate(book.worksheets[0].values, start=1):
+                # A spreadsheet's TRUE counts as 1.
+                plain = [int(cell) if isinstance(cell, bool) else cell for cell in row]
+                yield line, ["" if cell is None else str(cell) for cell in plain]
+
+    def _text(self) -> Iterator[tuple[int, list[str]]]:
+        with self.path.open(newline="", encoding=self.encoding) as file:
+            lines = itertools.islice(file, self._skipped, None)
+            reader = csv.reader(lines, delimiter=self.separator, strict=True)
             while True:
                 # A cell with line breaks ends further down than a mistake in it.
-                line = reader.line_num + 1
-                cells = next(reader, None)
+                line = self._skipped + reader.line_num + 1
+                try:
+                    cells = next(reader, None)
+                except csv.Error as error:
+                    raise CorpusError(
+                        f"{self.path}, line {line}: not CSV ({error}): is a quote not closed, or "
+                        "text after one?"
+                    ) from error
                 if cells is None:
                     return
                 yield line, cells
-    except csv.Error as error:
-        raise CorpusError(
-            f"{path}, line {line}: not CSV ({error}): is a quote not closed, or text after one?"
-        ) from error
+
+
+def _encoding(content: bytes, whole: bool) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content, whole)
+    except UnicodeDecodeError:
+        # With zeros it is no text at all, which reading it as UTF-8 will say.
+        return "utf-8-sig" if b"\0" in content else "cp1252"
+    return "utf-8-sig"
+
+
+@contextlib.contextmanager
+def _reasons(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a file, as a `CorpusError`."""
+    try:
+        yield
+    except CorpusError:
+        raise
     except Exception as error:
         # A damaged workbook shows up as zip, XML and key errors.
         reason = getattr(error, "strerror", None) or error
-        raise CorpusError(f"{path}: cannot be read ({reason}).") from error
+        hint = " Save a table as UTF-8, or as .xlsx." if isinstance(error, UnicodeError) else ""
+        raise CorpusError(f"{path}: cannot be read ({reason}).{hint}") from error
 
 
 def find_columns(

@@ -71,7 +71,7 @@ def read_labels(
 ) -> LabelTable:
     """Reads the labels of recordings; the log says how they were understood.
 
-    A table, CSV in UTF-8 or .xlsx, names these columns in its header, in the spellings that
+    A table, CSV or .xlsx, names these columns in its header, in the spellings that
     `tfds_mosei.tables` knows: ``file`` names a recording (path, file name, or name without
     ending); ``start`` and ``end`` in seconds (blank: the whole recording); any of the six
     emotions, 0 (absent) to 3 (strong), and ``sentiment``, -3 to 3 (blank or missing: 0);

@@ -181,6 +181,46 @@ def test_labels_may_use_semicolons_and_names_without_ending(tmp_path):
     assert table.speakers[paths[1]] == {"y"}
 
 
+WRITTEN = {
+    "commas in decimals": (";", "", "utf-8"),
+    "Unicode Text": ("\t", "", "utf-16"),
+    "CSV of Excel": (";", "", "cp1252"),
+    "separator said": ("|", "sep=|\r\n", "utf-8-sig"),
+    "separator said in another encoding": (";", "SEP=;\r\n", "cp1252"),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_what_spreadsheets_write_is_read(tmp_path, caplog, how):
+    separator, said, encoding = WRITTEN[how]
+    rows = ["Datei,file,start,end,happy,speaker", "1,Jürgen.wav,0@5,2@25,1@5,Jürgen"]
+    rows = [row.replace(",", separator).replace("@", ",") for row in [*rows, ""]]
+    path = tmp_path / "labels.csv"
+    path.write_bytes((said + "\r\n".join(rows)).encode(encoding))
+    recording = tmp_path / "Jürgen.wav"
+    table = read_labels(path, [recording])
+    ((segment,),) = table.segments.values()
+    assert (segment.start, segment.end, segment.values[1]) == (0.5, 2.25, 1.5)
+    assert segment.line == 2 + bool(said)
+    assert table.speakers == {recording: {"jürgen"}}
+    warned = [r for r in caplog.records if "labels.csv is not in UTF-8" in r.message]
+    assert len(warned) == (encoding == "cp1252")
+
+
+def test_a_comma_that_separates_is_not_for_decimals(tmp_path):
+    with pytest.raises(UserError, match="line 2: happy is '0,5', not a number"):
+        read_labels(write(tmp_path, 'file,happy\na.wav,"0,5"\n'), [tmp_path / "a.wav"])
+
+
+def test_errors_speak_of_encodings_only_where_these_are_the_reason(tmp_path):
+    with pytest.raises(UserError, match=r"labels\.csv: cannot be read \(No such file [^)]*\)\.$"):
+        read_labels(tmp_path / "labels.csv", [])
+    for name, told in (("a.xls", "save it as .xlsx or .csv.$"), ("a.csv", "Save a table as UTF-8")):
+        (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99))
+        with pytest.raises(UserError, match=told):
+            read_labels(tmp_path / name, [])
+
+
 def test_ids_of_recordings_with_equal_names_are_found(tmp_path):
     """As `select` writes them, and predictions."""
     paths = [tmp_path / folder / "talk.wav" for folder in "ab"]

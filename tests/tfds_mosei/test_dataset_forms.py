@@ -266,8 +266,8 @@ def test_label_tables_that_cannot_serve_are_named(tmp_path):
     path.write_text("video_id,clip_id,text,label,annotation,mode\nv,0,um,1.0,Positive,train\n")
     with pytest.raises(CorpusError, match=r"MMSA's label table: .* no times and no emotions"):
         labels_from_csv(path)
-    path.write_bytes("id,start,end,Zufälle\n".encode("latin-1"))
-    with pytest.raises(CorpusError, match="Latin-1, as UTF-8"):
+    path.write_bytes("id,start,end,Zufälle\0\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match=r"cannot be read .*as UTF-8"):
         labels_from_csv(path)
     path.write_text("id,start,end\nv,0,1\n")
     assert labels_from_csv(path, emotions=False)["v"].intervals.tolist() == [[0, 1]]
