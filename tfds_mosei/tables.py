@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import csv
 import dataclasses
+import datetime
 import itertools
 import logging
 import math
@@ -50,6 +51,8 @@ _NEEDED = (
 )
 Stretch = TypeVar("Stretch", bound=Hashable)
 _SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\r?\n?', re.IGNORECASE)  # Excel's own first line
+_CLOCK = re.compile(r"(?:(\d+):(?=[0-5]?\d:))?(\d+):([0-5]\d(?:\.\d*)?)")  # 0:05.5, 1:00:05
+_TIME_CELL = "the time of day "
 _HEAD = 65536  # bytes and characters that are enough to know a header
 _SHOWN = 5  # repeated rows named in a warning; there may be thousands
 
@@ -75,13 +78,22 @@ class Row:
         return self.cells.get(name, "").strip()
 
     def number(self, name: str, blank: float = math.nan) -> float:
-        """The number in a cell; `blank` where it is empty or missing."""
+        """The number in a cell, of seconds in a time; `blank` where it is empty or missing."""
         text = self.text(name)
+        plain = text.replace(",", ".") if self.decimal_comma else text
+        if name in TIMES and (clock := _CLOCK.fullmatch(plain)):
+            hours, minutes, seconds = map(float, clock.groups("0"))
+            return 3600 * hours + 60 * minutes + seconds
         try:
-            plain = text.replace(",", ".") if self.decimal_comma else text
             return float(plain) if plain else blank
         except ValueError:
-            raise self.fail(f"{name} is {text!r}, not a number") from None
+            why = ""
+            if text.startswith(_TIME_CELL):
+                why = (
+                    ": a spreadsheet takes 0:05 for five minutes of a day. Write seconds, or "
+                    "format the cells as text before you write times"
+                )
+            raise self.fail(f"{name} is {text!r}, not a number{why}") from None
 
 
 class Table:
@@ -168,9 +180,7 @@ class _Lines:
 
         with contextlib.closing(openpyxl.load_workbook(self.path, True, data_only=True)) as book:
             for line, row in enumerate(book.worksheets[0].values, start=1):
-                # A spreadsheet's TRUE counts as 1.
-                plain = [int(cell) if isinstance(cell, bool) else cell for cell in row]
-                yield line, ["" if cell is None else str(cell) for cell in plain]
+                yield line, list(map(_cell_text, row))
 
     def _text(self) -> Iterator[tuple[int, list[str]]]:
         with self.path.open(newline="", encoding=self.encoding) as file:
@@ -189,6 +199,14 @@ class _Lines:
                 if cells is None:
                     return
                 yield line, cells
+
+
+def _cell_text(cell: object) -> str:
+    if isinstance(cell, bool):
+        return str(int(cell))  # a spreadsheet's TRUE counts as 1
+    if isinstance(cell, datetime.time | datetime.timedelta):
+        return f"{_TIME_CELL}{cell}"  # nobody can tell whether minutes or hours were meant
+    return "" if cell is None else str(cell)
 
 
 def _encoding(content: bytes, whole: bool) -> str:

@@ -1,6 +1,8 @@
 """Spreadsheets of labels for recordings, and folds of their speakers."""
 
 import csv
+import datetime
+from itertools import pairwise
 
 import openpyxl
 import pandas
@@ -98,6 +100,48 @@ def test_times_are_known_under_other_names(tmp_path, columns):
     path = write(tmp_path, f"file,{columns},emotion\na.wav,1,2,sad\na.wav,2,3,joy\n")
     ((one, two),) = read_labels(path, [tmp_path / "a.wav"]).segments.values()
     assert [(s.start, s.end) for s in (one, two)] == [(1, 2), (2, 3)]
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_times_may_be_minutes_and_seconds(tmp_path, ending):
+    times = ["0:05", "0:05.5", "01:10", "61:10", "1:01:11", "01:02:00.25"]
+    rows = [("file", "start", "end", "happy")]
+    rows += [("a.wav", *pair, "1") for pair in pairwise(times)]
+    path = tmp_path / f"labels.{ending}"
+    if ending == "csv":
+        write(tmp_path, "\n".join(map(",".join, rows)))
+    else:
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(row)
+        book.save(path)
+    (segments,) = read_labels(path, [tmp_path / "a.wav"]).segments.values()
+    assert [s.start for s in segments] == [5, 5.5, 70, 3670, 3671]
+    assert segments[-1].end == 3720.25
+
+
+@pytest.mark.parametrize("time", ["0:5", "0:60", "1:75:00", "0:05 min", "-0:05"])
+def test_what_is_no_time_is_no_number(tmp_path, time):
+    path = write(tmp_path, f"file,start,happy\na.wav,{time},1\n")
+    with pytest.raises(UserError, match=f"line 2: start is '{time}', not a number"):
+        read_labels(path, [tmp_path / "a.wav"])
+
+
+@pytest.mark.parametrize(
+    "cell", [datetime.time(0, 5), datetime.timedelta(minutes=5)], ids=["time", "duration"]
+)
+def test_a_time_of_day_is_refused_with_the_reason(tmp_path, cell):
+    """What was typed as 0:05 would be taken for five minutes."""
+    book = openpyxl.Workbook()
+    book.active.append(["file", "start", "happy", "taken at"])
+    book.active.append(["a.wav", cell, 1, datetime.time(12, 30)])
+    book.save(tmp_path / "labels.xlsx")
+    with pytest.raises(UserError, match=r"start is .*0:05:00.* five minutes of a day\. Write"):
+        read_labels(tmp_path / "labels.xlsx", [tmp_path / "a.wav"])
+    book.active.delete_rows(2)
+    book.active.append(["a.wav", 0.5, 1, datetime.time(12, 30)])
+    book.save(tmp_path / "labels.xlsx")
+    read_labels(tmp_path / "labels.xlsx", [tmp_path / "a.wav"])
 
 
 @pytest.mark.parametrize("columns", ["start_ms,end_ms", "start,end_ms", "start,Duration"])
