@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def write_labels(
     path: Path, table: LabelTable, names: Mapping[Path, str], rows: Mapping[Path, int]
 ) -> tuple[list[Path], int, list[str]]:
     """Writes labels; gives the labelled recordings, the number of segments and those left out."""
-    videos, labelled, dropped = [], [], []
+    videos, labelled, dropped, beyond = [], [], [], 0
     for recording, name in names.items():
         duration, kept = rows[recording] / ROWS_PER_SECOND, []
         for segment in table.segments.get(recording, []):
@@ -71,7 +72,14 @@ def write_labels(
             intervals = np.array([(s.start, min(s.end, duration)) for s in kept], np.float64)
             values = np.array([segment.values for segment in kept], np.float32)
             videos.append((name, intervals, values))
+            beyond += sum(duration + 1 < s.end < math.inf for s in kept)
             labelled.append(recording)
+    if beyond:
+        logger.warning(
+            "%s: %d segments end more than 1 s after their recording does and were cut there. Are "
+            "start and end in seconds?",
+            *(table.path, beyond),
+        )
     csd.write(
         path,
         LABEL_ROOT,

@@ -320,3 +320,19 @@ def test_folds_do_without_recordings_that_failed(tmp_path, recordings, labels):
         *("clip0", "clip2", "clip3", "clip5")
     ]
     assert report.segments == 5
+
+
+def test_segments_far_beyond_their_recordings_are_told(recordings, quick, tmp_path, caplog):
+    """Milliseconds, for instance; a fraction of a second too much is nothing to speak of."""
+    from tfds_mosei.csd import ComputationalSequence
+
+    ends = ["", "1.2", "400", "1400", "1600", "0.5"]
+    lines = [f"clip{k}.wav,0,{end},1" for k, end in enumerate(ends)]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,start,end,happy", *lines]))
+    report = extract_corpus([recordings], tmp_path / "speech.csd", table)
+    assert "labels.csv: 3 segments end more than 1 s after their recording" in caplog.text
+    assert caplog.text.count("in seconds?") == 1
+    with ComputationalSequence(report.labels) as sequence:
+        found = [sequence.read(f"clip{k}")[0][0, 1] for k in range(6)]
+    np.testing.assert_allclose(found, [0.5] * 6)
