@@ -171,12 +171,19 @@ def _table_rows(
     called = {"id": "recording"}
     mapping = rows.mapping.items()
     how = ", ".join(f"{called.get(name, name)} from {cell!r}" for name, cell in mapping)
-    if graded and {value for *_, values in found for value in values[1:]} == {0.0, 1.0}:
+    grades = {value for *_, values in found for value in values[1:]} if graded else set()
+    if grades == {0.0, 1.0}:
         found = [
             (row, stretch, [sentiment, *(present_level * value for value in values)])
             for row, stretch, (sentiment, *values) in found
         ]
         how += f", 1 for present taken as {present_level:g}"
+    elif grades - {0.0, 1.0} and max(grades) <= 1:
+        logger.warning(
+            "%s: no emotion is above 1, but intensities go from 0 (absent) to 3 (strong): multiply "
+            "shares from 0 to 1 by 3.",
+            table.path,
+        )
     return found, how
 
 

@@ -87,6 +87,18 @@ def test_present_means_what_is_asked_for(tmp_path):
         read_labels(path, recordings, present_level=4)
 
 
+@pytest.mark.parametrize(
+    ("values", "warned"), [("0.2,1", True), ("0.3,", True), ("0.2,2", False), ("0,1", False)]
+)
+def test_shares_are_warned_of(tmp_path, caplog, values, warned):
+    path = write(tmp_path, f"file,happy,sad,sentiment\na.wav,{values},-0.5\n")
+    ((segment,),) = read_labels(path, [tmp_path / "a.wav"]).segments.values()
+    told = "labels.csv: no emotion is above 1, but intensities go from 0 (absent) to 3"
+    assert caplog.text.count(told) == warned
+    if warned:
+        assert segment.values[1] == float(values[:3])
+
+
 @pytest.mark.parametrize("columns", ["Path,Actor", "file_path,Speaker ID", "Audio,participant_id"])
 def test_recordings_and_speakers_are_known_under_other_names(tmp_path, columns):
     recordings = [tmp_path / "a.wav", tmp_path / "b.wav"]
