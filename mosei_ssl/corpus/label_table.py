@@ -126,8 +126,11 @@ def write_template(path: str | Path, rows: Sequence[tuple[str, object, object]])
     sheet = pandas.DataFrame(rows, columns=["file", "start", "end"])
     sheet = sheet.reindex(columns=[*sheet.columns, *EMOTIONS, "speaker"])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write = sheet.to_csv if Path(path).suffix.lower() == ".csv" else sheet.to_excel
-    write(path, index=False)
+    if Path(path).suffix.lower() == ".csv":
+        # Without the mark Excel takes UTF-8 for Windows-1252.
+        sheet.to_csv(path, index=False, encoding="utf-8-sig")
+    else:
+        sheet.to_excel(path, index=False)
 
 
 def _table_rows(

@@ -1,5 +1,6 @@
 """Spreadsheets of labels for recordings, and folds of their speakers."""
 
+import codecs
 import csv
 import datetime
 from itertools import pairwise
@@ -450,7 +451,7 @@ def test_without_speakers_every_file_counts_as_one(tmp_path, caplog):
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])
 def test_a_template_is_filled_in_and_read(tmp_path, capsys, ending):
-    recordings = [tmp_path / "in" / f"{name}.wav" for name in "ab"]
+    recordings = [tmp_path / "in" / f"{name}.wav" for name in ("a", "ü")]
     (tmp_path / "in").mkdir()
     for recording in recordings:
         recording.touch()
@@ -458,6 +459,8 @@ def test_a_template_is_filled_in_and_read(tmp_path, capsys, ending):
     line = ["labels", str(tmp_path / "in"), "--template", str(sheet)]
     assert main(line) == 0
     assert "2 recordings" in capsys.readouterr().out
+    if ending == "csv":
+        assert sheet.read_bytes().startswith(codecs.BOM_UTF8)  # else Excel garbles the ü
     with pytest.raises(UserError, match="no emotion is filled in"):
         read_labels(sheet, recordings)
     read, write = ("read_csv", "to_csv") if ending == "csv" else ("read_excel", "to_excel")

@@ -61,7 +61,7 @@ def test_a_table_of_the_segments_to_label(tmp_path, capsys):
     first = tmp_path / "first.csv"
     assert main([*line, "3", "--template", str(first)]) == 0
     assert "3 of 4 segments" in capsys.readouterr().out
-    with first.open(newline="") as opened:
+    with first.open(newline="", encoding="utf-8-sig") as opened:
         header, *rows = csv.reader(opened)
     assert header[:4] == ["file", "start", "end", "happy"]
     assert {tuple(row[:3]) for row in rows} < {
