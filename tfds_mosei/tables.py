@@ -24,6 +24,7 @@ _logger = logging.getLogger(__name__)
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx")
 NUMBERS = ("start", "end", *LABEL_NAMES)
 TIMES = ("id", "start", "end")
+RECORDINGS = ("id",)
 LABELLED = (*TIMES, *EMOTIONS)
 """Columns of a label table, in any order and case; sentiment may be missing, others are ignored."""
 
@@ -254,9 +255,10 @@ def find_columns(
         )
     if missing:
         first = ",".join(header)[:200]
-        raise CorpusError(
-            f"{path}: its first line is {first!r}; it lacks {', '.join(missing)}: {about}"
-        )
+        lack = f"it lacks {', '.join(missing)}"
+        if tuple(needed) == RECORDINGS:  # which their owner hardly calls ids
+            lack = "no column names the recordings (file, filename, path, ...)"
+        raise CorpusError(f"{path}: its first line is {first!r}; {lack}: {about}")
     return found
 
 

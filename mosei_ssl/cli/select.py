@@ -41,17 +41,17 @@ class SelectOptions(Options):
 def run(options: SelectOptions) -> int:
     import numpy as np
 
-    from mosei_ssl.corpus.label_table import check_template, write_template
+    from mosei_ssl.corpus.label_table import ABOUT, check_template, write_template
     from mosei_ssl.data.context import context_of, in_context
     from mosei_ssl.data.selection import select_segments
     from mosei_ssl.metrics import pooled_features
     from mosei_ssl.serving.inputs import read_segments
     from mosei_ssl.utils.progress import progress
-    from tfds_mosei.tables import Table
+    from tfds_mosei.tables import RECORDINGS, Table
 
     check_template(options.template)
     known = []
-    for row in Table(Path(options.labelled), ["id"]) if options.labelled else ():
+    for row in Table(Path(options.labelled), RECORDINGS, ABOUT) if options.labelled else ():
         name = PureWindowsPath(row.text("id")).name  # takes both kinds of slashes
         known.append(({name, Path(name).stem}, row.number("start", 0), row.number("end", math.inf)))
     places: list[tuple[str, float, float]] = []

@@ -17,12 +17,12 @@ from mosei_ssl.corpus.recordings import video_ids
 from mosei_ssl.corpus.speaker_names import complete_speakers, same_name
 from mosei_ssl.utils.errors import UserError
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, SYNONYMS, plain_name
-from tfds_mosei.tables import Row, Table, rows_once
+from tfds_mosei.tables import RECORDINGS, Row, Table, rows_once
 
 logger = logging.getLogger(__name__)
 
 PRESENT = 2.0  # intensity of an emotion of which no more is known than that it is present
-_ABOUT = (
+ABOUT = (
     f"a table of recordings has the columns file and any of {', '.join(EMOTIONS)}, or file and "
     "emotion (one of these words) and perhaps intensity; and, if you like, start, end, sentiment "
     "and speaker."
@@ -137,7 +137,7 @@ def _table_rows(
     table: LabelTable, known: "_KnownRecordings", present_level: float
 ) -> tuple[_Labelled, str]:
     """The rows of a table, and how its columns were understood."""
-    rows = Table(table.path, ["id"], _ABOUT)
+    rows = Table(table.path, RECORDINGS, ABOUT)
     graded = bool(rows.columns.keys() & set(EMOTIONS))
     _check_columns(table.path, rows, graded)
     mistakes: list[str] = []
@@ -193,7 +193,7 @@ def _table_rows(
 def _check_columns(path: Path, rows: Table, graded: bool) -> None:
     """Refuses a table without emotions, or with one that would be lost."""
     if not graded and "emotion" not in rows.columns:
-        raise UserError(f"{path}: no emotion among its columns ({', '.join(EMOTIONS)})")
+        raise UserError(f"{path}: no emotion among its columns ({', '.join(EMOTIONS)}, or emotion)")
     emotions = {*EMOTIONS, *_OTHER_EMOTIONS}
     spellings = [*emotions, *(spelling for spelling, name in SYNONYMS.items() if name in emotions)]
     lost = [

@@ -199,9 +199,9 @@ def test_a_pattern_that_finds_no_speaker_is_refused(tmp_path, pattern):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it lacks id: .* the columns file and any of happy"),
-        ("clip,happy\na.wav,1\n", "it lacks id: .* the columns file and any of happy"),
-        ("file,start\na.wav,1\n", "no emotion"),
+        ("", r"no column names the recordings \(file, .*\): .* columns file and any of happy"),
+        ("clip,happy\na,1\n", r"'clip,happy'; no column names the recordings \(file, filename, p"),
+        ("file,start\na.wav,1\n", "no emotion among its columns .*, fear, or emotion"),
         ("file,happy,Happy\na.wav,1,1\n", "twice"),
         ("file,happy\n", "no rows"),
         ("file,happy\nz.wav,1\n", "line 2: 'z.wav' is not one of the 3"),

@@ -74,5 +74,9 @@ def test_a_table_of_the_segments_to_label(tmp_path, capsys):
     (left,) = Table(more, ["id"])
     assert (left.text("id"), left.number("start")) not in {(r[0], float(r[1])) for r in rows}
     assert main([*line, "1", "--template", str(first)]) == 2
+    more.with_suffix(".csv").write_text("clip,start\none,0\n")
+    wrong = ["--template", str(tmp_path / "c.csv"), "--labelled", str(more.with_suffix(".csv"))]
+    with pytest.raises(UserError, match="no column names the recordings"):
+        main(["--debug", *line, "1", *wrong])
     with pytest.raises(UserError, match="no such file"):
         main(["--debug", "select", str(tmp_path / "b.csd"), "--template", str(tmp_path / "c.csv")])
