@@ -28,6 +28,11 @@ ABOUT = (
     "and speaker."
 )
 _NO_EMOTION = ("neutral", "calm", "none")
+# Only in cells: a column "dis" or "sur" may be anything.
+_WORDS = {
+    "scared": "fear",
+    **{name[:3]: name for name in ("anger", "happy", "neutral", "fear", "disgust", "surprise")},
+}
 _OTHER_EMOTIONS = (
     *("contempt", "excited", "excitement", "frustrated", "frustration", "bored", "boredom"),
     *("anxious", "anxiety", "amused", "amusement", "love", "pride", "shame", "guilt", "envy"),
@@ -235,14 +240,22 @@ def _named(row: Row, present_level: float) -> list[float]:
     """Labels from names of emotions in a cell."""
     level = _within(row, "intensity", 0, 3, present_level)
     values = [_within(row, "sentiment", -3, 3, 0.0), *(0.0 for _ in EMOTIONS)]
-    for word in re.split(r"[,;|/+&]", row.text("emotion")):
-        name = plain_name(word)
+    for word in re.split(r"[\s,]+and\s|[,;|/+&]", row.text("emotion"), flags=re.IGNORECASE):
+        name = _emotion(word)
         if name in EMOTIONS:
             values[LABEL_NAMES.index(name)] = level
         elif name not in _NO_EMOTION:
             allowed = ", ".join((*EMOTIONS, *_NO_EMOTION))
-            raise row.fail(f"the emotion is {word.strip()!r}, not one of {allowed}")
+            advice = ""
+            if name in _OTHER_EMOTIONS:
+                advice = ": delete such rows; recordings without labels serve for pretraining"
+            raise row.fail(f"the emotion is {word.strip()!r}, not one of {allowed}{advice}")
     return values
+
+
+def _emotion(word: str) -> str:
+    plain = plain_name(word)
+    return _WORDS.get(plain, plain)
 
 
 def _added_up(rows: Iterable[tuple[Row, tuple[Path, float, float], list[float]]]) -> _Labelled:
@@ -251,7 +264,7 @@ def _added_up(rows: Iterable[tuple[Row, tuple[Path, float, float], list[float]]]
     said: dict[tuple[Path, float, float], set[str]] = defaultdict(set)
     repeated = 0
     for row, stretch, values in rows:
-        name = plain_name(row.text("emotion"))
+        name = _emotion(row.text("emotion"))
         if said[stretch] and (name in _NO_EMOTION) != any(n in _NO_EMOTION for n in said[stretch]):
             first = found[stretch][0]
             raise row.fail(
@@ -277,7 +290,7 @@ def _class_folders(
         folder = recording.parent.name
         row = Row(table.path, number, {"emotion": folder})
         inside = recording.absolute().is_relative_to(table.path.absolute())
-        if not inside or plain_name(folder) not in (*EMOTIONS, *_NO_EMOTION):
+        if not inside or _emotion(folder) not in (*EMOTIONS, *_NO_EMOTION):
             other.add(str(recording.parent))
         else:
             found.append((row, (recording, 0.0, math.inf), _named(row, present_level)))

@@ -45,6 +45,9 @@ LAYOUTS = {
     "graded": "File;HAPPINESS;Angry;speaker\nx_a.wav;2;0;X\nx_b.wav;2;2;X\ny_c.wav;0;0;Y\n",
     "present": "filename,happy,anger,neutral\nx_a,1,0,0\nx_b,1,1,0\ny_c,0,0,1\n",
     "long": "file\temotion\tintensity\nx_a\tJoy\t2\nx_b\thappy\t\nx_b\tangry\t2\ny_c\tcalm\t\n",
+    "codes": "file,emotion,intensity\nx_a,HAP,2\nx_b,hap,2\nx_b,Ang,2\ny_c,NEU,\n",
+    "and": "file,emotion\nx_a,happy\nx_b,Happy and Angry\ny_c,neutral\n",
+    "&": "file,emotion\nx_a,happy\nx_b,anger & happy\ny_c,neutral\n",
     "label": 'file,Label\nx_a.wav,joy\nx_b.wav,"Happy, Anger"\ny_c.wav,Neutral\n',
 }
 
@@ -98,6 +101,23 @@ def test_shares_are_warned_of(tmp_path, caplog, values, warned):
     assert caplog.text.count(told) == warned
     if warned:
         assert segment.values[1] == float(values[:3])
+
+
+def test_words_and_codes_of_emotions(tmp_path):
+    words = ["happy", "SAD", "ang", "Sur", "DIS", "FEA", "Scared", "sad, angry, and scared"]
+    text = "".join(f'{k}.wav,"{word}"\n' for k, word in enumerate(words))
+    recordings = [tmp_path / f"{k}.wav" for k in range(len(words))]
+    table = read_labels(write(tmp_path, "file,emotion\n" + text), recordings)
+    found = [table.segments[path][0].values[1:] for path in recordings]
+    assert found[:6] == [tuple(2.0 * (k == j) for j in range(6)) for k in range(6)]
+    assert found[6:] == [(0, 0, 0, 0, 0, 2), (0, 2, 2, 0, 0, 2)]
+
+
+@pytest.mark.parametrize("word", ["bored", "Contempt"])
+def test_what_to_do_with_other_emotions_is_said(tmp_path, word):
+    told = f"line 2: the emotion is '{word}', .* recordings without labels serve for pretraining$"
+    with pytest.raises(UserError, match=told):
+        read_labels(write(tmp_path, f"file,emotion\na.wav,{word}\n"), [tmp_path / "a.wav"])
 
 
 @pytest.mark.parametrize("columns", ["Path,Actor", "file_path,Speaker ID", "Audio,participant_id"])
@@ -487,6 +507,7 @@ def sheet(folder, text):
         ("file,angrry,happy\na,1,0\n", "'angrry' would not be used"),
         ("file,happy,sad\na,,\nb,,\n", "no emotion is filled in"),
         ("file,label\na,neutral\nb,sad\na,angry\n", "line 4: the emotion is 'angry', but line 2"),
+        ("file,label\na,NEU\nb,SAD\na,ANG\n", "line 4: the emotion is 'ANG', but line 2"),
     ],
 )
 def test_what_would_teach_something_wrong_is_refused(tmp_path, text, message):
