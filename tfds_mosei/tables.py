@@ -12,12 +12,15 @@ import os
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import EMOTIONS, LABEL_NAMES, plain_name
+
+if TYPE_CHECKING:
+    import openpyxl
 
 _logger = logging.getLogger(__name__)
 
@@ -113,7 +116,10 @@ class Table:
                 path,
             )
         self._header = self._lines.header()
-        self.columns = find_columns(self._header, path, needed, about)
+        self.columns = find_columns(self._header, self._lines.place, needed, about)
+        if self._lines.sheet:
+            message = "%s: the sheet %r is read, since the first has no known column"
+            _logger.info(message, path, self._lines.title)
         known = self.columns.values()
         self.unused = [name for i, name in enumerate(self._header) if name and i not in known]
         self.mapping = {name: self._header[i] for name, i in self.columns.items()}
@@ -146,17 +152,26 @@ def table_header(path: str | os.PathLike[str]) -> list[str]:
 
 
 class _Lines:
-    """Number and cells of each line, the header's first; of a workbook, of its first sheet.
+    """Number and cells of each line, the header's first; of a workbook, of one sheet.
 
+    That is the first, unless it has no known column and exactly one other names recordings.
     `encoding` and `separator` of a text are told from its first `size` bytes; all, if negative.
     """
 
     def __init__(self, path: Path, size: int = -1):
         self.path, self.encoding, self.separator, self._skipped = path, "", "", 0
+        self.place, self.sheet, self.title = str(path), 0, ""
         suffix = path.suffix.lower()
         if suffix in (".xls", ".ods"):
             raise CorpusError(f"{path}: tables in {suffix} are not read: save it as .xlsx or .csv.")
         if suffix == ".xlsx":
+            with _reasons(path), self._workbook() as book:
+                known = [_known([*map(_cell_text, next(s.values, ()))]) for s in book.worksheets]
+                others = [i for i, found in enumerate(known) if {"id"} < found.keys()]
+                if not known[0] and len(others) == 1:
+                    self.sheet = others[0]
+                self.title = book.worksheets[self.sheet].title
+            self.place += f", sheet {self.title!r}, row 1"
             return
         with _reasons(path):
             with path.open("rb") as file:
@@ -176,11 +191,14 @@ class _Lines:
         with _reasons(self.path):
             yield from self._text() if self.separator else self._sheet()
 
-    def _sheet(self) -> Iterator[tuple[int, list[str]]]:
+    def _workbook(self) -> "contextlib.closing[openpyxl.Workbook]":
         import openpyxl
 
-        with contextlib.closing(openpyxl.load_workbook(self.path, True, data_only=True)) as book:
-            for line, row in enumerate(book.worksheets[0].values, start=1):
+        return contextlib.closing(openpyxl.load_workbook(self.path, True, data_only=True))
+
+    def _sheet(self) -> Iterator[tuple[int, list[str]]]:
+        with self._workbook() as book:
+            for line, row in enumerate(book.worksheets[self.sheet].values, start=1):
                 yield line, list(map(_cell_text, row))
 
     def _text(self) -> Iterator[tuple[int, list[str]]]:
@@ -240,13 +258,10 @@ def find_columns(
 ) -> dict[str, int]:
     """Positions of the known columns in a header, which must have those `needed`."""
     names = [plain_name(cell) for cell in header]
-    found: dict[str, int] = {}
-    for wanted in ("id", *NUMBERS, "emotion", "intensity", "speaker"):
-        name = next((name for name in _SYNONYMS.get(wanted, (wanted,)) if name in names), None)
-        if name is not None:
-            found[wanted] = names.index(name)
-            if names.count(name) > 1:
-                raise CorpusError(f"{path}: the column {name!r} is named twice in the header.")
+    found = _known(header)
+    for name in map(names.__getitem__, found.values()):
+        if names.count(name) > 1:
+            raise CorpusError(f"{path}: the column {name!r} is named twice in the header.")
     missing = [name for name in needed if name not in found]
     if missing and {"clipid", "annotation"} <= {*names}:
         raise CorpusError(
@@ -259,6 +274,16 @@ def find_columns(
         if tuple(needed) == RECORDINGS:  # which their owner hardly calls ids
             lack = "no column names the recordings (file, filename, path, ...)"
         raise CorpusError(f"{path}: its first line is {first!r}; {lack}: {about}")
+    return found
+
+
+def _known(header: Sequence[str]) -> dict[str, int]:
+    names = [plain_name(cell) for cell in header]
+    found: dict[str, int] = {}
+    for wanted in ("id", *NUMBERS, "emotion", "intensity", "speaker"):
+        name = next((name for name in _SYNONYMS.get(wanted, (wanted,)) if name in names), None)
+        if name is not None:
+            found[wanted] = names.index(name)
     return found
 
 

@@ -298,6 +298,37 @@ def test_errors_speak_of_encodings_only_where_these_are_the_reason(tmp_path):
             read_labels(tmp_path / name, [])
 
 
+def workbook(path, **sheets):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_the_sheet_of_labels_need_not_be_the_first(tmp_path, caplog):
+    caplog.set_level("INFO")
+    labels = [["file", "happy"], ["a.wav", 2]]
+    codes = [["emotion", "meaning"], ["happy", "smiles"]]
+    path = workbook(tmp_path / "a.xlsx", About=[["Our study"]], Labels=labels, Codes=codes)
+    ((segment,),) = read_labels(path, [tmp_path / "a.wav"]).segments.values()
+    assert segment.values[1] == 2
+    assert "a.xlsx: the sheet 'Labels' is read, since the first has no known" in caplog.text
+    path = workbook(tmp_path / "b.xlsx", Labels=labels, More=[*labels[:1], ["b.wav", 3]])
+    assert len(read_labels(path, [tmp_path / "a.wav", tmp_path / "b.wav"]).segments) == 1
+
+
+@pytest.mark.parametrize("others", [{}, {"B": [["file", "sad"]], "C": [["file", "sad"]]}])
+def test_the_sheet_and_row_without_known_columns_are_named(tmp_path, others):
+    path = workbook(tmp_path / "a.xlsx", Notes=[["Our study"], ["file", "sad"]], **others)
+    told = r"a\.xlsx, sheet 'Notes', row 1: its first line is 'Our study,'; no column names the r"
+    with pytest.raises(UserError, match=told):
+        read_labels(path, [tmp_path / "a.wav"])
+
+
 def test_ids_of_recordings_with_equal_names_are_found(tmp_path):
     """As `select` writes them, and predictions."""
     paths = [tmp_path / folder / "talk.wav" for folder in "ab"]
