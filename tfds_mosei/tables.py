@@ -137,9 +137,10 @@ class Table:
         beyond = len(cells) > len(self._header) or any(map(str.strip, cells[width:]))
         if beyond or not found.keys() >= {*self._needed}:
             # The cells before those under no column may be under the wrong one.
+            point = "" if row.decimal_comma else "write decimals with a point, and "
             raise row.fail(
-                f"{len(cells)} cells, but {width} columns in the header: write decimals with a "
-                "point, and put text that holds the separator in quotes"
+                f"{len(cells)} cells, but {width} columns in the header: {point}put text that "
+                "holds the separator in quotes"
             )
         if not row.text("id"):
             raise row.fail(f"the column {self._header[self.columns['id']]!r} is blank")
