@@ -258,4 +258,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Workers keep the speech that they have read in a module's cache, not in that of __main__.
+    import pretrain_hours
+
+    pretrain_hours.main()
