@@ -10,6 +10,7 @@ Examples:
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 
 from mosei_ssl.gateway.limits import Limits
@@ -50,6 +51,14 @@ def run(options: ServeOptions) -> int:
         raise UserError(
             f"a gateway needs more packages ({error}): pip install 'mosei_ssl[gateway]'"
         ) from None
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:  # before the model is read, which takes longer
+        socket.create_server((options.host, options.port), family=family).close()
+    except OSError as error:
+        raise UserError(
+            f"no gateway at {options.host}, port {options.port}: {error.strerror or error}; --host "
+            "and --port choose another place"
+        ) from None
     from mosei_ssl import presets
     from mosei_ssl.serving import LocalModel, connect
     from mosei_ssl.serving.drift import DriftWindow
@@ -86,8 +95,5 @@ def run(options: ServeOptions) -> int:
     try:
         uvicorn.Server(config).run()
     except SystemExit:  # with 3, which says of our commands that an export was changed
-        raise UserError(
-            f"no gateway at {options.host}, port {options.port}: the lines above say why; "
-            "--host and --port choose another place"
-        ) from None
+        raise UserError("the gateway did not start: the lines above say why") from None
     return 0

@@ -20,6 +20,7 @@ from children import start_child
 from prometheus_client.parser import text_string_to_metric_families
 from serving_child import gateway_command
 
+from mosei_ssl.cli import main
 from mosei_ssl.gateway.app import create_app
 from mosei_ssl.gateway.limits import Limits
 from mosei_ssl.serving import LocalModel, connect, output, read_segments
@@ -351,3 +352,11 @@ def test_sigterm_lets_what_is_in_progress_finish(server, tmp_path):
     log = (tmp_path / "log").read_text()
     assert "POST '/v1/emotions' 200" in log
     assert "sampled" not in log
+
+
+def test_a_port_that_is_taken_is_refused_before_a_model_is_read(monkeypatch, capsys):
+    monkeypatch.setattr("mosei_ssl.serving.LocalModel", lambda *_: pytest.fail("it was read"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    assert f"no gateway at 127.0.0.1, port {port}: " in capsys.readouterr().err
