@@ -29,16 +29,18 @@ from matplotlib.figure import Figure
 from mosei_ssl.config import DataConfig, PretrainConfig
 from mosei_ssl.study.config import load_study_config
 from mosei_ssl.study.folds import prepare_folds
-from mosei_ssl.utils.parsing import from_mapping, read_yaml
+from mosei_ssl.utils.parsing import from_mapping, merge, read_yaml
 
 ROWS_PER_HOUR = 360_000
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "codebook": read_yaml("small_pretrain"),
     "masked timesteps": {"backbone": {"hidden_dim": 64, "pooling_factor": 10}, "epochs": 15},
+    "large codebook": merge(read_yaml("small_pretrain"), {"backbone": {"hidden_dim": 1024}}),
 }
 TITLES = {
     "codebook": "codebook (what small_pretrain does)",
     "masked timesteps": "masked timesteps (the paper's objective)",
+    "large codebook": "codebook of 1,024 entries",
 }
 STYLES: list[dict[str, Any]] = [
     {"color": "#56B4E9", "marker": "o", "linestyle": ":"},
@@ -206,10 +208,11 @@ def draw(found: dict[str, Any], out: Path) -> None:
             panel.axhline(0, color="black", linewidth=0.8)
             panel.set_xscale("log", base=2)
             panel.set_xticks(hours, [f"{h:g}" for h in hours])
-            panel.set(title=TITLES[objective], xlabel="hours of unlabelled speech")
+            panel.set_title(TITLES[objective], fontsize=9)
+            panel.set_xlabel("hours of unlabelled speech")
             panel.grid(axis="y", linewidth=0.4, alpha=0.6)
         panels[0].set_ylabel("r minus that of the identical\nrandom backbone")
-        panels[0].legend(frameon=False)
+        panels[-1].legend(frameon=False, loc="lower center", ncols=2)
         figure.savefig(out / "hours.png")
 
 
@@ -219,7 +222,7 @@ def main() -> None:
     parser.add_argument("--studies", nargs="+", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", nargs="+", type=float, default=[0.5, 1, 2, 4, 8, 14])
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=[*OBJECTIVES])
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=[*OBJECTIVES][:2])
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
@@ -249,7 +252,8 @@ def main() -> None:
                 f"{number} of {len(tasks)}: {rows[0]['objective']}, {rows[0]['hours']:g} h",
                 flush=True,
             )
-    found = curves([json.loads(line) for line in log.read_text().splitlines()])
+    known = [json.loads(line) for line in log.read_text().splitlines()]
+    found = curves([row for row in known if row["objective"] in args.objectives])
     for objective, by_corpus in found.items():
         for hours in by_corpus["mean"]:
             cells = [" ".join(f"{r:+.3f}" for r in c[hours].values()) for c in by_corpus.values()]
