@@ -202,7 +202,7 @@ def test_names_that_are_not_utf8_are_spelled_out(tmp_path, caplog):
     (message,) = report.failed.values()
     assert message.startswith(f"{folder}/bad\\xe8.wav: not readable as audio (Format not")
     # A terminal would refuse what cannot be encoded.
-    assert caplog.text.encode().count(b"\\x") == 2
+    assert caplog.text.encode().count(b"\\x") == 1
     with ComputationalSequence(tmp_path / "out.csd") as sequence:
         assert list(sequence.video_ids) == ["caf\\xe9"]
 

@@ -321,13 +321,13 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_port_in_use_is_bad_input_not_a_damaged_export(tmp_path):
+def test_a_port_in_use_is_bad_input_and_found_before_a_model_is_read(monkeypatch, capsys):
+    monkeypatch.setattr("mosei_ssl.serving.LocalModel", lambda *_: pytest.fail("it was read"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        arguments = ["--port", str(taken.getsockname()[1]), "--workers", "1"]
-        process = start_child(gateway_command, *arguments, log=tmp_path / "log")
-        process.join(60)
-    assert process.exitcode == 2
-    assert "address already in use" in (tmp_path / "log").read_text()
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"no gateway at 127.0.0.1, port {port}: Address already in use" in said
 
 
 def test_sigterm_lets_what_is_in_progress_finish(server, tmp_path):
@@ -352,11 +352,3 @@ def test_sigterm_lets_what_is_in_progress_finish(server, tmp_path):
     log = (tmp_path / "log").read_text()
     assert "POST '/v1/emotions' 200" in log
     assert "sampled" not in log
-
-
-def test_a_port_that_is_taken_is_refused_before_a_model_is_read(monkeypatch, capsys):
-    monkeypatch.setattr("mosei_ssl.serving.LocalModel", lambda *_: pytest.fail("it was read"))
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert main(["serve", "--port", str(port)]) == 2
-    assert f"no gateway at 127.0.0.1, port {port}: " in capsys.readouterr().err

@@ -209,10 +209,11 @@ def test_tables_that_build_takes_give_the_segments(speech, tmp_path, name, text)
     assert summary(read_segments(speech, tmp_path / name)) == [("a", 1.0, 2.5, 100, 150)]
 
 
-def test_a_table_in_another_encoding_says_so(speech, tmp_path):
+def test_a_table_in_another_encoding_is_read_and_says_so(speech, tmp_path, caplog):
     (tmp_path / "cuts.csv").write_bytes("id,start,end\nM\xfcller,0,1\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"cuts\.csv.*utf-8"):
+    with pytest.raises(UserError, match="their ids are Müller and a, b"):
         list(read_segments(speech, tmp_path / "cuts.csv"))
+    assert "cuts.csv is not in UTF-8: it was read as Windows-1252" in caplog.text
 
 
 def test_array_is_one_recording(tmp_path):
