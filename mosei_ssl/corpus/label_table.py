@@ -217,10 +217,11 @@ def _check_columns(path: Path, rows: Table, graded: bool) -> None:
             f"emotion as one of {', '.join(EMOTIONS)}, and delete the others."
         )
     # Without them the label of a segment would be that of the whole recording.
-    times = [name for name in rows.unused if _TIMES & {*re.findall("[a-z]+", name.lower())}]
-    if "start" in rows.columns and "end" not in rows.columns:
-        times += [name for name in rows.unused if plain_name(name) == "duration"]
-    if times:
+    words = {name: {*re.findall("[a-z]+", name.lower())} for name in rows.unused}
+    times = [name for name, said in words.items() if said & _TIMES and "date" not in said]
+    if "start" in rows.columns:
+        times += [name for name, said in words.items() if said == {"duration"}]
+    if times and not {"start", "end"} <= rows.columns.keys():
         raise UserError(
             f"{path}: {', '.join(map(repr, times))} would not be used: name the columns of a "
             "segment's start and end, in seconds from the recording's, start and end, and delete "

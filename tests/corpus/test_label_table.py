@@ -189,6 +189,9 @@ def test_a_table_may_tell_how_long_recordings_are(tmp_path, caplog):
     path = write(tmp_path, "file,duration,timestamp,emotion\na.wav,1.5,2026-11-29,sad\n")
     read_labels(path, [tmp_path / "a.wav"])
     assert "columns not used: 'duration', 'timestamp'" in caplog.text
+    path = write(tmp_path, "file,start,end,start_frame,start_date,emotion\na.wav,0,1,0,2026,sad\n")
+    read_labels(path, [tmp_path / "a.wav"])
+    assert "columns not used: 'start_frame', 'start_date'" in caplog.text
 
 
 @pytest.mark.parametrize("column", ["anger_score", "contempt", "Boredom", "Label"])
