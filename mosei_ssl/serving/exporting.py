@@ -124,9 +124,10 @@ def export_model(
     check_formats(formats)
 
     def write(building: Path, name: str) -> None:
-        signatures = serving_signatures(model)
+        in_context = (provenance or {}).get("run", {}).get("context") is not False
+        signatures = serving_signatures(model, context=in_context)
         tf.saved_model.save(tf.Module(), str(building), signatures=signatures)
-        write_warmup(building)
+        write_warmup(building, signatures)
         if train:
             answers = SignaturePredictor(signatures[PREDICT_SIGNATURE]).predict(train)["expected"]
             write_reference(building, np.stack(list(map(quantities, train, answers))))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mosei_ssl.data.context import CONTEXT_FRAMES
 from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ MAX_FRAMES = 12_000
 """Longest segment that is answered (two minutes); attention over more would exhaust a server."""
 
 PREDICT_SIGNATURE = "serving_default"
+CONTEXT_SIGNATURE = "serving_context"
 EXAMPLES_SIGNATURE = "serving_examples"
 EMBEDDING_SIGNATURE = "embedding"
 
@@ -30,11 +32,16 @@ OUTPUTS = ("intensity", "class", "present", "expected")
 """Numeric outputs [B, 6] of both prediction signatures; `emotions` [B, 6] names the columns."""
 
 
-def serving_signatures(model: EmotionModel) -> dict[str, tf.types.experimental.ConcreteFunction]:
+def serving_signatures(
+    model: EmotionModel, *, context: bool = True
+) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """The functions of an export by name.
 
     `serving_default` and `embedding` take `features` float32 [B, T, 74] and `length` int32 [B];
-    `serving_examples` takes `examples`, [B] serialised `tf.train.Example`. Every check is an
+    `serving_examples` takes `examples`, [B] serialised `tf.train.Example`; `serving_context`, for
+    models trained in `context`, what `serving_default` takes, and of each segment's recording (or
+    speaker) the means of all raw rows, `recording_mean` float32 [B, 74], and their number,
+    `recording_frames` int32 [B]: see `mosei_ssl.data.context.in_context`. Every check is an
     operation of the graph, so that a server without Python makes it too, and fails the request
     with INVALID_ARGUMENT. The weights are copied as constants: a server folds what depends on
     them alone, once, and reads no variable per request.
@@ -42,6 +49,7 @@ def serving_signatures(model: EmotionModel) -> dict[str, tf.types.experimental.C
     import tensorflow as tf
 
     answers = frozen_answers(model)
+    center = model.backbone.standardize.center.numpy()
 
     def predict(features, length):
         outputs = answers(features, length)
@@ -52,16 +60,30 @@ def serving_signatures(model: EmotionModel) -> dict[str, tf.types.experimental.C
     def serving_default(features, length):
         return predict(*_check(features, length))
 
+    def serving_context(features, length, recording_mean, recording_frames):
+        features, length = _check(features, length)
+        recording_mean, recording_frames = _check_context(length, recording_mean, recording_frames)
+        frames = tf.cast(recording_frames, tf.float32)[:, None]
+        share = frames / (frames + CONTEXT_FRAMES)
+        shift = share * (recording_mean - center)
+        return predict(features - shift[:, None], length)
+
     def serving_examples(examples):
         return predict(*_parse(examples))
 
     def embedding(features, length):
         return {"embedding": answers(*_check(features, length))["embedding"]}
 
+    in_context = (
+        *_segment_specs(),
+        tf.TensorSpec([None, NUM_FEATURES], tf.float32, "recording_mean"),
+        tf.TensorSpec([None], tf.int32, "recording_frames"),
+    )
     return {
         name: tf.function(function, autograph=False).get_concrete_function(*specs)
         for name, function, specs in (
             (PREDICT_SIGNATURE, serving_default, _segment_specs()),
+            *([(CONTEXT_SIGNATURE, serving_context, in_context)] if context else []),
             (EXAMPLES_SIGNATURE, serving_examples, [tf.TensorSpec([None], tf.string, "examples")]),
             (EMBEDDING_SIGNATURE, embedding, _segment_specs()),
         )
@@ -151,6 +173,37 @@ def _check(features, length):
     ]
     with tf.control_dependencies(right_lengths):
         return tf.identity(features), tf.identity(length)
+
+
+def _check_context(length, recording_mean, recording_frames):
+    import tensorflow as tf
+
+    # As above.
+    mean = tf.raw_ops.PlaceholderWithDefault(input=recording_mean, shape=tf.TensorShape(None))
+    frames = tf.raw_ops.PlaceholderWithDefault(input=recording_frames, shape=tf.TensorShape(None))
+    right_shapes = [
+        _require(
+            tf.equal(tf.size(tf.shape(mean)), 2)
+            & tf.equal(tf.size(mean), tf.size(length) * NUM_FEATURES)
+            & tf.equal(tf.reduce_sum(tf.shape(mean)[1:2]), NUM_FEATURES),
+            f"recording_mean must be [batch, {NUM_FEATURES}], not",
+            tf.shape(mean),
+        ),
+        _require(
+            tf.equal(tf.rank(frames), 1) & tf.equal(tf.size(frames), tf.size(length)),
+            "recording_frames must be [batch], not",
+            tf.shape(frames),
+        ),
+    ]
+    with tf.control_dependencies(right_shapes):
+        mean = tf.ensure_shape(tf.identity(mean), [None, NUM_FEATURES])
+        frames = tf.ensure_shape(tf.identity(frames), [None])
+    right_values = [
+        _require(tf.reduce_all(tf.math.is_finite(mean)), "recording_mean must be finite"),
+        _require(tf.reduce_all(frames >= 0), "recording_frames must not be negative"),
+    ]
+    with tf.control_dependencies(right_values):
+        return tf.identity(mean), tf.identity(frames)
 
 
 def _few_enough(frames):

@@ -1,6 +1,6 @@
 """Requests that a server runs before it takes others, so that the first user does not wait."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from mosei_ssl.serving.manifest import EXTRA_ASSETS
 from mosei_ssl.serving.signatures import (
+    CONTEXT_SIGNATURE,
     EMBEDDING_SIGNATURE,
     EXAMPLES_SIGNATURE,
     PREDICT_SIGNATURE,
@@ -29,20 +30,21 @@ _LARGEST = 16_000
 """Frames, padding included, beyond which warming up would take longer than it saves."""
 
 
-def write_warmup(directory: Path) -> None:
-    """Write warm-up requests for every signature of a SavedModel, over the usual lengths."""
+def write_warmup(directory: Path, signatures: Container[str]) -> None:
+    """Write warm-up requests for the signatures of a SavedModel, over the usual lengths."""
     import tensorflow as tf
 
     file = directory / WARMUP
     file.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for request in _requests():
-            # PredictionLog.predict_log (6) > PredictLog.request (1)
-            writer.write(field(6, field(1, request)))
+        for signature, inputs in _requests():
+            if signature in signatures:
+                # PredictionLog.predict_log (6) > PredictLog.request (1)
+                writer.write(field(6, field(1, _request(signature, inputs))))
 
 
-def _requests() -> Iterator[bytes]:
-    """Serialised PredictRequests without a model name, which the server knows."""
+def _requests() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Signatures and inputs."""
     import tensorflow as tf
 
     def zeros(batch: int, frames: int) -> dict[str, Any]:
@@ -51,19 +53,25 @@ def _requests() -> Iterator[bytes]:
         return {"features": features, "length": tf.make_tensor_proto(frames, shape=[batch])}
 
     shapes = [(b, t) for t in LENGTHS for b in BATCH_SIZES if b * t <= _LARGEST]
+    recording = {
+        "recording_mean": tf.make_tensor_proto(0.0, shape=[1, NUM_FEATURES]),
+        "recording_frames": tf.make_tensor_proto([3000]),
+    }
     for shape in shapes:
-        yield _request(PREDICT_SIGNATURE, zeros(*shape))
-    yield _request(EMBEDDING_SIGNATURE, zeros(*shapes[0]))
+        yield PREDICT_SIGNATURE, zeros(*shape)
+        if shape[0] == 1:
+            yield CONTEXT_SIGNATURE, zeros(*shape) | recording
+    yield EMBEDDING_SIGNATURE, zeros(*shapes[0])
     for frames in _EXAMPLES:
         example = serialise(np.zeros((frames, NUM_FEATURES)))
-        yield _request(EXAMPLES_SIGNATURE, {"examples": tf.make_tensor_proto([example])})
+        yield EXAMPLES_SIGNATURE, {"examples": tf.make_tensor_proto([example])}
 
 
 def _request(signature: str, inputs: Mapping[str, Any]) -> bytes:
-    """The bytes of a PredictRequest, of which TensorFlow has only the tensors.
+    """The bytes of a PredictRequest without a model name, which the server knows.
 
-    The message is model_spec (1) > ModelSpec.signature_name (3), and inputs (2), map entries of key
-    (1) and TensorProto (2).
+    TensorFlow has only the tensors. The message is model_spec (1) > ModelSpec.signature_name (3),
+    and inputs (2), map entries of key (1) and TensorProto (2).
     """
     entries = [
         field(2, field(1, name.encode()) + field(2, tensor.SerializeToString()))

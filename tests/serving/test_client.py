@@ -384,7 +384,8 @@ def test_metadata_describes_the_signatures(server):
     url = f"{server.rest}/v1/models/emotion/metadata"
     with urllib.request.urlopen(url, timeout=10) as answer:
         signatures = json.load(answer)["metadata"]["signature_def"]["signature_def"]
-    assert set(signatures) == {"serving_default", "serving_examples", "embedding"}
+    names = {"serving_default", "serving_context", "serving_examples", "embedding"}
+    assert set(signatures) == names
     dims = signatures["serving_default"]["inputs"]["features"]["tensor_shape"]["dim"]
     assert [int(dim["size"]) for dim in dims] == [-1, -1, 74]
     assert signatures["serving_default"]["inputs"]["length"]["dtype"] == "DT_INT32"

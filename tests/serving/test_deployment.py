@@ -230,7 +230,7 @@ def test_warmup_needs_no_protos_of_tf_serving_and_is_what_they_would_write(
     from tensorflow_serving.apis import prediction_log_pb2
 
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    write_warmup(tmp_path)
+    write_warmup(tmp_path, tf.saved_model.load(str(saved_model)).signatures)
     monkeypatch.undo()
     assert (tmp_path / WARMUP).read_bytes() == (saved_model / WARMUP).read_bytes()
     for log in warmup_logs(tmp_path):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from children import start_child
 from serving_child import answer_without_this_package
 
-from mosei_ssl.serving import exporting
+from mosei_ssl.serving import LocalModel, exporting
 from mosei_ssl.serving.exporting import export, export_model
 from mosei_ssl.serving.signatures import OUTPUTS
 from mosei_ssl.utils.errors import UserError
@@ -89,6 +89,52 @@ def test_serialised_examples_give_the_same_answers(served):
     assert set(by_example) == set(by_tensor)
     for name in OUTPUTS:
         np.testing.assert_allclose(by_example[name], by_tensor[name], atol=1e-5)
+
+
+def test_the_context_is_heard_as_in_training(served, saved_model):
+    """Each segment of a batch has a recording of its own; one has none."""
+    segments = [speech(n, seed=n) for n in (30, 1, 77)]
+    recordings = [speech(900, seed=9) + 2, speech(4000, seed=8) - 1, np.zeros((0, 74), np.float32)]
+    features, length = padded(*segments)
+    means = [rows.mean(axis=0) if len(rows) else np.zeros(74) for rows in recordings]
+    found = served(
+        "serving_context",
+        features=features,
+        length=length,
+        recording_mean=np.array(means, "f4"),
+        recording_frames=np.array([len(rows) for rows in recordings], "i4"),
+    )
+    model = LocalModel(saved_model)
+    for index, (segment, rows) in enumerate(zip(segments, recordings, strict=True)):
+        here = model.predict([segment], recording=rows if len(rows) else None)
+        for name in OUTPUTS:
+            np.testing.assert_allclose(found[name][index], here[name][0], atol=1e-4)
+    alone = served("serving_default", features=features, length=length)
+    assert np.abs(found["expected"] - alone["expected"])[:2].max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("mean", "frames", "message"),
+    [
+        (np.zeros((2, 73)), [1, 1], r"recording_mean must be \[batch, 74\]"),
+        (np.zeros((1, 74)), [1, 1], r"recording_mean must be \[batch, 74\]"),
+        (np.zeros((2, 74)), [1], r"recording_frames must be \[batch\]"),
+        (np.full((2, 74), np.nan), [1, 1], "recording_mean must be finite"),
+        (np.zeros((2, 74)), [1, -1], "recording_frames must not be negative"),
+    ],
+)
+def test_bad_contexts_are_invalid_arguments(served, mean, frames, message):
+    features, length = padded(speech(5), speech(4))
+    context = {"recording_mean": mean.astype("f4"), "recording_frames": np.array(frames, "i4")}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        served("serving_context", features=features, length=length, **context)
+
+
+def test_a_model_without_context_has_no_signature_for_it(emotion_model, tmp_path):
+    version = export_model(emotion_model, tmp_path / "alone", {"run": {"context": False}})
+    assert set(tf.saved_model.load(str(version)).signatures) == {
+        *("serving_default", "serving_examples", "embedding"),
+    }
 
 
 def test_embedding_is_what_the_head_reads(served, emotion_model):
@@ -198,7 +244,7 @@ def test_a_failed_export_leaves_nothing(emotion_model, tmp_path, monkeypatch):
     }
     for step, error in errors.items():
 
-        def fail(*_, error=error):
+        def fail(*_, error=error, **__):
             raise error
 
         with monkeypatch.context() as patch:
