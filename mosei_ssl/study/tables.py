@@ -13,21 +13,26 @@ from mosei_ssl.study.options import StudyConfig
 
 
 def with_interval(found: Mapping[str, float | None], *, signed: bool = False) -> str:
-    """Write an estimate with its interval.
+    """Write an estimate with its interval; of arms that are the same, no difference.
 
     >>> with_interval({"value": 0.1, "low": -0.05, "high": 0.25}, signed=True)
     '+0.100 [-0.050, +0.250]'
+    >>> with_interval({"value": 0.0, "low": 0.0, "high": 0.0}, signed=True)
+    '0.000'
     """
     ends = (found[key] for key in ("value", "low", "high"))
     # No minus before zero.
     rounded = [math.nan if end is None else round(end, 3) + 0.0 for end in ends]
+    if signed and rounded == [0.0, 0.0, 0.0]:
+        return "0.000"
     return score_cell(rounded, "+" if signed else "")
 
 
 def _with_p(found: Mapping[str, float | None], key: str = "p_holm") -> str:
     p = found[key]
     text = "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-    return f"{with_interval(found, signed=True)} p {text}"
+    difference = with_interval(found, signed=True)
+    return f"{difference} p {text}" if "[" in difference else difference
 
 
 def references(result: Mapping[str, Any]) -> str:
