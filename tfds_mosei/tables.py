@@ -156,7 +156,7 @@ class _Lines:
     """Number and cells of each line, the header's first; of a workbook, of one sheet.
 
     That is the first, unless it has no known column and exactly one other names recordings.
-    `encoding` and `separator` of a text are told from its first `size` bytes; all, if negative.
+    The encoding of a text file is guessed from its first `size` bytes, or from all if negative.
     """
 
     def __init__(self, path: Path, size: int = -1):
@@ -235,7 +235,7 @@ def _encoding(content: bytes, whole: bool) -> str:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content, whole)
     except UnicodeDecodeError:
-        # With zeros it is no text at all, which reading it as UTF-8 will say.
+        # A file with null bytes is binary; reading it as UTF-8 fails with a clear error.
         return "utf-8-sig" if b"\0" in content else "cp1252"
     return "utf-8-sig"
 

@@ -42,6 +42,7 @@ def run(options: SelectOptions) -> int:
     import numpy as np
 
     from mosei_ssl.corpus.label_table import ABOUT, check_template, write_template
+    from mosei_ssl.corpus.speaker_names import same_name
     from mosei_ssl.data.context import context_of, in_context
     from mosei_ssl.data.selection import select_segments
     from mosei_ssl.metrics import pooled_features
@@ -53,7 +54,8 @@ def run(options: SelectOptions) -> int:
     known = []
     for row in Table(Path(options.labelled), RECORDINGS, ABOUT) if options.labelled else ():
         name = PureWindowsPath(row.text("id")).name  # takes both kinds of slashes
-        known.append(({name, Path(name).stem}, row.number("start", 0), row.number("end", math.inf)))
+        names = {same_name(name), same_name(Path(name).stem)}
+        known.append((names, row.number("start", 0), row.number("end", math.inf)))
     places: list[tuple[str, float, float]] = []
     pooled, contexts, labelled = [], [], []
     with progress("reading segments") as advance:
@@ -61,7 +63,7 @@ def run(options: SelectOptions) -> int:
             contexts.append(segment.context or context_of([segment.features]))
             pooled.append(pooled_features([segment.features], contexts[-1][1])[0])
             if any(
-                segment.name in names and start < segment.end and segment.start < end
+                same_name(segment.name) in names and start < segment.end and segment.start < end
                 for names, start, end in known
             ):
                 labelled.append(len(places))

@@ -3,7 +3,6 @@
 import logging
 import math
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -327,18 +326,13 @@ def _speakers(row: Row) -> set[str]:
     return {same_name(name)} if name else set()
 
 
-def _composed(name: str) -> str:
-    """The name with each accented letter as one character; macOS takes them apart in file names."""
-    return unicodedata.normalize("NFC", name)
-
-
 class _KnownRecordings:
     """Recordings by what a cell may call them: path, file name with or without ending, or id.
 
     A name in other capitals, or with accents in another form, counts where no other fits better.
     """
 
-    _SPELLINGS: ClassVar[tuple[Callable[[str], str], ...]] = (str, _composed, same_name)
+    _SPELLINGS: ClassVar[tuple[Callable[[str], str], ...]] = (str, same_name)
 
     def __init__(self, recordings: Iterable[Path]):
         self._paths = {str(recording): recording for recording in recordings}

@@ -183,9 +183,9 @@ def _check_context(length, recording_mean, recording_frames):
     frames = tf.raw_ops.PlaceholderWithDefault(input=recording_frames, shape=tf.TensorShape(None))
     right_shapes = [
         _require(
-            tf.equal(tf.size(tf.shape(mean)), 2)
-            & tf.equal(tf.size(mean), tf.size(length) * NUM_FEATURES)
-            & tf.equal(tf.reduce_sum(tf.shape(mean)[1:2]), NUM_FEATURES),
+            tf.equal(tf.rank(mean), 2)
+            & tf.reduce_all(tf.shape(mean)[:1] == tf.size(length))
+            & tf.reduce_all(tf.shape(mean)[1:2] == NUM_FEATURES),
             f"recording_mean must be [batch, {NUM_FEATURES}], not",
             tf.shape(mean),
         ),

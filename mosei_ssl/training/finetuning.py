@@ -9,9 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-import tfds_mosei
 from mosei_ssl import presets
-from mosei_ssl.config import DataConfig, FinetuneConfig, PretrainConfig, TransformerConfig
+from mosei_ssl.config import FinetuneConfig
 from mosei_ssl.data import (
     BatchPlan,
     Segments,
@@ -19,7 +18,6 @@ from mosei_ssl.data import (
     draw_label_budget,
     load_segments,
     make_evaluation_dataset,
-    refuse_held_out,
     refuse_other_period,
     row_period,
 )
@@ -36,7 +34,6 @@ from mosei_ssl.models import (
     EmotionModel,
     emotion_predictions,
     learning_rate_multipliers,
-    load_preset,
 )
 from mosei_ssl.training.callbacks import BestEpoch
 from mosei_ssl.training.caution import answers_pay, cross_validated_intensity
@@ -59,6 +56,12 @@ from mosei_ssl.training.pretraining import (
 from mosei_ssl.training.resumable_fit import fit, prepare
 from mosei_ssl.training.run_directory import RunDirectory, is_finished
 from mosei_ssl.training.saved_models import save_model
+from mosei_ssl.training.starting_point import (
+    completed,
+    not_learned,
+    refuse_known_speakers,
+    take_over,
+)
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_reported, write_text
 from mosei_ssl.utils.signals import stop_politely
@@ -67,9 +70,6 @@ _log = logging.getLogger(__name__)
 
 _ZERO_SHARE = 0.5
 """The least share with which every median is 0."""
-
-_TRUST = 0.75
-"""Share of another model's weights that the head is pulled to: the whole answers too boldly."""
 
 MONITORS = (
     "val_loss",
@@ -127,7 +127,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     if config.pretrained:
         config = replace(config, pretrained=str(presets.find(config.pretrained)))
         pretrained = RunDirectory(str(config.pretrained)).open().require_finished()
-        config = _completed(config, pretrained)
+        config = completed(config, pretrained)
     if config.labels == 0 and not (pretrained and pretrained.info["kind"] == "finetune"):
         raise UserError(
             "without labels there is nothing to learn from but an emotion model: --pretrained "
@@ -144,9 +144,9 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
     # Before the run is begun: options that do not fit together then leave nothing behind.
     model = _build(config, segments, len(labelled))
     if pretrained:
-        _take_over(pretrained, model)
+        take_over(pretrained, model)
         if not is_finished(config.run):
-            _refuse_known_speakers(pretrained, config, segments)
+            refuse_known_speakers(pretrained, config, segments)
 
     run = RunDirectory(config.run)
     with run.begun("finetune", config, describe_dataset(segments)):
@@ -197,7 +197,7 @@ def _train(
         "epoch": kept,
         "threshold": round(threshold * (1 - zero_share), 6),
         "zero_share": zero_share,
-        "not_learned": _not_learned(config, labelled),
+        "not_learned": not_learned(config, labelled),
     }
     own = {f"val_{k}": v for k, v in _scores(model, validation, logits, predictions).items()}
     scores = run.history()[kept - 1] if kept else own
@@ -288,19 +288,6 @@ def _learn(
     return pays
 
 
-def _not_learned(config: FinetuneConfig, labelled: Segments) -> list[str]:
-    """Emotions that no label has shown, neither here nor to the model that this one starts from."""
-    most = labelled.emotions.max(axis=0, initial=0).tolist()
-    unseen = [emotion for emotion, level in zip(EMOTIONS, most, strict=True) if not level]
-    if not config.pretrained:
-        return unseen
-    before = RunDirectory(config.pretrained).open().info
-    if before["kind"] != "finetune":
-        return unseen
-    # Runs of earlier versions do not say.
-    return [emotion for emotion in unseen if emotion in before["result"].get("not_learned", [])]
-
-
 def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
     """Indices of the segments whose labels may be used."""
     if config.labels == 0:
@@ -313,47 +300,6 @@ def _choose(config: FinetuneConfig, segments: Segments) -> np.ndarray:
     return np.sort(select_segments(pooled, int(config.labels), seed=config.seed))
 
 
-def _completed(config: FinetuneConfig, pretrained: RunDirectory) -> FinetuneConfig:
-    """The options with the pretraining's backbone, and its dataset if none is named or found."""
-    kind = PretrainConfig if pretrained.info["kind"] == "pretrain" else FinetuneConfig
-    options = pretrained.options(kind)
-    if config.backbone not in (TransformerConfig(), options.backbone):
-        _log.warning("the backbone is that of %s: options of it do not apply", pretrained.path)
-    if config.context != options.context:
-        _log.warning(
-            "%s was trained with context %s, this has %s: the backbone hears other rows",
-            *(pretrained.path, options.context, config.context),
-        )
-    config = replace(config, backbone=options.backbone)
-    default = DataConfig()
-    named = (config.data_dir, config.dataset) != (default.data_dir, default.dataset)
-    # A preset does not say where its dataset was.
-    if named or options.data_dir == default.data_dir or tfds_mosei.list_prepared(config.data_dir):
-        return config
-    _log.info(
-        "no dataset in %s: taking that of %s, in %s",
-        *(config.data_dir, pretrained.path, options.data_dir),
-    )
-    return replace(config, data_dir=options.data_dir, dataset=options.dataset)
-
-
-def _refuse_known_speakers(
-    pretrained: RunDirectory, config: FinetuneConfig, train: Segments
-) -> None:
-    """Raise a UserError if the pretraining has seen videos that this dataset holds out."""
-    before = pretrained.info["dataset"]
-    if before.get("fingerprint") == train.metadata.get("fingerprint"):
-        return
-    seen = videos_seen(pretrained)
-    if seen is not None:
-        refuse_held_out(
-            seen,
-            config,
-            f"{pretrained.path} was pretrained on another dataset, {before.get('name')}",
-            "pretrain on this dataset (--config small_pretrain)",
-        )
-
-
 def _build(
     config: FinetuneConfig, segments: Segments, labels: int, zero_share: float = 0.0
 ) -> EmotionModel:
@@ -362,22 +308,6 @@ def _build(
     if config.weight_prior > 0:
         head["weight_penalty"] = config.weight_prior / max(labels, 1)
     return EmotionModel(backbone, head, config.seed, zero_share=zero_share)
-
-
-def _take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
-    """Copy what was learned; standardisation stays that of the dataset at hand.
-
-    The head of an emotion model becomes what the new one starts from and is pulled to. The pull
-    is the weight penalty, which `weight_prior` divides by the number of labels, so it fades.
-    """
-    source = load_preset(pretrained.path)
-    backbone = getattr(source, "backbone", source)
-    learned = zip(model.backbone.learned_variables, backbone.learned_variables, strict=True)
-    for target, value in learned:
-        target.assign(value)
-    if isinstance(source, EmotionModel):
-        model.bound = source.bound
-        model.distribution.pull_to(source.distribution, _TRUST)
 
 
 def _predict(

@@ -92,7 +92,7 @@ def test_serialised_examples_give_the_same_answers(served):
 
 
 def test_the_context_is_heard_as_in_training(served, saved_model):
-    """Each segment of a batch has a recording of its own; one has none."""
+    """Every segment of the batch comes from a different recording; the last has no context."""
     segments = [speech(n, seed=n) for n in (30, 1, 77)]
     recordings = [speech(900, seed=9) + 2, speech(4000, seed=8) - 1, np.zeros((0, 74), np.float32)]
     features, length = padded(*segments)

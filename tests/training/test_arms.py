@@ -18,10 +18,11 @@ from mosei_ssl.metrics import evaluate_predictions, pooled_features
 from mosei_ssl.serving import LocalModel
 from mosei_ssl.training import evaluate, finetune, load_model, pretrain
 from mosei_ssl.training.evaluation import predict_segments
-from mosei_ssl.training.finetuning import _build, _choose, _take_over
+from mosei_ssl.training.finetuning import _build, _choose
 from mosei_ssl.training.head_fit import fit_head
 from mosei_ssl.training.pretraining import videos_seen
 from mosei_ssl.training.saved_models import save_model
+from mosei_ssl.training.starting_point import take_over
 from mosei_ssl.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -42,7 +43,7 @@ def test_both_arms_share_labels_order_and_head_and_differ_in_the_backbone(
     segments = load_segments(config, "train")
     keras.utils.clear_session()
     baseline, ssl = _build(config, segments, 24), _build(config, segments, 24)
-    _take_over(pretrained, ssl)
+    take_over(pretrained, ssl)
     learned = load_model(pretrained / "backbone.keras")
     for ours, theirs in zip(
         ssl.backbone.trainable_variables, learned.trainable_variables, strict=True
