@@ -73,6 +73,11 @@ def test_a_table_of_the_segments_to_label(tmp_path, capsys):
     assert "1 of 4 segments, the most useful first (3 have labels)" in capsys.readouterr().out
     (left,) = Table(more, ["id"])
     assert (left.text("id"), left.number("start")) not in {(r[0], float(r[1])) for r in rows}
+    # A spreadsheet of another person, in whose names capitals differ.
+    other = tmp_path / "other.csv"
+    other.write_text(first.read_text(encoding="utf-8-sig").replace("one", "ONE.wav"))
+    assert main([*line, "9", "--template", str(tmp_path / "d.csv"), "--labelled", str(other)]) == 0
+    assert "(3 have labels)" in capsys.readouterr().out
     assert main([*line, "1", "--template", str(first)]) == 2
     more.with_suffix(".csv").write_text("clip,start\none,0\n")
     wrong = ["--template", str(tmp_path / "c.csv"), "--labelled", str(more.with_suffix(".csv"))]
