@@ -46,7 +46,7 @@ STAGES = {
     "wavelets": [(extraction, "dispersion_quotient"), (extraction, "peak_slope")],
     "harmonics": [(harmonics, "analyse")],
     "HMPD": [(phase, "phase_distortion"), (phase, "code_phase")],
-    "Rd": [(extraction, "glottal_shape")],
+    "Rd": [(extraction, "source_phases"), (extraction, "glottal_shape")],
     "MCEP": [(envelope, "mcep")],
     "creak": [(creak_inputs, "loudest"), (extraction, "creak_inputs")],
 }

@@ -6,14 +6,13 @@ import numpy as np
 from scipy import fft
 
 from mosei_ssl.covarep.harmonics import DFT
-from mosei_ssl.covarep.signal import SAMPLE_RATE, blocks, round_half_away
+from mosei_ssl.covarep.signal import SAMPLE_RATE, round_half_away
 
 MCEP_SIZE = 25
 _BINS = DFT // 2 + 1
 _MAX_ORDER = DFT // 2 - 1
 _MAX_ITERATIONS = 200
 _STOP = np.log(10) / 10
-_BLOCK = 48
 _MANY = 256  # cepstral coefficients from which FFTs are quicker than matrix products
 
 
@@ -29,21 +28,21 @@ class _CosineTransform:
         angle = np.pi * np.arange(half + 1)[:, None] / (DFT // 2)
         self.size = size
         self._half = half
-        self._even = np.cos(angle * np.arange(0, size, 2))
-        self._odd = np.cos(angle * np.arange(1, size, 2))
+        self._even = np.cos(angle * np.arange(0, size, 2)).astype(np.float32)
+        self._odd = np.cos(angle * np.arange(1, size, 2)).astype(np.float32)
 
     def cepstrum(self, level: np.ndarray) -> np.ndarray:
         """Cepstra b (b_0 = kappa_0, b_j = 2 kappa_j), [M, 2049] to [M, size]."""
         half = self._half
         mirrored = level[:, :half:-1]
-        total, difference = np.empty((2, len(level), half + 1))
+        total, difference = np.empty((2, len(level), half + 1), np.float32)
         np.add(level[:, :half], mirrored, out=total[:, :half])
         np.subtract(level[:, :half], mirrored, out=difference[:, :half])
         total[:, half] = level[:, half]
         difference[:, half] = 0
         total[:, 0] *= 0.5
         difference[:, 0] *= 0.5
-        result = np.empty((len(level), self.size))
+        result = np.empty((len(level), self.size), np.float32)
         result[:, ::2] = total @ self._even
         result[:, 1::2] = difference @ self._odd
         result *= 4 / DFT
@@ -54,7 +53,7 @@ class _CosineTransform:
         """Log spectra of one-sided cepstra, [M, size] to [M, 2049]."""
         even = cepstra[:, ::2] @ self._even.T
         odd = cepstra[:, 1::2] @ self._odd.T
-        result = np.empty((len(cepstra), _BINS))
+        result = np.empty((len(cepstra), _BINS), np.float32)
         np.add(even, odd, out=result[:, : self._half + 1])
         np.subtract(even[:, :-1], odd[:, :-1], out=result[:, : self._half : -1])
         return result
@@ -95,13 +94,13 @@ def _iterate(level: np.ndarray, order: np.ndarray) -> np.ndarray:
     j = np.arange(transform.size)
     taper = np.where(
         j <= order[:, None], 0.54 + 0.46 * np.cos(np.pi * j / np.maximum(order, 1)[:, None]), 0.0
-    )
+    ).astype(np.float32)
     result = np.empty_like(level)
     running = np.arange(len(level))
     target, current = level, level.copy()
-    state = np.zeros((len(level), transform.size))
+    state = np.zeros((len(level), transform.size), np.float32)
     gap = np.empty_like(level)
-    ends = np.where(np.arange(_BINS) % 2 == 0, 1.0, -1.0)
+    ends = np.where(np.arange(_BINS) % 2 == 0, 1.0, -1.0).astype(np.float32)
     ends[[0, -1]] /= 2
     for iteration in range(_MAX_ITERATIONS):
         cepstra = transform.cepstrum(current)
@@ -137,19 +136,12 @@ def true_envelope(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
     """Smooth ln spectra [M, 2049] through the peaks of the harmonics (Röbel & Rodet 2005)."""
     # It resolves the formants but not the harmonics.
     order = _order(1.2 * _order(SAMPLE_RATE / 2 / f0))
-    result = np.empty_like(level)
-    by_order = np.argsort(order, kind="stable")
-    for block in blocks(len(by_order), _BLOCK):
-        rows = by_order[block]
-        part = level[rows]
-        rough = _iterate(part, _order(1.2 * round_half_away(order[rows] / 2)))
-        # Below the first harmonic (and at the mirror end) peaks say nothing: start from the
-        # rougher envelope there.
-        reach = round_half_away(1024 / order[rows]).astype(int)[:, None]
-        column = np.arange(_BINS)
-        part = np.where((column < reach) | (column >= 2050 - reach), rough, part)
-        result[rows] = _iterate(part, order[rows])
-    return result
+    rough = _iterate(level, _order(1.2 * round_half_away(order / 2)))
+    # Below the first harmonic (and at the mirror end) peaks say nothing: start from the rougher
+    # envelope there.
+    reach = round_half_away(1024 / order).astype(int)[:, None]
+    column = np.arange(_BINS)
+    return _iterate(np.where((column < reach) | (column >= 2050 - reach), rough, level), order)
 
 
 @functools.cache
@@ -184,8 +176,4 @@ def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
 
 def mcep(level: np.ndarray, f0: np.ndarray) -> np.ndarray:
     """Mel-cepstra [M, 25] of the true envelope of ln magnitudes [M, 2049] (Imai 1983)."""
-    result = np.empty((len(level), MCEP_SIZE))
-    for block in blocks(len(level), 512):
-        envelope = true_envelope(level[block], f0[block])
-        result[block] = mel_cepstrum(np.exp(envelope), MCEP_SIZE)
-    return result
+    return mel_cepstrum(np.exp(true_envelope(level.astype(np.float32), f0)), MCEP_SIZE)

@@ -14,7 +14,7 @@ from mosei_ssl.covarep.glottal import glottal_parameters
 from mosei_ssl.covarep.iaif import glottal_flow
 from mosei_ssl.covarep.options import ExtractionOptions
 from mosei_ssl.covarep.pitch import FIRST_CENTRE
-from mosei_ssl.covarep.rd import RD_START, glottal_shape
+from mosei_ssl.covarep.rd import HARMONICS, glottal_shape, source_phases
 from mosei_ssl.covarep.recording import Chunk, Recording, Samples, Survey, survey
 from mosei_ssl.covarep.signal import (
     HOP,
@@ -220,24 +220,24 @@ def _harmonic_stages(
     """Rd, MCEP and phase distortion of pitch frames (the first two only where ``own``)."""
     count = len(wanted)
     result = {
-        "rd": np.full(count, np.nan),
-        "rd_confidence": np.full(count, np.nan),
         "mcep": np.full((count, envelope.MCEP_SIZE), np.nan),
         "hmpdm": np.zeros((count, phase.HMPDM_SIZE)),
         "hmpdd": np.zeros((count, phase.HMPDD_SIZE)),
     }
     distortion = np.zeros((count, phase.BINS))
+    source, partial_counts = np.full((count, HARMONICS), np.nan), np.zeros(count, dtype=int)
     similar = ragged_batches((SAMPLE_RATE / 2 / f0[wanted]).astype(int), budget=_BATCH)
     for batch in (part for b in similar for part in np.array_split(b, -(-len(b) // _MAX_BATCH))):
         partials, level = harmonics.analyse(x, wanted[batch], f0[wanted[batch]])
         distortion[batch] = phase.phase_distortion(partials, generator)
-        # Frames of digital silence have no harmonics to fit or to envelop; the search for Rd
-        # ends where it began.
-        result["rd"][batch] = RD_START
+        source[batch], partial_counts[batch] = source_phases(partials)
+        # Frames of digital silence have no harmonics to envelop.
         keep = np.flatnonzero(own[batch] & np.isfinite(level).any(axis=1))
+        if len(keep) == 0:
+            continue
         chosen = batch[keep]
-        result["rd"][chosen], result["rd_confidence"][chosen] = glottal_shape(partials.take(keep))
         result["mcep"][chosen] = envelope.mcep(level[keep], f0[wanted[chosen]])
+    result["rd"], result["rd_confidence"] = glottal_shape(source, partial_counts)
     if count >= phase.MIN_FRAMES:
         result["hmpdm"], result["hmpdd"] = phase.code_phase(distortion)
     return {name: values[own] for name, values in result.items()}

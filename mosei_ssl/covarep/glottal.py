@@ -13,6 +13,7 @@ from mosei_ssl.covarep.signal import (
 )
 
 _SPECTRUM_BLOCK = 24
+_HIGHEST = 16  # harmonics; no peak beyond decides which are left at the first and the second
 _PARABOLIC_SIZE = 2048
 _PARABOLIC_ERROR = 0.01
 
@@ -97,7 +98,8 @@ def _harmonic_difference(derivative, centre, period) -> np.ndarray:
         frame = derivative[np.minimum(first[items][:, None] + column, len(derivative) - 1)]
         frame *= 0.54 - 0.46 * np.cos(2 * np.pi * column / (n - 1))
         frame[column >= n] = 0
-        power = hertz_magnitudes(frame * 2**15, SAMPLE_RATE // 2).T ** 2
+        top = min(int(_HIGHEST * f0.max()), SAMPLE_RATE // 2)
+        power = hertz_magnitudes(frame * 2**15, top).T ** 2
         rows, bins = row_maxima(power)
         rows, bins, heights = _thin(rows, bins, power[rows, bins], f0 / 2)
         enough = np.bincount(rows, minlength=len(items)) >= 5

@@ -58,15 +58,6 @@ def _rates() -> np.ndarray:
     return chebyshev.chebfit(nodes, solved, _DEGREE)
 
 
-def _powers(base: np.ndarray, count: int) -> np.ndarray:
-    """Powers 1..count of numbers on the unit circle, [M, 1] to [M, count]."""
-    # Few exponentials and one product are much cheaper than an exponential each.
-    angle = np.angle(base)
-    fine = np.exp(1j * angle * np.arange(1, 65))
-    coarse = np.exp(1j * angle * np.arange(0, count, 64))
-    return (coarse[:, :, None] * fine[:, None, :]).reshape(len(base), -1)[:, :count]
-
-
 def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
     """Complex spectra [M, harmonics] of the glottal flow derivative, relative to E_e = 1.
 
@@ -77,17 +68,11 @@ def pulse_spectrum(rd: np.ndarray, harmonics: int) -> np.ndarray:
     te, ta, omega = _timing(rd[:, None])
     alpha, epsilon = alpha[:, None], epsilon[:, None]
     v = 2j * np.pi * np.arange(1, harmonics + 1)
-    delay = _powers(np.exp(-2j * np.pi * te), harmonics)
-    sigma = alpha - v
+    delay = np.exp(-v * te)
     sine, cosine = np.sin(omega * te), np.cos(omega * te)
-    opening = delay * (omega * cosine / sine - sigma)
-    opening -= omega / (np.exp(alpha * te) * sine)
-    sigma *= sigma
-    sigma += omega * omega
-    opening /= sigma
+    rise = alpha - v
+    opening = delay * (omega * cosine / sine - rise) - omega / (np.exp(alpha * te) * sine)
     # exp(-v) is one at the harmonics, so the end of the period needs no exponential.
-    closing = delay * (1 - epsilon * ta - ta * v)
-    closing -= 1 - epsilon * ta
-    closing /= ta * v * (epsilon + v)
-    opening += closing
-    return opening
+    rest = 1 - epsilon * ta
+    closing = delay * (rest - ta * v) - rest
+    return opening / (rise**2 + omega**2) + closing / (ta * v * (epsilon + v))

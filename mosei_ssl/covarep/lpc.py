@@ -22,16 +22,17 @@ def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
 
 def levinson(r: np.ndarray) -> np.ndarray:
     """Error filters [F, p + 1] of autocorrelations (Durbin 1960); NaN for rows without energy."""
-    order = r.shape[1] - 1
+    # A column per row: sums over the few coefficients then run along memory.
+    r = np.ascontiguousarray(r.T)
     a = np.zeros_like(r)
-    a[:, 0] = 1.0
-    error = r[:, 0].copy()
+    a[0] = 1.0
+    error = r[0].copy()
     with np.errstate(divide="ignore", invalid="ignore"):
-        for i in range(1, order + 1):
-            k = -np.einsum("ij,ij->i", a[:, :i], r[:, i:0:-1]) / error
-            a[:, 1 : i + 1] += k[:, None] * a[:, i - 1 :: -1]
+        for i in range(1, len(r)):
+            k = -np.einsum("ij,ij->j", a[:i], r[i:0:-1]) / error
+            a[1 : i + 1] += k * a[i - 1 :: -1]
             error *= 1 - k * k
-    return a
+    return a.T
 
 
 def lpc(frames: np.ndarray, order: int) -> np.ndarray:

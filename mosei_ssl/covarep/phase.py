@@ -88,15 +88,24 @@ def vectors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cosine, sine
 
 
-def phase_deviation(distortion: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
-    """Circular deviation of the distortion around its trend over time, [M, bins] radians.
+def _directions(cosine: np.ndarray, sine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors at length one; those of length zero point to angle 0."""
+    length = np.sqrt(cosine * cosine + sine * sine)
+    cosine = np.divide(cosine, length, out=np.ones_like(length), where=length > 0)
+    return cosine, np.divide(sine, length, out=np.zeros_like(length), where=length > 0)
 
-    Takes the distortion and its :func:`vectors`.
+
+def phase_deviation(cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
+    """Circular deviation of phase distortions around their trend over time, [M, bins] radians.
+
+    Takes the :func:`vectors` of the distortions.
     """
     smooth = closed_hann(9)
     smooth /= smooth.sum()
-    cosine, sine = (zero_phase_fir(smooth, median_of_nine(c)) for c in (cosine, sine))
-    cosine, sine = vectors(distortion - np.arctan2(sine, cosine))
+    along, across = _directions(
+        *(zero_phase_fir(smooth, median_of_nine(part)) for part in (cosine, sine))
+    )
+    cosine, sine = cosine * along + sine * across, sine * along - cosine * across
     # Nine times a ninth sums to slightly more than one, so a constant phase has deviation 0;
     # see zero_phase_fir.
     mean = np.full(9, 1 / 9)
@@ -106,9 +115,7 @@ def phase_deviation(distortion: np.ndarray, cosine: np.ndarray, sine: np.ndarray
 
 def code_mean(cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
     """25 coefficients from the mean vectors of 512 bins, [M, 25] radians."""
-    length = np.sqrt(cosine * cosine + sine * sine)
-    cosine = np.divide(cosine, length, out=np.ones_like(length), where=length > 0)
-    sine = np.divide(sine, length, out=np.zeros_like(length), where=length > 0)
+    cosine, sine = _directions(cosine, sine)
     return np.arctan2(*(np.add.reduceat(part, _GROUPS, axis=1) for part in (sine, cosine)))
 
 
@@ -134,7 +141,7 @@ def code_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             vector = vectors(part)
             for total, values in zip((cosine, sine), vector, strict=True):
                 total[:, bins] = zero_phase_fir(np.full(25, 1 / 25), values)[inner]
-            spread[:, bins] = phase_deviation(part, *vector)[inner]
+            spread[:, bins] = phase_deviation(*vector)[inner]
         mean[block] = code_mean(cosine[:, : BINS - 1], sine[:, : BINS - 1])
         deviation[block] = code_deviation(spread)
     return mean, deviation

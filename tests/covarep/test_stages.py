@@ -19,7 +19,7 @@ from mosei_ssl.covarep import (
 )
 from mosei_ssl.covarep import polarity as pol
 from mosei_ssl.covarep.glottal import glottal_parameters
-from mosei_ssl.covarep.rd import glottal_shape
+from mosei_ssl.covarep.rd import glottal_shape, source_phases
 
 
 def test_lpc_recovers_an_autoregressive_filter():
@@ -241,22 +241,22 @@ def test_shape_parameter_without_energy():
         np.array([100.0]), np.array([100.0]), np.array([79]), np.zeros((1, 80)), np.zeros((1, 80))
     )
     with np.errstate(all="ignore"):
-        rd, confidence = glottal_shape(silent)
+        rd, confidence = glottal_shape(*source_phases(silent))
     assert rd[0] == pytest.approx(0.3 + 0.381966 * 2.2, abs=1e-5)
     assert np.isnan(confidence[0])
 
 
 @pytest.mark.parametrize("size", [60, 1500])
 def test_cepstrum_and_back(size):
-    level = np.random.default_rng(8).standard_normal((3, 2049))
+    level = np.random.default_rng(8).standard_normal((3, 2049)).astype(np.float32)
     transform = envelope._transform_for(size)
     cepstrum = np.fft.irfft(level, axis=1)[:, : transform.size]
     cepstrum[:, 1:] *= 2
-    np.testing.assert_allclose(transform.cepstrum(level), cepstrum, atol=1e-13)
+    np.testing.assert_allclose(transform.cepstrum(level), cepstrum, atol=1e-6)
     padded = np.zeros((3, 4096))
     padded[:, : transform.size] = cepstrum
     expected = np.fft.rfft(padded, axis=1).real
-    np.testing.assert_allclose(transform.spectrum(cepstrum), expected, atol=1e-11)
+    np.testing.assert_allclose(transform.spectrum(cepstrum), expected, atol=2e-5)
 
 
 def test_envelope_covers_the_peaks_and_is_smooth():
@@ -284,7 +284,7 @@ def test_mean_phase_groups_bins():
 
 def test_constant_phase_has_no_deviation():
     distortion = np.tile(np.linspace(0, 2, 513), (100, 1))
-    deviation = phase.phase_deviation(distortion, *phase.vectors(distortion))
+    deviation = phase.phase_deviation(*phase.vectors(distortion))
     assert np.abs(deviation[12:-12]).max() < 1e-6
     coded = phase.code_deviation(np.zeros((2, 513)))
     np.testing.assert_allclose(coded[:, 0], np.log(0.001))
