@@ -16,7 +16,7 @@ import numpy as np
 from tfds_mosei.csd import ComputationalSequence
 from tfds_mosei.errors import CorpusError
 from tfds_mosei.schema import LABEL_NAMES, LABEL_ROOT, column_order
-from tfds_mosei.tables import LABELLED, NUMBERS, TIMES, Row, Table, rows_once
+from tfds_mosei.tables import NUMBERS, Row, Table, rows_once
 
 _logger = logging.getLogger(__name__)
 
@@ -95,13 +95,12 @@ def join_sentiment(
     return joined
 
 
-def labels_from_csv(*paths: str | Path, emotions: bool = True) -> dict[str, VideoLabels]:
+def labels_from_csv(*paths: str | Path) -> dict[str, VideoLabels]:
     """Reads labels from tables, taken for one, by video id; rows of a video keep their order.
 
-    What is missing, as the sentiment may be and, if not wanted, the emotions, is NaN.
+    What is missing, as the sentiment may be, is NaN.
     """
-    needed = LABELLED if emotions else TIMES
-    tables = [Table(Path(path), needed) for path in paths]
+    tables = [Table(Path(path)) for path in paths]
 
     def numbered() -> Iterator[tuple[Row, tuple[object, ...], list[float]]]:
         for row in itertools.chain.from_iterable(tables):

@@ -26,9 +26,9 @@ _logger = logging.getLogger(__name__)
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx")
 NUMBERS = ("start", "end", *LABEL_NAMES)
-TIMES = ("id", "start", "end")
+TIMES = ("start", "end")
 RECORDINGS = ("id",)
-LABELLED = (*TIMES, *EMOTIONS)
+LABELLED = ("id", *TIMES, *EMOTIONS)
 """Columns of a label table, in any order and case; sentiment may be missing, others are ignored."""
 
 _SYNONYMS = {

@@ -46,7 +46,7 @@ class PredictOptions(Options):
         version: which version of it (default: the highest that is served).
         label: instead of --version: the label of one, such as stable.
         timeout: seconds that a request to a server may take (default: 30).
-        segments: which stretches to judge: a .csd label file, or a .csv with id, start, end;
+        segments: which stretches to judge: a .csd label file, or a table with file, start, end;
             without it whole recordings, long ones in windows.
         window: seconds of a window; 0 cuts only where rows are missing (default: 15).
         hop: seconds between windows (default: --window).

@@ -96,7 +96,7 @@ def read_labels(
     if table.path.is_dir():
         found, how = _class_folders(table, recordings, present_level)
     else:
-        found, how = _table_rows(table, _KnownRecordings(recordings), present_level)
+        found, how = _table_rows(table, KnownRecordings(recordings), present_level)
     for row, (recording, start, end), values in found:
         segment = Segment(start, end, tuple(values), row.line)
         table.segments.setdefault(recording, []).append(segment)
@@ -138,7 +138,7 @@ def write_template(path: str | Path, rows: Sequence[tuple[str, object, object]])
 
 
 def _table_rows(
-    table: LabelTable, known: "_KnownRecordings", present_level: float
+    table: LabelTable, known: "KnownRecordings", present_level: float
 ) -> tuple[_Labelled, str]:
     """The rows of a table, and how its columns were understood."""
     rows = Table(table.path, RECORDINGS, ABOUT)
@@ -152,7 +152,7 @@ def _table_rows(
         for row in rows:
             blank += not any(map(row.text, (*EMOTIONS, "emotion")))
             try:
-                recording, start, end = known.of(row), *_stretch(row)
+                recording, start, end = known.of(row), *stretch(row)
                 table.speakers.setdefault(recording, set()).update(_speakers(row))
                 values = _grades(row) if graded else _named(row, present_level)
             except UserError as error:
@@ -215,7 +215,14 @@ def _check_columns(path: Path, rows: Table, graded: bool) -> None:
             f"{path}: {', '.join(map(repr, lost))} would not be used: name each column of an "
             f"emotion as one of {', '.join(EMOTIONS)}, and delete the others."
         )
-    # Without them the label of a segment would be that of the whole recording.
+    check_times(path, rows)
+    unused = [name for name in rows.unused if plain_name(name) not in _NO_EMOTION]
+    if unused:
+        logger.warning("%s: columns not used: %s", path, ", ".join(map(repr, unused)))
+
+
+def check_times(path: Path, rows: Table) -> None:
+    """Refuses a table of segments that would be taken for whole recordings."""
     words = {name: {*re.findall("[a-z]+", name.lower())} for name in rows.unused}
     times = [name for name, said in words.items() if said & _TIMES and "date" not in said]
     if "start" in rows.columns:
@@ -226,9 +233,6 @@ def _check_columns(path: Path, rows: Table, graded: bool) -> None:
             "segment's start and end, in seconds from the recording's, start and end, and delete "
             "the others."
         )
-    unused = [name for name in rows.unused if plain_name(name) not in _NO_EMOTION]
-    if unused:
-        logger.warning("%s: columns not used: %s", path, ", ".join(map(repr, unused)))
 
 
 def _grades(row: Row) -> list[float]:
@@ -310,7 +314,8 @@ def _within(row: Row, name: str, low: float, high: float, blank: float) -> float
     return value
 
 
-def _stretch(row: Row) -> tuple[float, float]:
+def stretch(row: Row) -> tuple[float, float]:
+    """Start and end in seconds; where they are blank, 0 and infinity."""
     start = _within(row, "start", 0, math.inf, 0.0)
     end = _within(row, "end", 0, math.inf, math.inf)
     if end <= start:
@@ -326,7 +331,7 @@ def _speakers(row: Row) -> set[str]:
     return {same_name(name)} if name else set()
 
 
-class _KnownRecordings:
+class KnownRecordings:
     """Recordings by what a cell may call them: path, file name with or without ending, or id.
 
     A name in other capitals, or with accents in another form, counts where no other fits better.
@@ -343,6 +348,14 @@ class _KnownRecordings:
                     names[name].append(recording)
 
     def of(self, row: Row) -> Path:
+        """The recording that a row is about, which must be there."""
+        if found := self.find(row):
+            return found
+        name = row.text("id")
+        raise row.fail(f"{name!r} is not one of the {len(self._paths)} audio files given")
+
+    def find(self, row: Row) -> Path | None:
+        """The recording that a row is about, if it is there; it must not be one of several."""
         name = row.text("id")
         cells = [name, name.replace("\\", "/")] if "\\" in name else [name]  # written on Windows
         for level in range(len(self._SPELLINGS)):
@@ -353,7 +366,7 @@ class _KnownRecordings:
                 if len(found) > 1:
                     some = " and ".join(printable(path) for path in found[:2])
                     raise row.fail(f"{name!r} may be {some}: write more of the path")
-        raise row.fail(f"{name!r} is not one of the {len(self._paths)} audio files given")
+        return None
 
     def _find(self, name: str, level: int) -> list[Path]:
         if name in self._paths:

@@ -69,9 +69,9 @@ def read_segments(
             one of those datasets; or several of these, of which audio files get the shortest
             names that tell them apart.
         intervals: which stretches of a `.csd` file or recording to judge: a `.csd` label file or
-            a table (.csv, .tsv) as the dataset's builder takes it, whose id, start and end (in
-            seconds) are taken and whose labels are not; the id of a recording is its file name
-            without the ending. None takes whole recordings.
+            a table (.csv, .tsv, .xlsx) as `build` or `extract --labels` takes it, of which only
+            the recording, start and end (in seconds; blank is the recording's own) are taken.
+            None takes whole recordings.
         window: without `intervals`: recordings longer than this many seconds, and where rows are
             missing, are cut into windows of this length; 0 cuts only where rows are missing.
         hop: seconds from one window to the next; None puts them side by side.
@@ -217,22 +217,9 @@ def _file_segments(
             f"{source.label} is one recording without a name, so --segments does not apply: cut "
             "the array instead, or use a .csd file."
         )
-    chosen, present = read_intervals(intervals), set(source.names)
-    known = [name for name in chosen if name in present]
-    if not known:
-        raise UserError(
-            f"{intervals} and {source.label} have no recording in common: their ids are "
-            f"{', '.join(list(chosen)[:3]) or 'none'} and {', '.join(source.names[:3])}. The id of "
-            "an audio file is its name without the ending."
-        )
-    if len(known) < len(chosen):
-        _log.warning(
-            "%d of %d recordings in %s are not in %s: left out",
-            *(len(chosen) - len(known), len(chosen), intervals, source.label),
-        )
-    for name in known:
+    for name, chosen in _intervals(Path(intervals), source).items():
         found = source.read(name)
-        for segment in _stretches(name, found.times, found.rows, chosen[name], source.label):
+        for segment in _stretches(name, found.times, found.rows, chosen, source.label):
             yield segment._replace(rate=found.rate)
 
 
@@ -294,9 +281,9 @@ def _stretches(
     empty = 0
     found = index.rows_of_each(np.nan_to_num(intervals))
     for (start, end), chosen in zip(intervals, found, strict=True):
-        finite = math.isfinite(start) and math.isfinite(end)
-        part = rows[chosen] if finite else rows[:0]
+        part = rows[:0] if np.isnan([start, end]).any() else rows[chosen]
         if len(part):
+            end = index.ends.max() if np.isinf(end) else end
             yield Segment(name, float(start), float(end), part, period=period, context=whole)
         else:
             empty += 1
@@ -304,23 +291,37 @@ def _stretches(
         _log.warning("%d segments of %r have no rows in %s: left out", empty, name, file)
 
 
-def read_intervals(file: str | Path) -> dict[str, np.ndarray]:
-    """Start and end in seconds, float64 [n, 2], of the stretches of each recording."""
-    file = Path(file)
+def _intervals(file: Path, source: Source) -> dict[str, np.ndarray]:
+    """Start and end in seconds, float64 [n, 2], of the stretches of each recording of a source."""
     if not file.is_file():
         raise UserError(f"{file}: no such file. Check the path given as --segments.")
+    from mosei_ssl.corpus.label_table import KnownRecordings, check_times, stretch
     from tfds_mosei.csd import ComputationalSequence
-    from tfds_mosei.labels import labels_from_csv
-    from tfds_mosei.tables import TABLE_SUFFIXES
+    from tfds_mosei.tables import RECORDINGS, TABLE_SUFFIXES, Table
 
+    chosen: dict[str, list] = {}
     if file.suffix.lower() in TABLE_SUFFIXES:
-        table = labels_from_csv(file, emotions=False)
-        for name, labels in table.items():
-            if not np.isfinite(labels.intervals).all():
-                raise UserError(
-                    f"{file}: a start or end of {name!r} is not finite or missing. "
-                    "--segments needs both, in seconds."
-                )
-        return {name: labels.intervals for name, labels in table.items()}
-    with ComputationalSequence(file) as sequence:
-        return {video: sequence.intervals(video) for video in sequence.video_ids}
+        names = {source.files.get(name, Path(name)): name for name in source.names}
+        known = KnownRecordings(names)
+        about = "a table of segments has the column id or file, and perhaps start and end."
+        rows = Table(file, RECORDINGS, about)
+        check_times(file, rows)
+        for row in rows:
+            recording = known.find(row)
+            name = names[recording] if recording else row.text("id")
+            chosen.setdefault(name, []).append(stretch(row))
+    else:
+        with ComputationalSequence(file) as sequence:
+            chosen = {video: sequence.intervals(video) for video in sequence.video_ids}
+    present = chosen.keys() & source.names
+    if not present:
+        raise UserError(
+            f"{file} and {source.label} have no recording in common: their ids are "
+            f"{', '.join(list(chosen)[:3]) or 'none'} and {', '.join(source.names[:3])}."
+        )
+    if len(present) < len(chosen):
+        _log.warning(
+            "%d of %d recordings in %s are not in %s: left out",
+            *(len(chosen) - len(present), len(chosen), file, source.label),
+        )
+    return {name: np.asarray(times) for name, times in chosen.items() if name in present}

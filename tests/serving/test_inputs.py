@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from mosei_ssl.serving.inputs import read_intervals, read_segments, windows
+from mosei_ssl.serving.inputs import read_segments, windows
 from mosei_ssl.serving.output import flat
 from mosei_ssl.serving.predictor import Predictor, predict_records
 from mosei_ssl.serving.signatures import OUTPUTS
@@ -83,7 +83,6 @@ def test_label_file_gives_the_segments(speech, labels, caplog):
 def test_csv_gives_the_segments(speech, tmp_path):
     file = tmp_path / "cuts.csv"
     file.write_text("video_id,start,end\nb,5.005,5.015\n")
-    assert read_intervals(file)["b"].tolist() == [[5.005, 5.015]]
     assert summary(read_segments(speech, file)) == [("b", 5.005, 5.015, 1000, 2)]
 
 
@@ -205,8 +204,16 @@ def test_rows_of_another_period_than_the_model_was_trained_on_are_refused(
 )
 def test_tables_that_build_takes_give_the_segments(speech, tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
-    assert read_intervals(tmp_path / name)["a"].tolist() == [[1.0, 2.5]]
     assert summary(read_segments(speech, tmp_path / name)) == [("a", 1.0, 2.5, 100, 150)]
+
+
+def test_rows_without_times_are_whole_recordings(speech, tmp_path):
+    file = tmp_path / "cuts.csv"
+    file.write_text("file,happy\nb,1\n")
+    assert summary(read_segments(speech, file)) == [("b", 0, 6, 1000, 100)]
+    file.write_text("file,start,end\na,2.5,\na,,0.5\n")
+    expected = [("a", 2.5, 3, 250, 50), ("a", 0, 0.5, 0, 50)]
+    assert summary(read_segments(speech, file)) == expected
 
 
 def test_a_table_in_another_encoding_is_read_and_says_so(speech, tmp_path, caplog):
@@ -274,16 +281,18 @@ def test_unusable_files_are_refused(speech, labels, tmp_path):
     cuts.write_text("id,start,end\nz,0,1\n")
     with pytest.raises(UserError, match="no recording in common: their ids are z and a, b"):
         list(read_segments(speech, cuts))
-    cuts.write_text("id,start\nz,0\n")
-    with pytest.raises(UserError, match="columns id, start, end"):
+    cuts.write_text("start,end\n0,1\n")
+    with pytest.raises(UserError, match="column id or file, and perhaps start and end"):
+        list(read_segments(speech, cuts))
+    cuts.write_text("id,start at,end at\na,0,1\n")
+    with pytest.raises(UserError, match="'start at', 'end at' would not be used"):
         list(read_segments(speech, cuts))
     cuts.write_text("id,start,end\na,0,one\n")
     with pytest.raises(UserError, match=r"line 2: end is .one., not a number"):
         list(read_segments(speech, cuts))
-    for odd in ("nan", "inf"):
-        cuts.write_text(f"id,start,end\na,1.0,{odd}\n")
-        with pytest.raises(UserError, match="start or end of 'a' is not finite"):
-            list(read_segments(speech, cuts))
+    cuts.write_text("id,start,end\na,1.0,nan\n")
+    with pytest.raises(UserError, match="line 2: end is nan, outside 0 to inf"):
+        list(read_segments(speech, cuts))
 
 
 def test_stretches_without_finite_times_are_left_out(speech, tmp_path, caplog):
@@ -358,6 +367,13 @@ def test_recordings_of_equal_names_are_told_apart(tmp_path, speech_wav, caplog):
     cuts.write_text("id,start,end\nx,0.1,0.2\nz,0.3,0.5\n")
     found = list(read_segments([files[0], other], cuts))
     assert [(s.name, s.start, s.end) for s in found] == [("x", 0.1, 0.2), ("z", 0.3, 0.5)]
+    # The table may name them as the one of `extract --labels` does.
+    cuts.write_text("file,start,end\nb\\X.WAV,0.1,0.2\na/x.wav,0.3,0.5\n")
+    found = list(read_segments(files[:2], cuts))
+    assert [(s.name, s.start, s.end) for s in found] == [("b__x", 0.1, 0.2), ("a__x", 0.3, 0.5)]
+    cuts.write_text("file,start,end\nx.wav,0.1,0.2\n")
+    with pytest.raises(UserError, match=r"line 2: 'x\.wav' may be .*: write more of the path"):
+        list(read_segments(files[:2], cuts))
     with pytest.raises(UserError, match=r"nowhere\.wav: no such file"):
         next(read_segments([files[0], tmp_path / "nowhere.wav"]))
 
