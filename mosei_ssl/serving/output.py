@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,7 +80,7 @@ def to_text(records: Sequence[Mapping[str, Any]], form: str, *, full: bool = Fal
     if form == "csv":
         import pandas
 
-        # Truths are empty where they are unknown.
+        # Empty are unknown truths, and emotions that the model has not learned.
         return pandas.DataFrame(map(flat, records)).to_csv(index=False)
     page = io.StringIO()
     Console(file=page, width=120).print(to_table(records))
@@ -96,11 +97,14 @@ def brief(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as the row of a table: columns of emotions and outputs, `rate`, `EMOTION_truth`."""
+    """A record as the row of a table: columns of emotions and outputs, `rate`, `EMOTION_truth`.
+
+    What the model says of emotions that it has not learned is NaN.
+    """
     row = {key: record[key] for key in ("name", "start", "end", "frames")}
     for emotion in EMOTIONS:
         for name, value in record["emotions"][emotion].items():
-            row[f"{emotion}_{name}"] = value
+            row[f"{emotion}_{name}"] = math.nan if emotion in record["not_learned"] else value
     row |= {key: record[key] for key in ("most_likely", "rate") if key in record}
     truth = record.get("truth", {})
     return row | {f"{emotion}_truth": value for emotion, value in truth.items()}

@@ -65,7 +65,8 @@ class Recognizer:
         Returns:
             A row per recording or window: `name`, `start`, `end` (seconds), `frames`, for every
             emotion its `EMOTION_intensity` (0 to 3, median), `_class`, `_present` (probability)
-            and `_expected` (mean intensity), and `most_likely`.
+            and `_expected` (mean intensity), all NaN if no label has shown it to the model, and
+            `most_likely`.
 
         Raises:
             UserError: a recording cannot be read, or an array comes without its rate.

@@ -1,12 +1,14 @@
 """The shipped model: predicting from recordings, exporting, fine-tuning from its backbone."""
 
 import dataclasses
+import io
 import json
 import shutil
 import zipfile
 
 import keras
 import numpy as np
+import pandas
 import pytest
 
 import mosei_ssl
@@ -125,6 +127,9 @@ def test_what_was_not_learned_or_heard_is_never_most_likely(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     (row,) = (line.split() for line in lines if line.split()[:1] == ["a"] and "0.00" in line)
     assert row.count("-") == 1
+    assert main([*line, "--format", "csv"]) == 0
+    table = pandas.read_csv(io.StringIO(capsys.readouterr().out))
+    assert table.columns[table.isna().all()].tolist() == [f"surprise_{name}" for name in OUTPUTS]
 
 
 def test_a_folder_of_datasets_may_hold_the_recordings_too(tmp_path):
