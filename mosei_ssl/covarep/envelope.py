@@ -168,10 +168,11 @@ def _cepstrum_matrix(size: int, count: int) -> np.ndarray:
 def mel_cepstrum(amplitude: np.ndarray, count: int) -> np.ndarray:
     """One-sided cepstra [M, count] of amplitudes from 0 to 8 kHz [M, bins] on a mel axis."""
     left, weight = mel_warp(amplitude.shape[1])
+    matrix = _cepstrum_matrix(amplitude.shape[1], count)
     warped = amplitude[:, left]
-    warped += weight * (amplitude[:, left + 1] - warped)
+    warped += weight.astype(warped.dtype) * (amplitude[:, left + 1] - warped)
     with np.errstate(divide="ignore"):
-        return np.log(warped) @ _cepstrum_matrix(amplitude.shape[1], count)
+        return np.log(warped) @ matrix.astype(warped.dtype)
 
 
 def mcep(level: np.ndarray, f0: np.ndarray) -> np.ndarray:

@@ -113,10 +113,24 @@ def _harmonic_difference(derivative, centre, period) -> np.ndarray:
 
 def _parabola_coefficients(pulses: np.ndarray) -> np.ndarray:
     """Curvature of the parabola fitted to each pulse's low-frequency log spectrum."""
+    spectra = np.abs(fft.rfft(pulses, _PARABOLIC_SIZE, axis=1)[:, : _PARABOLIC_SIZE // 2])
+    result = np.empty(len(pulses))
+    rest = np.arange(len(pulses))
+    # Nearly all fits end within the first bins.
+    for width in (_PARABOLIC_SIZE // 8, _PARABOLIC_SIZE // 2):
+        a, error = _parabolas(spectra[rest, :width])
+        # At least three points make a fit; where the error never grows the last fit is used.
+        crossed = error[:, 2:] >= _PARABOLIC_ERROR
+        stop = np.where(crossed.any(axis=1), crossed.argmax(axis=1) + 2, width - 1)
+        result[rest] = np.take_along_axis(a, stop[:, None], axis=1)[:, 0]
+        rest = rest[~crossed.any(axis=1)]
+    return result
+
+
+def _parabolas(magnitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Curvature and relative error of parabolas through the first 1, 2, ... levels of each row."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = 20 * np.log10(
-            np.abs(fft.rfft(pulses, _PARABOLIC_SIZE, axis=1)[:, : _PARABOLIC_SIZE // 2])
-        )
+        level = 20 * np.log10(magnitude)
         k2 = np.arange(level.shape[1], dtype=np.float64) ** 2
         n = np.arange(1, level.shape[1] + 1)
         s2, s4 = np.cumsum(k2), np.cumsum(k2 * k2)
@@ -124,11 +138,7 @@ def _parabola_coefficients(pulses: np.ndarray) -> np.ndarray:
         sxx = np.cumsum(level * level, axis=1)
         a = (n * sxk - s2 * sx) / (n * s4 - s2 * s2)
         b = (sx - a * s2) / n
-        error = (sxx - a * sxk - b * sx) / sxx
-    # At least three points make a fit; where the error never grows the last fit is used.
-    crossed = error[:, 2:] >= _PARABOLIC_ERROR
-    stop = np.where(crossed.any(axis=1), crossed.argmax(axis=1) + 2, level.shape[1] - 1)
-    return np.take_along_axis(a, stop[:, None], axis=1)[:, 0]
+        return a, (sxx - a * sxk - b * sx) / sxx
 
 
 def _parabolic_parameter(flow, first, period) -> np.ndarray:
