@@ -80,7 +80,8 @@ class TimestepMasking(keras.layers.Layer):
         # whose state is settled below. Below `start` a span begins.
         noise = keras.random.uniform(shape, seed=seed, dtype="float32")
         start = 1.0 - (1.0 - self.ratio) ** (1.0 / self.span)
-        begun = ops.cumsum(ops.cast(ops.logical_and(noise < start, valid), "int32"), axis=1)
+        # Counted in float32: TensorFlow adds integers on the host, away from the GPU.
+        begun = ops.cumsum(ops.cast(ops.logical_and(noise < start, valid), "float32"), axis=1)
         before = ops.pad(begun, [[0, 0], [self.span, 0]])[:, : -self.span]
         hidden = ops.logical_and(begun > before, valid)
 
@@ -92,7 +93,7 @@ class TimestepMasking(keras.layers.Layer):
             none_hidden[:, None], steps == ops.cast(lowest, steps.dtype)[:, None]
         )
         all_hidden = ops.all(ops.equal(hidden, valid), axis=1)
-        several = ops.sum(ops.cast(valid, "int32"), axis=1) > 1
+        several = ops.sum(ops.cast(valid, "float32"), axis=1) > 1
         show = ops.logical_and(
             ops.logical_and(all_hidden, several)[:, None],
             steps == ops.cast(highest, steps.dtype)[:, None],

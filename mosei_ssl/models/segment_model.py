@@ -53,10 +53,18 @@ class SegmentModel(keras.Model):
         return super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def predict_once(self, batches, **kwargs):
-        """`predict`, which for a few batches takes longer to trace than to run without."""
-        if keras.backend.backend() == "tensorflow" and self.predict_function is None:
-            self.run_eagerly = len(batches) < _FEW_BATCHES
-        return self.predict(batches, **kwargs)
+        """`predict`, which for a few batches takes longer to trace than to run without.
+
+        Never compiled by XLA on TensorFlow, which does so for each length anew.
+        """
+        if keras.backend.backend() != "tensorflow" or self.predict_function is not None:
+            return self.predict(batches, **kwargs)
+        self.run_eagerly = len(batches) < _FEW_BATCHES
+        jit, self.jit_compile = self.jit_compile, False
+        try:
+            return self.predict(batches, **kwargs)
+        finally:
+            self.jit_compile = jit
 
     def get_config(self):
         return {"name": self.name, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}

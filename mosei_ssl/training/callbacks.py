@@ -30,6 +30,22 @@ _SLOW_START = 5.0
 _SHOWN = ("val_mae", "val_loss", "loss")
 
 
+class SparseCallbackList(keras.callbacks.CallbackList):
+    """Keras's, which tells callbacks of the end of every so many steps only.
+
+    Those are an epoch's first, every `every`-th after it and the last: Keras reads the losses for
+    its callbacks, and waits for the device to do so.
+    """
+
+    def __init__(self, callbacks: list[keras.callbacks.Callback], every: int, **options: Any):
+        super().__init__(callbacks, add_history=True, **options)
+        self.every = every
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if batch % self.every == 0 or batch == self.params["steps"] - 1:
+            super().on_train_batch_end(batch, logs)
+
+
 class Validation(keras.callbacks.Callback):
     """Adds the scores of a validation function to the epoch's logs, as `val_NAME`."""
 
@@ -114,16 +130,21 @@ class Progress(keras.callbacks.Callback):
         self.advance = advance
         self.epochs = epochs
         self._begun: float | None = None
+        self._seen = 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._begun = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._seen = 0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self._begun is not None:
             seconds, self._begun = time.perf_counter() - self._begun, None
             level = logging.INFO if seconds > _SLOW_START else logging.DEBUG
             _log.log(level, "first step after %.1f s, spent building and compiling it", seconds)
-        self.advance()
+        self.advance(batch + 1 - self._seen)
+        self._seen = batch + 1
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}
@@ -140,12 +161,12 @@ class GradientNorm(keras.callbacks.Callback):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training at once, with a message, when loss or gradient is not finite.
+    """Ends training, with a message, when loss or gradient is not finite.
 
     A step computes its loss before the gradient that may spoil all the following ones, so both are
     watched. On JAX the gradient cannot be looked at between steps, so there the step before may be
-    the one to blame. The message names the step, segments of its batch and the last good state;
-    the whole batch is listed in `file`.
+    the one to blame. The message names the step (or those since it last looked), segments of its
+    batch and the last good state; all of them are listed in `file`.
     """
 
     def __init__(self, checkpoint: "Checkpoint", plan: BatchPlan, segments: Segments, file: Path):
@@ -154,8 +175,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.plan = plan
         self.segments = segments
         self.file = file
+        self._seen = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._seen = 0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        first, self._seen = self._seen, batch + 1
         values = {
             "loss": float((logs or {}).get("loss", 0.0)),
             "gradient's norm": _gradient_norms(self._model),
@@ -167,11 +193,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
         table = self.segments
         names = [
             f"{table.video_ids[index]}[{table.segment_ids[index]}]"
-            for index in self.plan.epoch(epoch)[batch].indices
+            for spec in self.plan.epoch(epoch)[first : batch + 1]
+            for index in spec.indices
         ]
         listed = {
             "epoch": epoch + 1,
             "step": batch + 1,
+            "first_step": first + 1,
             wrong: str(values[wrong]),
             "segments": names,
         }
@@ -179,8 +207,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
         shown = ", ".join(names[:_NAMED])
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         before = " or of the step before" if keras.backend.backend() == "jax" else ""
+        steps = f"step {batch + 1}" if first == batch else f"steps {first + 1} to {batch + 1}"
         raise UserError(
-            f"the {wrong} is {values[wrong]} at epoch {epoch + 1}, step {batch + 1}, on segments "
+            f"the {wrong} is {values[wrong]} at epoch {epoch + 1}, {steps}, on segments "
             f"{shown}{more}{before} (all in {self.file}). {self.checkpoint.last_saved}. Look at "
             "those segments; try a lower --optimizer.learning_rate or --precision float32, with "
             "another --run."

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
@@ -25,30 +26,31 @@ _XLA_STEPS = 10_000
 with XLA, and each later one 14 ms less."""
 
 _COMPILED_LENGTHS = 4
+_STEPS_UNSEEN = 32
 
 
 def share_gpus(deterministic: bool = False) -> None:
     """Have TensorFlow take GPU memory as it is needed, so that others can use the device too.
 
-    What XLA compiles for a GPU is kept for later runs. Call this before anything uses TensorFlow or
-    JAX: once TensorFlow has initialised a GPU, it holds all memory, and JAX has read its flags.
+    Under JAX it takes none, and what XLA compiles for a GPU is kept for later runs. Call this
+    before anything uses TensorFlow or JAX: once TensorFlow has initialised a GPU, it holds all
+    memory, and JAX has read its flags.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    if keras.backend.backend() == "jax":
+    on_jax = keras.backend.backend() == "jax"
+    if on_jax:
         import jax
 
         if deterministic:
             _add_flag("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+        # Not on TensorFlow: a file that its cache left half written ends the training.
         if jax.default_backend() == "gpu":
             jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
-    elif gpus:
-        # TensorFlow does not tell kinds of GPUs apart there.
-        kind = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-        folder = cache_folder() / f"xla-{tf.__version__}-{kind.replace(' ', '-')}"
-        _add_flag("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={folder}")
-    for gpu in gpus:
+    for gpu in tf.config.list_physical_devices("GPU"):
         try:
-            tf.config.experimental.set_memory_growth(gpu, True)
+            if on_jax:
+                tf.config.set_visible_devices([], "GPU")
+            else:
+                tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:
             _log.warning("TensorFlow is in use already, and keeps all memory of %s", gpu.name)
 
@@ -58,6 +60,11 @@ def _add_flag(variable: str, flag: str) -> None:
     given = os.environ.get(variable, "")
     if flag.partition("=")[0] not in given:
         os.environ[variable] = f"{given} {flag}".strip()
+
+
+def steps_between_looks() -> int:
+    """How often callbacks look at the loss: whoever does waits for a GPU to finish the step."""
+    return 1 if keras.distribution.list_devices()[0].startswith("cpu") else _STEPS_UNSEEN
 
 
 def is_deterministic(config: TrainingConfig) -> bool:
@@ -87,9 +94,10 @@ def memory_errors_reported(batch_size: int) -> Iterator[None]:
     """Turn an error of a device whose memory a batch does not fit into a `UserError`."""
     try:
         yield
-    except (tf.errors.OpError, RuntimeError) as error:  # XLA's own says which only in its text
-        exhausted = isinstance(error, tf.errors.ResourceExhaustedError)
-        if not exhausted and "RESOURCE_EXHAUSTED" not in str(error):
+    except (tf.errors.OpError, RuntimeError) as error:
+        # XLA, CUDA and its libraries say so only in the text.
+        said = re.search("resource.exhausted|out.of.memory|alloc.failed", str(error), re.IGNORECASE)
+        if not said and not isinstance(error, tf.errors.ResourceExhaustedError):
             raise
         smaller = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --max-frames"
         raise UserError(

@@ -12,10 +12,12 @@ from mosei_ssl.training.callbacks import (
     GradientNorm,
     History,
     Progress,
+    SparseCallbackList,
     StopOnNonFinite,
     Validation,
 )
 from mosei_ssl.training.checkpoint import Checkpoint
+from mosei_ssl.training.devices import steps_between_looks
 from mosei_ssl.training.run_directory import RunDirectory
 from mosei_ssl.utils.errors import UserError
 from mosei_ssl.utils.files import storage_errors_reported
@@ -94,17 +96,24 @@ def fit(
                 epochs=config.epochs,
                 shuffle=False,  # the dataset is shuffled already
                 verbose=0,
-                callbacks=[
-                    StopOnNonFinite(checkpoint, plan, segments, run / "not_a_number.json"),
-                    GradientNorm(),
-                    Validation(score),
-                    *([best] if best else []),
-                    *callbacks,
-                    History(run / "history.csv", checkpoint.epoch),
-                    tensorboard,
-                    Progress(advance, config.epochs),
-                    checkpoint,
-                ],
+                callbacks=SparseCallbackList(
+                    [
+                        StopOnNonFinite(checkpoint, plan, segments, run / "not_a_number.json"),
+                        GradientNorm(),
+                        Validation(score),
+                        *([best] if best else []),
+                        *callbacks,
+                        History(run / "history.csv", checkpoint.epoch),
+                        tensorboard,
+                        Progress(advance, config.epochs),
+                        checkpoint,
+                    ],
+                    # A profile begins and ends at the steps asked for.
+                    every=1 if profile_steps else steps_between_looks(),
+                    model=model,
+                    epochs=config.epochs,
+                    steps=steps,
+                ),
             )
 
 

@@ -22,6 +22,7 @@ from mosei_ssl.training.devices import (
     is_deterministic,
     memory_errors_reported,
     share_gpus,
+    steps_between_looks,
 )
 from mosei_ssl.utils.errors import UserError
 
@@ -187,15 +188,24 @@ def test_long_runs_on_a_gpu_are_compiled_for_few_lengths(options, steps, jit, le
     assert is_deterministic(config) == ("deterministic" in options)
 
 
-def test_what_is_compiled_for_a_gpu_is_kept(gpu, monkeypatch, tmp_path):
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, on: None)
-    monkeypatch.setenv("MOSEI_SSL_CACHE", str(tmp_path))
-    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_tensorflow_takes_little_of_a_gpu_and_under_jax_nothing(gpu, backend, monkeypatch):
+    if backend == "jax":
+        pytest.importorskip("jax", reason="mosei_ssl[jax] is not installed")
+    did = []
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *given: did.append(given))
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda *given: did.append(given)
+    )
     share_gpus()
-    share_gpus()
-    folder = tmp_path / f"xla-{tf.__version__}-NVIDIA-H200"
-    flags = f"--tf_xla_auto_jit=0 --tf_xla_persistent_cache_directory={folder}"
-    assert os.environ["TF_XLA_FLAGS"] == flags
+    assert did == [([], "GPU") if backend == "jax" else (gpu, True)]
+
+
+@pytest.mark.parametrize(("devices", "steps"), [(["cpu:0"], 1), (["gpu:0", "gpu:1"], 32)])
+def test_losses_are_looked_at_seldom_on_a_gpu(devices, steps, monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind=None: devices)
+    assert steps_between_looks() == steps
 
 
 @pytest.mark.parametrize(
@@ -203,6 +213,8 @@ def test_what_is_compiled_for_a_gpu_is_kept(gpu, monkeypatch, tmp_path):
     [
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes."),
+        tf.errors.InternalError(None, None, "CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("failed to allocate: CUDA_ERROR_OUT_OF_MEMORY"),
     ],
 )
 def test_a_batch_too_large_for_the_device_is_told(error, pretraining, finetuning, monkeypatch):

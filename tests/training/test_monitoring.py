@@ -16,7 +16,13 @@ from mosei_ssl.config import CodebookConfig, CodebookTaskConfig
 from mosei_ssl.data import BatchPlan, load_pretraining_segments
 from mosei_ssl.models import LayerwiseAdamW
 from mosei_ssl.training import Interrupted, pretrain
-from mosei_ssl.training.callbacks import BestEpoch, History, Progress, Validation
+from mosei_ssl.training.callbacks import (
+    BestEpoch,
+    History,
+    Progress,
+    SparseCallbackList,
+    Validation,
+)
 from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.finetuning import MONITORS
 from mosei_ssl.training.resumable_fit import parse_profile_steps
@@ -97,6 +103,47 @@ def test_a_spoiled_loss_names_step_segments_and_the_last_good_state(pretraining,
     assert "loss is nan at epoch 2, step 2" in message
     assert listed["segments"][0] in message
     assert "last good state, after epoch 1, is in" in message
+
+
+def test_of_steps_that_nobody_looked_at_all_are_named(pretraining, monkeypatch):
+    from mosei_ssl.training.callbacks import StopOnNonFinite
+
+    monkeypatch.setattr("mosei_ssl.training.resumable_fit.steps_between_looks", lambda: 2)
+    hook = StopOnNonFinite.on_train_batch_end
+    monkeypatch.setattr(
+        StopOnNonFinite,
+        "on_train_batch_end",
+        lambda self, batch, logs=None: hook(self, batch, {"loss": np.nan} if batch > 1 else logs),
+    )
+    config = pretraining("run", epochs=1, **CODEBOOK)
+    with pytest.raises(UserError, match=r"loss is nan at epoch 1, steps 2 to 3, on segments"):
+        pretrain(config)
+    listed = json.loads((Path(config.run) / "not_a_number.json").read_text())
+    assert (listed["first_step"], listed["step"]) == (2, 3)
+    assert listed["segments"] == [*batch_names(config, 0, 1), *batch_names(config, 0, 2)]
+
+
+def test_callbacks_are_told_of_few_steps():
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    told, shown = [], []
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: told.append(batch))
+    model.fit(
+        np.zeros((8, 1)),
+        np.zeros((8, 1)),
+        batch_size=1,
+        epochs=2,
+        verbose=0,
+        callbacks=SparseCallbackList(
+            [note, Progress(lambda steps, note="": shown.append(steps), 2)],
+            every=3,
+            model=model,
+            steps=8,
+        ),
+    )
+    assert told == [0, 3, 6, 7] * 2
+    assert [steps for steps in shown if steps] == [1, 3, 3, 1] * 2
+    assert model.history.history["loss"] == [0.0, 0.0]
 
 
 def test_a_spoiled_gradient_names_its_own_step_although_the_loss_is_a_number(
