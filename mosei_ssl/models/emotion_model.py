@@ -244,11 +244,6 @@ class EmotionModel(SegmentModel):
         )
         return config
 
-    @classmethod
-    def from_config(cls, config):
-        # Heads of earlier versions have learned from embeddings without a bound.
-        return super().from_config({"bound": None, **config})
-
 
 def _resolve(metrics):
     """Metrics of labels [B, 6] and logits [B, 6, 4] in place of Keras's names."""

@@ -212,7 +212,6 @@ def _train(
     keras.config.set_dtype_policy("float32")
     final = _build(config, segments, len(labelled), zero_share)
     final.set_weights(model.get_weights())
-    final.bound = model.bound
     with storage_errors_reported(run.path, lambda: f"Its state is in {run.checkpoints}"):
         write_trial(run.path, shown, scores, kept)
         save_model(final, run / "model.keras")

@@ -70,7 +70,6 @@ def take_over(pretrained: RunDirectory, model: EmotionModel) -> None:
     for target, value in learned:
         target.assign(value)
     if isinstance(source, EmotionModel):
-        model.bound = source.bound
         model.distribution.pull_to(source.distribution, _TRUST)
 
 

@@ -145,13 +145,6 @@ def test_what_lies_far_off_decides_no_more_than_what_lies_off(model):
     np.testing.assert_allclose(bounded, 2 * np.tanh(usual_pooled / 2), atol=1e-5)
 
 
-def test_a_model_of_an_earlier_version_answers_as_it_did(backbone):
-    model = EmotionModel(backbone, seed=2, bound=None)
-    config = model.get_config()
-    del config["bound"]
-    assert EmotionModel.from_config(config).bound is None
-
-
 @pytest.mark.slow
 def test_the_longest_segments_pass(model):
     answers = model.to_predictor().predict(make_batch([12_000]), verbose=0)

@@ -21,7 +21,6 @@ from mosei_ssl.training.evaluation import predict_segments
 from mosei_ssl.training.finetuning import _build, _choose
 from mosei_ssl.training.head_fit import fit_head
 from mosei_ssl.training.pretraining import videos_seen
-from mosei_ssl.training.saved_models import save_model
 from mosei_ssl.training.starting_point import take_over
 from mosei_ssl.utils.errors import UserError
 
@@ -170,15 +169,6 @@ def test_metrics_are_those_of_the_kept_predictions_beside_all_predictors(finetun
     assert result["predictors"]["model"]["overall"] == scores["overall"]
     zero = float(np.abs(test.emotions).mean())
     assert result["predictors"]["all_zero"]["overall"]["mae"] == pytest.approx(zero, abs=1e-6)
-
-
-def test_a_head_that_learned_without_a_bound_goes_on_without_one(finetuned, finetuning):
-    model = load_model(finetuned / "model.keras")
-    model.bound = None
-    save_model(model, finetuned / "model.keras")
-    run = finetune(finetuning("next", labels=0, pretrained=str(finetuned.path)))
-    assert load_model(run / "model.keras").bound is None
-    assert load_model(finetune(finetuning("new", from_scratch=True)) / "model.keras").bound == 3.0
 
 
 def test_without_labels_an_emotion_model_is_adapted_to_the_corpus(finetuned, finetuning):
