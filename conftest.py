@@ -98,9 +98,8 @@ def finished_run(emotion_model, tmp_path_factory) -> Path:
         "versions": {"mosei_ssl": "0.1.0"},
     }
     (run / "run.json").write_text(json.dumps(info))
-    (run / "config.yaml").write_text(
-        f"run: {run}\ndata_dir: {run}/data\nlabels: 8\ncontext: true\n"
-    )
+    (run / "config.yaml").write_text(f"data_dir: {run}/data\nlabels: 8\ncontext: true\n")
+    (run / "videos.json").write_text("{}")
     return run
 
 

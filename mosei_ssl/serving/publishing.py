@@ -29,12 +29,10 @@ def write_preset(run: str | Path, folder: Path, licence: str | None = None) -> P
     """
     source = RunDirectory(run).open("finetune").require_finished()
     options = source.config() | {"data_dir": "data", "dataset": None, "pretrained": None}
-    options.pop("run", None)
     version = export(run, folder, licence=licence)
     shutil.rmtree(folder / "deployment")
     for name in ("model.keras", "videos.json"):
-        if (source / name).is_file():
-            shutil.copy(source / name, folder)
+        shutil.copy(source / name, folder)
     info = json.loads((source / "run.json").read_text()) | {"command": "mosei-ssl finetune"}
     write_text(folder / "run.json", json.dumps(info, indent=2, sort_keys=True) + "\n")
     write_text(folder / "config.yaml", yaml.safe_dump(options, sort_keys=False))

@@ -183,9 +183,7 @@ def _refuse_what_was_learned(run: RunDirectory, train: Segments, scored: Segment
     """Raise a UserError if raw segments do not compare, or hold what the run has seen."""
     than = f"{run.path} was trained on"
     refuse_other_period(scored.row_period, train.row_period, scored.name, than)
-    seen = videos_seen(run)
-    seen = train.content if seen is None else seen
-    found = recognise(seen, zip(scored.video_ids, scored.frames, strict=True))
+    found = recognise(videos_seen(run), zip(scored.video_ids, scored.frames, strict=True))
     if found:
         raise UserError(
             f"{scored.name} holds {len(found)} video(s) that {run.path} has learned from, "

@@ -135,7 +135,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         )
     segments = load_segments(config, "train").labelled()
     if pretrained:
-        needed = row_period(pretrained.info.get("dataset", {}))
+        needed = row_period(pretrained.info["dataset"])
         than = f"{pretrained.path} was pretrained on"
         refuse_other_period(segments.row_period, needed, segments.name, than)
     labelled = segments.subset(_choose(config, segments))
@@ -177,8 +177,8 @@ def _train(
     trained = config.epochs if labelled and not config.freeze_backbone else 0
     best = BestEpoch(config.monitor, config.patience) if config.keep_best and trained else None
     validation = load_segments(config, "validation").labelled()
-    before = videos_seen(RunDirectory(config.pretrained)) if config.pretrained else None
-    note_videos(run, segments.content, validation.content, before or {})
+    before = videos_seen(RunDirectory(config.pretrained)) if config.pretrained else {}
+    note_videos(run, segments.content, validation.content, before)
     validation = validation.subset(validation.length_order())
     pays = not config.cautious
     if labelled:

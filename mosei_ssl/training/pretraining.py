@@ -204,26 +204,9 @@ def note_videos(run: RunDirectory, *videos: Content) -> None:
     write_text(run / "videos.json", json.dumps(content) + "\n")
 
 
-def videos_seen(run: RunDirectory) -> Content | None:
-    """The videos that a run has learned from; None, with a warning, if it does not say.
-
-    Runs of earlier versions know them by id alone.
-    """
-    file = run / "videos.json"
-    if not file.exists():
-        _log.warning(
-            "%s is missing: whether it has seen videos of the validation or test split is not "
-            "known",
-            file,
-        )
-        return None
-    return read(file, _parse_content, dict)
-
-
-def _parse_content(text: str) -> Content:
-    known = json.loads(text)
-    if isinstance(known, list):
-        known = dict.fromkeys(known, "")
+def videos_seen(run: RunDirectory) -> Content:
+    """The videos that a run has learned from."""
+    known = read(run / "videos.json", json.loads, dict)
     return {video: frozenset(int(h, 16) for h in known[video].split()) for video in known}
 
 

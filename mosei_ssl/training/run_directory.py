@@ -231,8 +231,7 @@ class RunDirectory:
 
     def options(self, kind: type[T]) -> T:
         """The run's options as the class they were given in, such as `PretrainConfig`."""
-        # Runs of before there was a context had none.
-        values = {"context": False, **self.config(), "run": str(self.path)}
+        values = {**self.config(), "run": str(self.path)}
         return from_mapping(kind, values, str(self / "config.yaml"))
 
     def history(self) -> list[dict[str, float]]:

@@ -46,14 +46,11 @@ def refuse_known_speakers(
 ) -> None:
     """Raise a UserError if the pretraining has seen videos that this dataset holds out."""
     before = pretrained.info["dataset"]
-    if before.get("fingerprint") == train.metadata.get("fingerprint"):
-        return
-    seen = videos_seen(pretrained)
-    if seen is not None:
+    if before["fingerprint"] != train.metadata["fingerprint"]:
         refuse_held_out(
-            seen,
+            videos_seen(pretrained),
             config,
-            f"{pretrained.path} was pretrained on another dataset, {before.get('name')}",
+            f"{pretrained.path} was pretrained on another dataset, {before['name']}",
             "pretrain on this dataset (--config small_pretrain)",
         )
 
@@ -80,5 +77,4 @@ def not_learned(config: FinetuneConfig, labelled: Segments) -> list[str]:
     before = RunDirectory(config.pretrained).open().info if config.pretrained else {}
     if before.get("kind") != "finetune":
         return unseen
-    # Runs of earlier versions do not say.
-    return [emotion for emotion in unseen if emotion in before["result"].get("not_learned", [])]
+    return [emotion for emotion in unseen if emotion in before["result"]["not_learned"]]

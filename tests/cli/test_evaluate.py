@@ -14,8 +14,9 @@ from mosei_ssl import data
 from mosei_ssl.cli import main
 from mosei_ssl.data import DataConfig, load_segments
 from mosei_ssl.metrics import evaluate_predictions
-from mosei_ssl.training import evaluation, load_model
+from mosei_ssl.training import RunDirectory, evaluation, load_model
 from mosei_ssl.training.evaluation import predict_segments
+from mosei_ssl.training.pretraining import note_videos
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +44,13 @@ def scored(finished_run, synthetic_data, tmp_path):
         }
         info["result"]["labels"] = labels
         (run / "run.json").write_text(json.dumps(info))
-        options = {"data_dir": str(tmp_path / "where it was"), "freeze_backbone": frozen}
+        options = {"data_dir": str(tmp_path / "where it was"), "context": False}
+        options["freeze_backbone"] = frozen
         (run / "config.yaml").write_text(yaml.safe_dump(options))
         names = zip(train.video_ids[:labels], train.segment_ids[:labels], strict=True)
         chosen = [{"video_id": str(video), "segment_id": int(row)} for video, row in names]
         (run / "labels.json").write_text(json.dumps(chosen))
+        note_videos(RunDirectory(run), train.content)
         return run
 
     return make
@@ -179,7 +182,8 @@ def test_recordings_that_were_learned_are_known_by_their_content(
     scored, synthetic_data, tmp_path, capsys, monkeypatch
 ):
     run = scored("run", 8)
-    (run / "config.yaml").write_text(yaml.safe_dump({"data_dir": str(synthetic_data)}))
+    options = {"data_dir": str(synthetic_data), "context": False}
+    (run / "config.yaml").write_text(yaml.safe_dump(options))
     other = tmp_path / "other"
     shutil.copytree(synthetic_data, other)
     (folder,) = (other / "tfds_mosei").glob("synthetic-*")
@@ -195,7 +199,8 @@ def test_a_corpus_with_another_row_period_is_not_scored(
     scored, synthetic_data, other_data, capsys, monkeypatch
 ):
     run = scored("run", 8)
-    (run / "config.yaml").write_text(yaml.safe_dump({"data_dir": str(synthetic_data)}))
+    options = {"data_dir": str(synthetic_data), "context": False}
+    (run / "config.yaml").write_text(yaml.safe_dump(options))
     (other,) = tfds_mosei.list_prepared(other_data)
     renamed(monkeypatch, row_period=0.05)
     line = ["evaluate", "--run", str(run), "--dataset", other, "--data-dir", str(other_data)]
