@@ -119,31 +119,24 @@ def video_examples(
     corpus: Corpus, split: str, video_id: str, timing: RowTiming
 ) -> tuple[Examples, VideoSummary]:
     """Examples that one video gives to a split, and a summary, complete once they are exhausted."""
-    reason = "no_features"
+    summary, reason = VideoSummary(video_id, split), "no_features"
     if corpus.has_features(video_id):
         intervals, rows = corpus.features.open(video_id)
         if timing.fits(intervals):
             if split == UNLABELLED:
-                return chunk_examples(video_id, split, intervals, rows)
-            return segment_examples(video_id, split, intervals, rows, corpus.labels[video_id])
+                return chunk_examples(summary, intervals, rows[:]), summary
+            return segment_examples(summary, intervals, rows, corpus.labels[video_id]), summary
         reason = "other_rows"
         _logger.warning("%r is left out: %s.", video_id, DROP_REASONS[reason])
     count = 0 if split == UNLABELLED else len(corpus.labels[video_id].values)
-    dropped = [(row, reason) for row in range(count)]
-    return iter(()), VideoSummary(video_id, split, dropped=dropped)
+    summary.dropped = [(row, reason) for row in range(count)]
+    return iter(()), summary
 
 
 def segment_examples(
-    video_id: str, split: str, intervals: np.ndarray, features: Rows, labels: VideoLabels
-) -> tuple[Examples, VideoSummary]:
-    """Annotated segments in the order of the label file, under the SDK's names ``video[row]``."""
-    summary = VideoSummary(video_id, split)
-    return _segments(intervals, features, labels, summary), summary
-
-
-def _segments(
-    intervals: np.ndarray, features: Rows, labels: VideoLabels, summary: VideoSummary
+    summary: VideoSummary, intervals: np.ndarray, features: Rows, labels: VideoLabels
 ) -> Examples:
+    """Annotated segments in the order of the label file, under the SDK's names ``video[row]``."""
     index = FrameIndex(intervals)
     # Only what lies in a segment is read, where that is one piece.
     rows = features if index.in_order else features[:]
@@ -167,15 +160,8 @@ def _segments(
     summary.irregularities = dict(odd)
 
 
-def chunk_examples(
-    video_id: str, split: str, intervals: np.ndarray, features: Rows
-) -> tuple[Examples, VideoSummary]:
+def chunk_examples(summary: VideoSummary, intervals: np.ndarray, features: np.ndarray) -> Examples:
     """Chunks of a whole video in order of time, for pretraining: row -1, labels NaN."""
-    summary = VideoSummary(video_id, split)
-    return _chunks(intervals, features[:], summary), summary
-
-
-def _chunks(intervals: np.ndarray, features: np.ndarray, summary: VideoSummary) -> Examples:
     index = FrameIndex(intervals)
     summary.irregularities = _irregular_rows(intervals, index)
     for number, rows in enumerate(cut_at_pauses(index, features[:, VUV_COLUMN])):

@@ -97,10 +97,10 @@ def test_a_file_cut_short_while_it_is_read_is_a_clear_error(tmp_path, monkeypatc
     path = corpus / "features.csd"
     read = segments.segment_examples
 
-    def read_and_cut(video, split, *arguments):
-        if split == "test":
+    def read_and_cut(summary, *arguments):
+        if summary.split == "test":
             os.truncate(path, path.stat().st_size // 2)
-        return read(video, split, *arguments)
+        return read(summary, *arguments)
 
     monkeypatch.setattr(segments, "segment_examples", read_and_cut)
     with pytest.raises(CorpusError, match=str(corpus)):
@@ -112,10 +112,10 @@ def test_a_file_that_changes_while_it_is_read_is_a_clear_error(tmp_path, monkeyp
     corpus = write_corpus(tmp_path / "corpus")
     read = segments.segment_examples
 
-    def read_and_change(video, split, *arguments):
-        if split == "test":
+    def read_and_change(summary, *arguments):
+        if summary.split == "test":
             write_corpus(corpus, {v: (frames(100), 3 + ramp(100)) for v in "abcd"})
-        return read(video, split, *arguments)
+        return read(summary, *arguments)
 
     monkeypatch.setattr(segments, "segment_examples", read_and_change)
     with pytest.raises(CorpusError, match=f"{corpus}: a file changed while it was read"):

@@ -21,7 +21,8 @@ def cut(segments, labels=None, rows=100, intervals=None, features=None):
     table = VideoLabels(np.array(segments, float), np.array(labels, np.float32))
     intervals = frames(rows) if intervals is None else intervals
     features = ramp(len(intervals)) if features is None else features
-    examples, summary = segment_examples("v", "train", intervals, features, table)
+    summary = VideoSummary("v", "train")
+    examples = segment_examples(summary, intervals, features, table)
     return {item["segment_id"]: item for _, item in examples}, summary
 
 
@@ -155,8 +156,8 @@ def test_summary_survives_json():
 
 def test_chunk_examples_have_no_labels():
     features = ramp(100)
-    examples, summary = chunk_examples("v", "unlabelled", frames(100), features)
-    ((key, item),) = list(examples)
+    summary = VideoSummary("v", "unlabelled")
+    ((key, item),) = chunk_examples(summary, frames(100), features)
     assert key == "v/0"
     assert item["segment_id"] == -1
     assert np.isnan(item["emotions"]).all()
