@@ -148,10 +148,7 @@ def scores(sums: Sums) -> dict[str, np.ndarray]:
 
 def _nanmean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis without NaN; NaN, and no warning, where nothing is left."""
-    defined = np.isfinite(values)
-    number = defined.sum(axis=-1)
-    total = np.where(defined, values, 0.0).sum(axis=-1)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    return np.ma.masked_invalid(values).mean(axis=-1).filled(np.nan)
 
 
 def with_intervals(

@@ -127,12 +127,9 @@ def interval(
 
 def _spread(samples: np.ndarray) -> np.ndarray:
     """Standard deviation over samples, from those that are defined if these are most."""
-    defined = np.isfinite(samples)
-    number = defined.sum(axis=0)
-    mean = np.where(defined, samples, 0.0).sum(axis=0) / np.maximum(number, 1)
-    square = np.where(defined, (samples - mean) ** 2, 0.0).sum(axis=0)
-    enough = number >= max(2, len(samples) // 2)
-    return np.where(enough, np.sqrt(square / np.maximum(number - 1, 1)), np.nan)
+    defined = np.ma.masked_invalid(samples)
+    enough = defined.count(axis=0) >= max(2, len(samples) // 2)
+    return np.where(enough, defined.std(axis=0, ddof=1).filled(np.nan), np.nan)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
