@@ -21,21 +21,16 @@ def label_order(
         >>> sorted(label_order(np.eye(6), seed=0).tolist())
         [0, 1, 2, 3, 4, 5]
     """
+    import pandas
+
     emotions = np.asarray(emotions)
     count = len(emotions)
     rng = np.random.default_rng([0x6C6162, seed])
     shuffled = rng.permutation(count)
-    if groups is None:
-        order, codes = shuffled, np.arange(count)
-    else:
-        codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-        turn = np.empty(count, dtype=np.int64)
-        seen: dict[int, int] = {}
-        for index in shuffled:
-            turn[index] = seen.get(codes[index], 0)
-            seen[codes[index]] = turn[index] + 1
-        # A stable sort keeps the random order among segments of the same turn.
-        order = shuffled[np.argsort(turn[shuffled], kind="stable")]
+    codes = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)[1]
+    turn = pandas.Series(codes[shuffled]).groupby(codes[shuffled]).cumcount()
+    # A stable sort keeps the random order among segments of the same turn.
+    order = shuffled[np.argsort(turn, kind="stable")]
     present = emotions > 0
     first: list[int] = []
     for emotion in np.argsort(present.sum(axis=0), kind="stable"):
