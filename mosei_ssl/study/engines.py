@@ -12,7 +12,6 @@ from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
 
-from mosei_ssl.utils.threads import worker_environment
 from mosei_ssl.utils.versions import keras_backend
 
 Submit = Callable[..., Future]
@@ -20,8 +19,12 @@ Submit = Callable[..., Future]
 
 def _environments(threads: int) -> dict[bool, dict[str, str]]:
     """A worker's environment, by whether it compiles: processes of one serve not the other."""
+    # What limits every numeric library is read when a process imports it.
+    names = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")]
+    shared = dict.fromkeys([*names, "TF_NUM_INTRAOP_THREADS"], str(threads))
+    shared |= {"TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    shared["KERAS_BACKEND"] = keras_backend()
     # TensorFlow's determinism, which all other trainings ask for, rules out XLA for good.
-    shared = {**worker_environment(threads), "KERAS_BACKEND": keras_backend()}
     return {compiles: {**shared, "MOSEI_SSL_COMPILES": str(compiles)} for compiles in (False, True)}
 
 

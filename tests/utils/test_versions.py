@@ -6,7 +6,7 @@ import sys
 import numpy
 
 import mosei_ssl
-from mosei_ssl.utils.threads import worker_environment
+from mosei_ssl.study import engines
 from mosei_ssl.utils.versions import decisive_packages, package_versions
 
 
@@ -20,11 +20,12 @@ def test_versions_of_packages_that_are_there_and_that_are_not():
     assert decisive_packages("jax")[-2:] == ("jax", "jaxlib")
 
 
-def test_an_environment_limits_the_threads_of_a_worker():
+def test_an_environment_limits_the_threads_of_a_worker(monkeypatch):
+    monkeypatch.setattr(engines, "keras_backend", lambda: "tensorflow")
     script = (
         "from threadpoolctl import threadpool_info as i; import numpy; print(i()[0]['num_threads'])"
     )
-    environment = worker_environment(1)
+    environment = engines._environments(1)[False]
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True
     )
