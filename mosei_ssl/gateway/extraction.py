@@ -63,7 +63,7 @@ class Extractor:
         worker = await self._free.get()
         try:
             for _ in range(_TRIES):
-                given = (_features, recording, self._most_seconds)
+                given = (analyse_stream, io.BytesIO(recording), self._most_seconds)
                 try:
                     return await loop.run_in_executor(self._threads, worker, *given)
                 except _Died:
@@ -144,7 +144,3 @@ def _work(pipe: Connection) -> None:
         except Exception as error:
             error.add_note(traceback.format_exc())  # which pickling would lose
             pipe.send((None, error))
-
-
-def _features(recording: bytes, most_seconds: float) -> FileFeatures:
-    return analyse_stream(io.BytesIO(recording), most_seconds)
