@@ -123,10 +123,9 @@ def _train(cell: Cell, study: Path, folder: Path) -> dict[str, Any]:
         {"model": predictions},
     )
     scores = evaluate_predictions(segments.emotions, predictions)
-    epoch = run.info["result"].get("epoch")
+    labels, epoch = (run.info["result"][key] for key in ("labels", "epoch"))
     if split != "validation":
-        write_scores(run.path, split, scores["overall"], epoch or 0)
-    labels = run.info["result"]["labels"]
+        write_scores(run.path, split, scores["overall"], epoch)
     return {"metrics": {"model": scores}, "labels": labels, "epoch": epoch}
 
 

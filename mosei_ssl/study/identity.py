@@ -74,7 +74,7 @@ def check_same(out: Path, description: dict[str, Any]) -> None:
             f"{out} was made with another backend of Keras ({found['backend']} there, "
             f"{description['backend']} here): give another folder, or set KERAS_BACKEND"
         )
-    versions = changed(description["versions"], found.pop("versions", {}))
+    versions = changed(description["versions"], found.pop("versions"))
     if versions:
         raise UserError(
             f"{out} was made by other versions ({', '.join(versions)}): give another folder, or "

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mosei_ssl.metrics import EMOTIONS, METRIC_LABELS, METRICS, format_score, write_json
 from mosei_ssl.study import figures, tables
@@ -357,10 +356,9 @@ def _environment_blocks(out: Path) -> list[Block]:
         **package_versions((*decisive_packages(backend), "tensorflow-datasets")),
     }
     study = json.loads((out / "study.json").read_text(encoding="utf-8"))
-    config = yaml.safe_load((out / "study.yaml").read_text(encoding="utf-8"))
     return [
         Table(["what", "version"], [list(row) for row in versions.items()]),
         "Command, and the whole configuration (study.yaml):",
         Code(study["command"]),
-        Code(yaml.safe_dump(config, sort_keys=False).strip()),
+        Code((out / "study.yaml").read_text(encoding="utf-8").strip()),
     ]
