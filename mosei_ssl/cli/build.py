@@ -111,9 +111,9 @@ def collect(options: BuildOptions) -> dict[str, Any]:
     html = Path(builder.data_dir) / HTML_FILE
     folds = None
     # Those of the synthetic corpus are as synthetic as the rest of it.
-    if not synthetic and metadata.get("folds", {}).get("source"):
+    name = metadata["folds"]["source"]
+    if not synthetic and name:
         # The dataset keeps only the name of the file.
-        name = metadata["folds"]["source"]
         path = Path(manual_dir or "", name)
         folds = options.folds or str(path if manual_dir and path.is_file() else name)
     return {

@@ -11,27 +11,25 @@ from rich.text import Text
 def dataset_report(metadata: Mapping[str, Any]) -> Group:
     """Lay out the report that a prepared dataset carries in `builder.info.metadata`."""
     parts: list[Any] = []
-    if metadata.get("synthetic"):
+    if metadata["synthetic"]:
         parts.append(Text("SYNTHETIC data, not speech", style="bold"))
-    report = metadata.get("report") or {}
-    parts += [Text(line) for line in report.get("taken") or ()]
-    splits = report.get("splits") or {}
-    if splits:
-        parts += [_size_table(splits), _emotion_table(splits)]
+    report = metadata["report"]
+    parts += [*map(Text, report["taken"])]
+    parts += [_size_table(report["splits"]), _emotion_table(report["splits"])]
     lines = [
-        *_counts("segments dropped", report.get("dropped")),
-        *_counts("values clipped", report.get("clipped")),
-        *_counts("irregularities", report.get("irregularities")),
-        *_counts("videos", report.get("videos")),
+        *_counts("segments dropped", report["dropped"]),
+        *_counts("values clipped", report["clipped"]),
+        *_counts("irregularities", report["irregularities"]),
+        *_counts("videos", report["videos"]),
     ]
-    for split, counts in (report.get("folds") or {}).items():
-        missing = {key: counts.get(key) for key in ("without_labels", "without_features")}
+    for split, counts in report["folds"].items():
+        missing = {key: counts[key] for key in ("without_labels", "without_features")}
         lines += _counts(f"fold {split}: of {counts['videos']} videos", missing, " ")
     return Group(*parts, *map(Text, lines))
 
 
-def _counts(title: str, counts: Mapping[str, int] | None, sign: str = ": ") -> list[str]:
-    found = [f"{value} {key.replace('_', ' ')}" for key, value in (counts or {}).items() if value]
+def _counts(title: str, counts: Mapping[str, int], sign: str = ": ") -> list[str]:
+    found = [f"{value} {key.replace('_', ' ')}" for key, value in counts.items() if value]
     return [f"{title}{sign}{', '.join(found)}"] if found else []
 
 

@@ -12,7 +12,7 @@ from mosei_ssl.data.loading import (
     split_names,
 )
 from mosei_ssl.data.pipeline import make_evaluation_dataset, make_training_dataset
-from mosei_ssl.data.row_period import refuse_other_period, row_period
+from mosei_ssl.data.row_period import refuse_other_period
 from mosei_ssl.data.segments import Segments, concatenate_segments, segments_from_arrays
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "normalization",
     "refuse_held_out",
     "refuse_other_period",
-    "row_period",
     "segments_from_arrays",
     "split_names",
 ]

@@ -1,28 +1,14 @@
 """How far apart in time feature rows are: a model trained on one period says nothing of another."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import FRAME_PERIOD
 
 _TOLERANCE = 0.05  # share of the period
 
 
-def row_period(metadata: Mapping[str, Any]) -> float | None:
-    """Seconds from row to row, as metadata say; None for a row per word.
-
-    Examples:
-        >>> row_period({}), row_period({"row_period": 0.05})
-        (0.01, 0.05)
-    """
-    period = metadata.get("row_period", FRAME_PERIOD)
-    return None if period is None else float(period)
-
-
 def refuse_other_period(period: float | None, needed: float | None, whose: str, than: str) -> None:
-    """Raise a `UserError` unless two row periods are the same.
+    """Raise a `UserError` unless two row periods, in seconds or None for words, are the same.
 
     Examples:
         >>> refuse_other_period(0.05, 0.01, "talk.csd", "the model was trained on")

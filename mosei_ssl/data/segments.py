@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.data.recognition import Content, merge_content, sample_content
-from mosei_ssl.data.row_period import row_period
+from tfds_mosei.schema import FRAME_PERIOD
 
 _TINY_STD = 1e-6
 _COLUMNS = ("video_ids", "segment_ids", "intervals", "emotions", "sentiment")
@@ -110,7 +110,7 @@ class Segments:
     @property
     def row_period(self) -> float | None:
         """Seconds from row to row; None for a row per word."""
-        return row_period(self.metadata)
+        return self.metadata.get("row_period", FRAME_PERIOD)
 
     @cached_property
     def content(self) -> Content:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from mosei_ssl.data.context import context_of, in_context
-from mosei_ssl.data.row_period import refuse_other_period, row_period
+from mosei_ssl.data.row_period import refuse_other_period
 from mosei_ssl.serving.inputs import Segment
 from mosei_ssl.serving.output import as_records
 from mosei_ssl.serving.signatures import MAX_FRAMES, OUTPUTS
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import EMOTIONS, NUM_FEATURES
+from tfds_mosei.schema import EMOTIONS, FRAME_PERIOD, NUM_FEATURES
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def predict_records(
     """
     trained_on = predictor.manifest.get("dataset", {})
     longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
-    needed = row_period(trained_on)
+    needed = trained_on.get("row_period", FRAME_PERIOD)
     mean = predictor.feature_mean if context else None
     result = predictor.manifest.get("run", {}).get("result") or {}
     least = result.get("threshold", 0.5) if threshold is None else threshold

@@ -68,8 +68,7 @@ def measure(cell: Cell) -> Measured:
     config = compiled(config, steps_per_epoch * config.epochs)
     validation = load_segments(config, "validation")
     keras.config.set_dtype_policy(config.precision)
-    statistics = segments.statistics
-    backbone = build_backbone(config.backbone, statistics["mean"], statistics["std"], config.seed)
+    backbone = build_backbone(config.backbone, **segments.normalization, seed=config.seed)
     if pretraining:
         model = build_pretraining_model(config.task, backbone, config.seed)
         model.compile(optimizer="adamw", jit_compile=config.jit_compile)

@@ -55,7 +55,7 @@ def prepare_folds(config: StudyConfig) -> list[Fold]:
             Fold(
                 name=str(number),
                 dataset=dataset,
-                fingerprint=str(train.metadata.get("fingerprint")),
+                fingerprint=train.metadata["fingerprint"],
                 synthetic=train.synthetic or _pretrains_on_synthetic(config, dataset),
                 train=len(parts["train"]),
                 validation=len(parts["validation"]),
@@ -85,7 +85,7 @@ def _extras(config: StudyConfig) -> tuple[ExtraDataset, ...]:
     for name in dict.fromkeys(name for each in options for name in each["extra_datasets"]):
         dataset = find_prepared(config.data.data_dir, name).parent.name
         metadata = read_metadata(config.data.data_dir, dataset)
-        found.append(ExtraDataset(name, dataset, str(metadata.get("fingerprint"))))
+        found.append(ExtraDataset(name, dataset, metadata["fingerprint"]))
     return tuple(found)
 
 

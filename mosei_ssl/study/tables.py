@@ -165,23 +165,23 @@ def data_blocks(config: StudyConfig, folds: Sequence[Fold]) -> list[Block]:
     notes: list[str] = []
     for fold in folds:
         data = dataclasses.replace(config.data, dataset=fold.dataset, context=False)
-        report = load_segments(data, "test").metadata.get("report") or {}
-        for split, counts in report.get("splits", {}).items():
+        report = load_segments(data, "test").metadata["report"]
+        for split, counts in report["splits"].items():
             levels = counts.get("emotion_levels", {})
             row = [fold.name, split, counts["videos"], counts["segments"], f"{counts['hours']:.2f}"]
             row += [sum(levels[e][1:]) if e in levels else "-" for e in EMOTIONS]
             rows.append([str(value) for value in (*row, counts.get("no_emotion", "-"))])
         for key in ("dropped", "clipped", "irregularities"):
-            found = {k: v for k, v in (report.get(key) or {}).items() if v}
+            found = {k: v for k, v in report[key].items() if v}
             if found:
                 listed = ", ".join(f"{v} {k.replace('_', ' ')}" for k, v in found.items())
                 notes.append(f"Fold {fold.name}, {key}: {listed}.")
-        for split, counts in (report.get("folds") or {}).items():
+        for split, counts in report["folds"].items():
             notes += [
                 f"Fold {fold.name}, {split}: {counts[key]} of {counts['videos']} videos "
                 f"{key.replace('_', ' ')}."
                 for key in ("without_labels", "without_features")
-                if counts.get(key)
+                if counts[key]
             ]
     header = ["fold", "split", "videos", "segments", "hours", *EMOTIONS, "none"]
     caption = "Segments, and those in which each emotion is of level 1 to 3"

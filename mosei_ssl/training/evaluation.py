@@ -85,7 +85,7 @@ def evaluate(
     if not len(segments):
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")
     trained_on = directory.info["dataset"]
-    own = segments.metadata.get("fingerprint") == trained_on["fingerprint"]
+    own = segments.metadata["fingerprint"] == trained_on["fingerprint"]
     foreign = not own and dataset is not None
     if foreign:
         name = str(trained_on["name"]).split("/")[0]
@@ -93,7 +93,7 @@ def evaluate(
         moved = data_dir is not None and name in tfds_mosei.list_prepared(data_dir)
         place = data_dir if data_dir and moved else known.data_dir
         train = load_segments(replace(known, data_dir=place, dataset=name), "train")
-        own = train.metadata.get("fingerprint") == trained_on["fingerprint"]
+        own = train.metadata["fingerprint"] == trained_on["fingerprint"]
     if not own:
         raise UserError(
             f"the dataset in {config.data_dir} is not the one that {directory.path} was trained on "

@@ -19,7 +19,6 @@ from mosei_ssl.data import (
     load_segments,
     make_evaluation_dataset,
     refuse_other_period,
-    row_period,
 )
 from mosei_ssl.data.budgets import check_label_budget
 from mosei_ssl.data.selection import select_segments
@@ -135,7 +134,7 @@ def _finetune(config: FinetuneConfig, hparams: Mapping[str, Any]) -> RunDirector
         )
     segments = load_segments(config, "train").labelled()
     if pretrained:
-        needed = row_period(pretrained.info["dataset"])
+        needed = pretrained.info["dataset"]["row_period"]
         than = f"{pretrained.path} was pretrained on"
         refuse_other_period(segments.row_period, needed, segments.name, than)
     labelled = segments.subset(_choose(config, segments))

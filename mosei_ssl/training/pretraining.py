@@ -187,10 +187,10 @@ def describe_dataset(segments: Segments) -> dict[str, object]:
     """What a run directory notes about its dataset."""
     return {
         "name": segments.name,
-        "fingerprint": segments.metadata.get("fingerprint"),
+        "fingerprint": segments.metadata["fingerprint"],
         "synthetic": segments.synthetic,
         "row_period": segments.row_period,
-        "sampling_rates": segments.metadata.get("sampling_rates") or {},
+        "sampling_rates": segments.metadata["sampling_rates"],
     }
 
 

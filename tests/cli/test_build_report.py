@@ -48,11 +48,15 @@ def test_the_places_of_report_and_folds_are_named(tmp_path):
 
 def test_what_is_odd_is_told():
     report = {
+        "taken": [],
+        "splits": {},
+        "irregularities": {},
+        "videos": {},
         "dropped": {"zero_length": 3, "bad_label": 0},
         "clipped": {"fear": 2},
         "folds": {"test": {"videos": 678, "without_labels": 2, "without_features": 0}},
     }
-    text = text_of(dataset_report({"report": report}))
+    text = text_of(dataset_report({"synthetic": False, "report": report}))
     assert "segments dropped: 3 zero length" in text
     assert "bad label" not in text
     assert "values clipped: 2 fear" in text
