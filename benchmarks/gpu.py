@@ -1,15 +1,18 @@
-"""A pretraining step on TensorFlow, JAX and PyTorch, and a whole `pretrain`, on one GPU.
+"""A pretraining step on TensorFlow, JAX and PyTorch, and a whole pretraining, on one GPU.
 
-    python benchmarks/gpu.py [--sizes small large] [--tiny]
+    python benchmarks/gpu.py [--shared ../shared] [--out TABLE] [--deadline 470] [--tiny]
 
-Two sizes of model, in float32 and bfloat16: TensorFlow through Keras's `fit`, compiled by XLA, with
-its input; Keras on JAX and plain PyTorch (`nn.TransformerEncoder`), also compiled, on a batch that
-lies on the device. Each side of each size runs in its own process. All get ready at once, which
-takes minutes of compilation; then they take turns, one at a time. "Of a product" is the
-floating-point operations of the model's matrix products over those of the fastest large product of
-any side in that precision. Then `mosei-ssl pretrain` runs on a synthetic corpus, on TensorFlow and
-on JAX. What is not installed, or fails, is left out, and said. Meant to take less than 8 minutes on
-a card, which has not been tried; --tiny, two minutes of a CPU, checks this program alone.
+Steps: a batch that lies on the device, two sizes of model, bfloat16 and float32: TensorFlow
+compiled by XLA, Keras on JAX, plain PyTorch (`nn.TransformerEncoder`); then, at the small size,
+with `fit` and the callbacks of `pretrain`, a second start with what the first has compiled,
+TensorFlow without XLA, and the same deterministic. Jobs are those of `pretrain_job.py`.
+"Of a product" is the floating-point operations of the model's matrix products over those of the
+fastest large product of any side in that precision.
+
+Each side is a process of its own. A few get ready at a time, the cheapest and most important first;
+whoever is ready has the machine to itself, the others stopped, and what it measured is printed at
+once. After the deadline nothing more is begun or waited for. What is not installed, or fails, is
+left out, and said. --tiny checks this program on a CPU, its numbers mean nothing.
 """
 
 import argparse
@@ -19,34 +22,117 @@ import functools
 import importlib.util
 import json
 import os
+import re
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pretrain_size import Size
-from pretrain_torch import build, make_batch, matmul_rate, ours, peer
-from side import Side
+from pretrain_torch import build, make_batch, matmul_rate, peer
+from side import Side, answer_file
 
-SIDES = {
-    "TensorFlow, XLA": "tensorflow",
-    "JAX": "jax",
-    "PyTorch": "torch",
-    "PyTorch, compiled": "torch",
-}
-PRECISIONS = ("float32", "bfloat16")
+BEGIN = time.perf_counter()
+TASKS = [
+    *(("JAX", "small"), ("TensorFlow, XLA", "small"), ("JAX", "large")),
+    *(("TensorFlow, XLA", "large"), ("PyTorch", "small")),
+    *(("PyTorch, compiled", "job, pooling 10"), ("JAX", "job, pooling 10")),
+    *(("TensorFlow, XLA", "job, pooling 10"), ("PyTorch, compiled", "small")),
+    *(("TensorFlow, XLA, callbacks", "small"), ("JAX, callbacks", "small")),
+    *(("JAX", "job, pooling 1"), ("PyTorch, compiled", "job, pooling 1")),
+    *(("TensorFlow, XLA", "job, pooling 1"), ("PyTorch, compiled", "large")),
+    *(("JAX, second start", "small"), ("TensorFlow, XLA, second start", "small")),
+    *(("TensorFlow", "small"), ("TensorFlow, deterministic", "small")),
+]
+FULLY = ("JAX", "TensorFlow, XLA", "PyTorch", "PyTorch, compiled")
+"""Sides measured in both precisions; others in the first."""
+
+PRECISIONS = ("bfloat16", "float32")
 SIZES = {
     "small": (Size(128, 3, 4, 256, dropout=0.0), 64, 500),
     "large": (Size(512, 8, 4, 1024, dropout=0.0), 128, 500),
 }
-TINY = {"small": (Size(16, 1, 2, 32, dropout=0.0), 4, 40)}
+TINY = dict.fromkeys(SIZES, (Size(16, 1, 2, 32, dropout=0.0), 4, 40))
+STEP_COLUMNS = ["model, batch", "side", "precision", "ms a step: median (range)", "frames/s"]
+STEP_COLUMNS += ["TFLOP/s", "of a product", "to first step, s"]
+JOB_COLUMNS = ["job", "side", "first epoch, s", "real frames/s of later epochs: median (range)"]
+JOB_COLUMNS += ["epochs", "error on hidden timesteps", "of the mean"]
 
-Run = Callable[[int], object]
+Run = Callable[[int], float | None]
+"""Trains so many steps; seconds a step, if it is not to be timed from outside."""
+
+Ask = Callable[[object], Any]
+Alone = Callable[[], contextlib.AbstractContextManager]
+
+
+def on_tensorflow(size: Size, policy: str, jit: bool, frames: np.ndarray, mask: np.ndarray) -> Run:
+    """The step that Keras's `fit` compiles, without its loop and its input."""
+    import keras
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(policy)
+    model = compiled_model(size, jit)
+    batch = {"features": tf.constant(frames), "padding_mask": tf.constant(mask)}
+    # The lengths are unknown to the graph, as in training.
+    unknown = {
+        key: tf.TensorSpec([len(frames), None, *x.shape[2:]], x.dtype) for key, x in batch.items()
+    }
+    step = tf.function(model.train_step, jit_compile=jit, input_signature=[unknown])
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            logs = step(batch)
+        float(logs["loss"])  # waits for the device
+
+    return run
+
+
+def compiled_model(size: Size, jit: bool) -> Any:
+    """Our model with its optimizer."""
+    from mosei_ssl.models import LayerwiseAdamW
+
+    model = build(size)
+    optimizer = LayerwiseAdamW(learning_rate=1e-3, weight_decay=0.01, global_clipnorm=1.0)
+    model.compile(optimizer, jit_compile=jit)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def with_callbacks(size: Size, policy: str, frames: np.ndarray, mask: np.ndarray) -> Run:
+    """`fit` as `pretrain` calls it, on batches of the same shape; timed within an epoch."""
+    import keras
+
+    from mosei_ssl.config import PretrainConfig
+    from mosei_ssl.data import segments_from_arrays
+    from mosei_ssl.training.resumable_fit import fit
+    from mosei_ssl.training.run_directory import RunDirectory
+
+    keras.config.set_dtype_policy(policy)
+    model = compiled_model(size, jit=True)
+    rows = [values[:length] for values, length in zip(frames, mask.sum(1), strict=True)]
+    ends: list[float] = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            ends.append(time.perf_counter())
+
+    def run(steps: int) -> float:
+        ends.clear()
+        segments = segments_from_arrays(rows * steps, np.zeros((len(rows) * steps, 6)))
+        with tempfile.TemporaryDirectory() as folder:
+            config = PretrainConfig(run=folder, batch_size=len(rows), max_lengths=1, epochs=1)
+            kind = {"title": "benchmark", "score": dict, "with_labels": False}
+            fit(model, RunDirectory(folder), segments, config, callbacks=[Clock()], **kind)
+        return (ends[-1] - ends[0]) / max(1, steps - 1)
+
+    return run
 
 
 def on_jax(size: Size, policy: str, frames: np.ndarray, mask: np.ndarray) -> Run:
@@ -54,12 +140,9 @@ def on_jax(size: Size, policy: str, frames: np.ndarray, mask: np.ndarray) -> Run
     import jax
     import keras
 
-    from mosei_ssl.models import LayerwiseAdamW
-
     keras.config.set_dtype_policy(policy)
-    model = build(size)
-    optimizer = LayerwiseAdamW(learning_rate=1e-3, weight_decay=0.01, global_clipnorm=1.0)
-    optimizer.build(model.trainable_variables)
+    model = compiled_model(size, jit=True)
+    optimizer = model.optimizer
     batch = {"features": jax.device_put(frames), "padding_mask": jax.device_put(mask)}
 
     def loss(trainable, other, inputs):
@@ -75,7 +158,7 @@ def on_jax(size: Size, policy: str, frames: np.ndarray, mask: np.ndarray) -> Run
 
     # Copies: the first step gives its inputs' memory away, and the model keeps its own.
     variables = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
-    state = [[jax.numpy.array(np.asarray(v.value)) for v in group] for group in variables]
+    state = tuple([jax.numpy.array(np.asarray(v.value)) for v in group] for group in variables)
 
     def run(steps: int) -> None:
         nonlocal state
@@ -90,7 +173,7 @@ def jax_matmul_rate(precision: str, width: int) -> float:
     """FLOP/s of a square product on JAX's device, best of a few."""
     import jax
 
-    a = jax.numpy.ones((width, width), precision)
+    a = jax.random.normal(jax.random.key(0), (width, width), precision)
     product = jax.jit(lambda x: x @ x)
     times = []
     for _ in range(6):
@@ -101,47 +184,58 @@ def jax_matmul_rate(precision: str, width: int) -> float:
 
 
 def serve(side: str, size: Size, batch: int, length: int, width: int) -> None:
-    """A process of one side: seconds of its first steps, then an answer to each line it is sent.
+    """A process of one side: answers each line it is sent.
 
-    "PRECISION STEPS" asks for seconds a step, "matmul PRECISION" for FLOP/s.
+    "first PRECISION" asks for seconds to its first step, the first time from the process's start;
+    "PRECISION STEPS" for seconds a step, "matmul PRECISION" for FLOP/s.
     """
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print, too
-    framework = SIDES[side]
+    file, begin = answer_file(), BEGIN
+    framework = framework_of(side)
     frames, mask = make_batch(batch, length, 0.5)
     runs: dict[str, Run] = {}
-    first = {}
-    if framework == "tensorflow":
+    if framework != "torch":
         from mosei_ssl.training.devices import share_gpus
 
-        share_gpus()
-    for precision in PRECISIONS:
-        start = time.perf_counter()
-        if framework == "torch":
-            run = peer(size, precision, "compiled" in side, frames, mask)
-        else:
-            policy = "float32" if precision == "float32" else f"mixed_{precision}"
-            run = (
-                on_jax(size, policy, frames, mask)
-                if framework == "jax"
-                else ours(size, policy, True, frames, mask)
-            )
-        run(1)
-        first[precision] = time.perf_counter() - start
-        run(2)
-        runs[precision] = run
-    print(json.dumps({"first": first, "where": describe(framework)}), file=answers, flush=True)
+        share_gpus("deterministic" in side)
+    if "deterministic" in side:
+        import keras
+        import tensorflow as tf
+
+        keras.utils.set_random_seed(0)
+        tf.config.experimental.enable_op_determinism()
     for line in sys.stdin:
         what, number = line.split()
-        if what == "matmul" and framework == "jax":
+        answer: Any
+        if what == "first":
+            policy = "float32" if number == "float32" else f"mixed_{number}"
+            if framework == "torch":
+                run = peer(size, number, "compiled" in side, frames, mask)
+            elif "callbacks" in side:
+                run = with_callbacks(size, policy, frames, mask)
+            elif framework == "jax":
+                run = on_jax(size, policy, frames, mask)
+            else:
+                run = on_tensorflow(size, policy, "XLA" in side, frames, mask)
+            run(1)
+            answer = {"first": time.perf_counter() - begin, "where": describe(framework)}
+            run(3)
+            runs[number] = run
+        elif what == "matmul" and framework == "jax":
             answer = jax_matmul_rate(number, width)
         elif what == "matmul":
             answer = matmul_rate("torch" if framework == "torch" else "ours", number, width=width)
         else:
             start = time.perf_counter()
-            runs[what](int(number))
+            seconds = runs[what](int(number))
             answer = (time.perf_counter() - start) / int(number)
-        print(json.dumps(answer), file=answers, flush=True)
+            answer = seconds if "callbacks" in side else answer
+        print(json.dumps(answer), file=file, flush=True)
+        begin = time.perf_counter()
+
+
+def framework_of(side: str) -> str:
+    """The package that a side runs on."""
+    return {"JAX": "jax", "TensorFlow": "tensorflow", "PyTorch": "torch"}[side.split(",")[0]]
 
 
 def describe(framework: str) -> str:
@@ -164,149 +258,205 @@ def describe(framework: str) -> str:
     return f"{framework} {version} on {device}"
 
 
-def environment(framework: str, folder: Path) -> dict[str, str]:
-    """Variables of a process: its backend, a part of the GPU, and nothing compiled before."""
-    backend = "jax" if framework == "jax" else "tensorflow"
-    return {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "MOSEI_SSL_CACHE": str(folder / "cache"),
-    }
+class Bench:
+    """Runs tasks, and keeps what they measured."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path):
+        self.options, self.folder = options, folder
+        self.sides: list[Side] = []
+        self.lock = threading.Lock()
+        self.steps: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.where: set[str] = set()
+
+    def do(self, task: tuple[str, str]) -> None:
+        """One task; what went wrong is noted."""
+        side, kind = task
+        log = self.folder / f"{side}-{kind}.log"
+        if self.left() <= 0:
+            self.note(f"{side}, {kind}: not begun before the deadline")
+        elif not importlib.util.find_spec(framework_of(side)):
+            self.note(f"{side}, {kind}: left out, {framework_of(side)} is not installed")
+        else:
+            arguments, settings, measure = ["--serve", side, "--size", kind], {}, self.measure
+            if "job" in kind:
+                settings["program"] = [str(Path(__file__).with_name("pretrain_job.py"))]
+                arguments, measure = self.job_arguments(side, kind), self.measure_job
+            try:
+                with self.begun(side, log, *arguments, **settings) as process:
+                    ask = functools.partial(self.ask, process, log)
+                    measure(side, kind, ask, functools.partial(self.alone, process))
+            except Exception as error:
+                self.note(f"{side}, {kind}: {error or repr(error)}")
+
+    def left(self) -> float:
+        return self.options.deadline - (time.perf_counter() - BEGIN)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        print(text, flush=True)
+
+    def measure(self, side: str, name: str, ask: Ask, alone: Alone) -> None:
+        """Steps of one side at one size, precision by precision."""
+        repeats, steps = (2, 3) if self.options.tiny else (5, 20 if name == "small" else 10)
+        for precision in PRECISIONS if side in FULLY else PRECISIONS[:1]:
+            ready = ask(f"first {precision}")
+            self.where.add(ready["where"])
+            row = {"name": name, "side": side, "precision": precision, "first": ready["first"]}
+            with alone():
+                row["times"] = [ask(f"{precision} {steps}") for _ in range(repeats)]
+                row["product"] = ask(f"matmul {precision}") if side in FULLY else 0.0
+            self.steps.append(row)
+            self.show(self.step_cells(row))
+
+    def measure_job(self, side: str, kind: str, ask: Ask, alone: Alone) -> None:
+        """Epochs of a pretraining; the first, which compiles, apart."""
+        segments, batch, epochs = self.job_size()
+        steps = -(-segments // batch)
+        first = ask(steps)["seconds"]
+        with alone():
+            done = [ask(steps) for _ in range(epochs - 1)]
+            row = ask(-1)
+        rates = [turn["frames"] / turn["seconds"] for turn in done]
+        row |= {"job": kind, "side": side, "first": first, "rates": rates}
+        self.jobs.append(row)
+        self.show(self.job_cells(row))
+
+    def job_size(self) -> tuple[int, int, int]:
+        """Segments, batch size and epochs."""
+        return (24, 8, 2) if self.options.tiny else (2000, 32, 10)
+
+    def job_arguments(self, side: str, kind: str) -> list[str]:
+        framework = framework_of(side)
+        segments, batch, _ = self.job_size()
+        given = ["--serve", "ours" if framework == "tensorflow" else framework, "--jit"]
+        given += ["--compiled", "--segments", str(segments), "--batch", str(batch)]
+        given += ["--pooling", kind.split()[-1], "--precision", "mixed_bfloat16"]
+        given += ["--shared", str(self.options.shared), "--cores", str(os.cpu_count())]
+        return [*given, *(["--tiny"] * self.options.tiny)]
+
+    @contextlib.contextmanager
+    def begun(self, side: str, log: Path, *arguments: str, **program: Any) -> Iterator[Side]:
+        """A process, ended afterwards."""
+        of_first = f"cache-{log.stem.replace(', second start', '')}"
+        cache = str(self.folder / re.sub(r"\W+", "-", of_first))
+        variables = {
+            **os.environ,
+            "KERAS_BACKEND": "jax" if framework_of(side) == "jax" else "tensorflow",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "MOSEI_SSL_CACHE": cache,
+            "TORCHINDUCTOR_CACHE_DIR": cache,
+        }
+        with self.lock:  # nothing starts while another side measures
+            process = Side(*arguments, stderr=log.open("w"), env=variables, **program)
+            self.sides.append(process)
+        try:
+            yield process
+        finally:
+            with self.lock:
+                self.sides.remove(process)
+                process.process.kill()
+                process.process.wait()
+
+    def ask(self, side: Side, log: Path, request: object) -> Any:
+        answer = side.ask(request, max(0.0, min(self.options.patience, self.left())))
+        if answer is None:
+            said = (log.read_text().strip() or "nothing was said").splitlines()[-1][:200]
+            raise RuntimeError(f"failed or not in time at {request!r}, said last: {said}")
+        return answer
+
+    @contextlib.contextmanager
+    def alone(self, side: Side) -> Iterator[None]:
+        """While all other sides are stopped."""
+        with self.lock:
+            others = [other.process for other in self.sides if other is not side]
+            try:
+                for process in others:
+                    process.send_signal(signal.SIGSTOP)
+                time.sleep(0.3)  # for what they have begun on the GPU
+                yield
+            finally:
+                for process in others:
+                    process.send_signal(signal.SIGCONT)
+
+    def step_cells(self, row: dict[str, Any]) -> list[str]:
+        size, batch, length = (TINY if self.options.tiny else SIZES)[row["name"]]
+        median = statistics.median(row["times"])
+        rate = size.flops(batch, length) / median
+        peak = self.peak(row["precision"])
+        return [
+            f"width {size.hidden}, {size.layers} layers, [{batch}, {length}, 74]",
+            *(row["side"], row["precision"], spread([t * 1e3 for t in row["times"]], ".2f")),
+            *(f"{batch * length / median:.0f}", f"{rate / 1e12:.2f}"),
+            *(f"{rate / peak:.0%}" if peak else "", f"{row['first']:.1f}"),
+        ]
+
+    def peak(self, precision: str) -> float:
+        same = (row for row in self.steps if row["precision"] == precision)
+        return max((row["product"] or 0.0 for row in same), default=0.0)
+
+    def job_cells(self, row: dict[str, Any]) -> list[str]:
+        found = [f"{row['first']:.1f}", spread(row["rates"], ".0f"), str(len(row["rates"]) + 1)]
+        return [row["job"], row["side"], *found, f"{row['loss']:.4f}", f"{row['trivial']:.4f}"]
+
+    def show(self, cells: list[str]) -> None:
+        """Prints a row, and writes all of them."""
+        print(table_row(cells), flush=True)
+        if self.options.out:
+            self.options.out.write_text(self.table())
+
+    def table(self) -> str:
+        order = {task: place for place, task in enumerate(TASKS)}
+        steps = sorted(
+            self.steps, key=lambda r: (r["name"], r["precision"], order[r["side"], r["name"]])
+        )
+        jobs = sorted(self.jobs, key=lambda r: (r["job"], r["side"]))
+        lines = [f"{datetime.date.today()}; {'; '.join(sorted(self.where))}", ""]
+        for columns, rows in (
+            (STEP_COLUMNS, [self.step_cells(row) for row in steps]),
+            (JOB_COLUMNS, [self.job_cells(row) for row in jobs]),
+        ):
+            lines += [table_row(columns), f"|{'---|' * len(columns)}", *map(table_row, rows), ""]
+        products = (f"{self.peak(p) / 1e12:.1f} in {p}" for p in PRECISIONS)
+        lines += [f"large product: {', '.join(products)} TFLOP/s", "", *self.notes]
+        return "\n".join(lines) + "\n"
 
 
-def pretrain_job(framework: str, folder: Path, frames: int, tiny: bool) -> str:
-    """Run `mosei-ssl pretrain`; frames per second after the first epoch, by when rows appear."""
-    run, epochs = folder / f"run-{framework}", 2 if tiny else 6
-    command = [sys.executable, "-m", "mosei_ssl", "pretrain", "--run", str(run)]
-    command += ["--data-dir", str(folder), "--epochs", str(epochs), "--max-lengths", "1"]
-    command += ["--batch-size", "64", "--precision", "mixed_bfloat16", "--jit-compile", "true"]
-    if tiny:
-        command += ["--backbone.hidden-dim", "16", "--backbone.num-layers", "1"]
-    log, ends, begin = folder / f"{framework}.log", [], time.perf_counter()
-    process = subprocess.Popen(command, stderr=log.open("w"), env=environment(framework, folder))
-    while process.poll() is None:
-        with contextlib.suppress(OSError):
-            lines = (run / "history.csv").read_text().count("\n") - 1
-            ends += [time.perf_counter()] * (lines - len(ends))
-        time.sleep(0.01)
-    if process.returncode or len(ends) != epochs:
-        return f"`pretrain` on {framework} failed: {last_line(log)}"
-    rate = frames * (epochs - 1) / (ends[-1] - ends[0])
-    return (
-        f"`pretrain` on {framework}, mixed_bfloat16, batches of 64, pooling 10: first epoch after "
-        f"{ends[0] - begin:.0f} s, then {rate:.0f} real frames/s, validation and saving included"
-    )
+def table_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def last_line(log: Path) -> str:
-    """What a process said last."""
-    return (log.read_text().strip() or "nothing was said").splitlines()[-1][:200]
+def spread(values: list[float], form: str) -> str:
+    """Median and range."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--out", type=Path, help="file for the table")
+    parser.add_argument("--deadline", type=float, default=470, help="seconds")
+    parser.add_argument("--patience", type=float, default=240, help="seconds for one answer")
+    parser.add_argument("--together", type=int, default=3, help="sides that get ready at a time")
     parser.add_argument("--tiny", action="store_true", help="on a CPU, meaningless numbers")
-    parser.add_argument("--serve", choices=list(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--size", choices=list(SIZES), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sizes = TINY if options.tiny else {name: SIZES[name] for name in options.sizes}
-    width, steps, repeats = (256, 2, 2) if options.tiny else (8192, 20, 5)
     if options.serve:
-        serve(options.serve, *sizes[options.sizes[0]], width)
+        sizes = TINY if options.tiny else SIZES
+        serve(options.serve, *sizes[options.size], 256 if options.tiny else 8192)
         return
-    begin = time.perf_counter()
-    frameworks = {name for name in SIDES.values() if importlib.util.find_spec(name)}
-    for name in sorted({*SIDES.values()} - frameworks):
-        print(f"{name} is not installed: left out", flush=True)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        corpus = None
-        if "tensorflow" in frameworks:
-            code = f"""
-import tfds_mosei
-from mosei_ssl.data import DataConfig, load_segments
-tfds_mosei.build("synthetic", data_dir={place!r}, size={8 if options.tiny else 200})
-print(load_segments(DataConfig(data_dir={place!r}), "train").lengths.sum())"""
-            corpus = subprocess.Popen(
-                [sys.executable, "-c", code],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=environment("tensorflow", folder) | {"CUDA_VISIBLE_DEVICES": ""},
-            )
-        measure(sizes, frameworks, folder, steps, repeats)
-        if corpus:
-            frames = int((corpus.communicate()[0].split() or ["0"])[-1])
-            if not frames:
-                print("the synthetic corpus could not be built: no `pretrain`")
-            for name in ("tensorflow", "jax"):
-                if name in frameworks and frames:
-                    print(pretrain_job(name, folder, frames, options.tiny), flush=True)
-    print(f"{time.perf_counter() - begin:.0f} s in all")
-
-
-def measure(
-    sizes: dict[str, tuple[Size, int, int]],
-    frameworks: set[str],
-    folder: Path,
-    steps: int,
-    repeats: int,
-) -> None:
-    """Prints a Markdown table of all sides and sizes."""
-    logs = {
-        (side, size): folder / f"{side}-{size}.log"
-        for size in sizes
-        for side, framework in SIDES.items()
-        if framework in frameworks
-    }
-    sides = {}
-    for (side, size), log in logs.items():
-        settings = {"stderr": log.open("w"), "env": environment(SIDES[side], folder)}
-        sides[side, size] = Side("--serve", side, "--sizes", size, **settings)
-
-    def ask(key: tuple[str, str], request: str = "") -> Any:
-        answer = sides[key].ask(request) if key in sides else None
-        if answer is None and key in sides:
-            del sides[key]
-            print(f"{', '.join(key)} failed: {last_line(logs[key])}", flush=True)
-        return answer
-
-    ready = {key: ask(key) for key in list(sides)}
-    times: dict[tuple[str, str, str], list[float]] = {}
-    for _ in range(repeats):
-        for side, size in list(sides):
-            for precision in PRECISIONS:
-                if seconds := ask((side, size), f"{precision} {steps}"):
-                    times.setdefault((size, precision, side), []).append(seconds)
-    peak = {
-        precision: max((ask(key, f"matmul {precision}") or 0.0 for key in list(sides)), default=0.0)
-        for precision in PRECISIONS
-    }
-    for process in sides.values():
-        process.process.communicate()
-    print(f"\n{datetime.date.today()}; {'; '.join(sorted({ready[key]['where'] for key in sides}))}")
-    print(f"{repeats} repeats of {steps} steps; first steps while all sides got ready at once\n")
-    columns = ["model, batch", "side", "precision", "ms a step: median (range)", "frames/s"]
-    columns += ["TFLOP/s", "of a product", "first step, s"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for (name, precision, side), found in sorted(times.items()):
-        size, batch, length = sizes[name]
-        median = statistics.median(found)
-        rate = size.flops(batch, length) / median
-        cells = [
-            f"width {size.hidden}, {size.layers} layers, [{batch}, {length}, 74]",
-            *(side, precision),
-            f"{median * 1e3:.2f} ({min(found) * 1e3:.2f} to {max(found) * 1e3:.2f})",
-            f"{batch * length / median:.0f}",
-            f"{rate / 1e12:.2f}",
-            f"{rate / peak[precision]:.0%}",
-            f"{ready[side, name]['first'][precision]:.1f}",
-        ]
-        print(f"| {' | '.join(cells)} |")
-    products = ", ".join(f"{rate / 1e12:.1f} in {p}" for p, rate in peak.items())
-    print(f"\nlarge product: {products} TFLOP/s")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        bench = Bench(options, Path(folder))
+        print(table_row(STEP_COLUMNS), table_row(JOB_COLUMNS), sep="\n", flush=True)
+        with ThreadPoolExecutor(options.together) as pool:
+            list(pool.map(bench.do, TASKS))
+    print(f"\n{bench.table()}\n{time.perf_counter() - BEGIN:.0f} s in all")
+    if options.out:
+        options.out.write_text(bench.table())
 
 
 if __name__ == "__main__":

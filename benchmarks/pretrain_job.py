@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from pretrain_size import Size
 from pretrain_torch import build, set_cores
-from side import Side
+from side import Side, answer_file
 
 SPAN = 50
 """Frames of a hidden span, half a second: shorter ones are found by interpolation."""
@@ -44,24 +44,32 @@ class Ours:
         # The peer's: the schedule of `pretrain` is left out on both sides.
         optimizer = LayerwiseAdamW(learning_rate=1e-3, weight_decay=0.01, global_clipnorm=1.0)
         self.model.compile(optimizer, jit_compile=jit)
-        config = DataConfig(batch_size=batch)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.on_jax = keras.backend.backend() == "jax"
+        config = DataConfig(batch_size=batch, max_lengths=4 if jit else None)  # as `pretrain`
         self.plan, self.batch = BatchPlan(segments.lengths, config), batch
-        self.data = make_training_dataset(segments, config, with_labels=False)
-        self.steps = self.plan.steps_per_epoch
+        self.steps, self.done = self.plan.steps_per_epoch, 0
         # Of each repetition, the dataset gives the next epoch.
-        self.batches = iter(self.data.repeat())
-        self.done = 0
+        epoch = (lambda: self.done // self.steps) if self.on_jax else None
+        self.data = make_training_dataset(segments, config, epoch=epoch, with_labels=False)
+        if not self.on_jax:
+            self.model.make_train_function()
+            self.batches = iter(self.data.repeat())
 
     def run(self, steps: int) -> tuple[float, int]:
-        """Trains; gives seconds and real frames."""
+        """Trains; gives seconds and real frames. On JAX `steps` are whole epochs."""
         frames = sum(
             int(self.plan.epoch(n // self.steps)[n % self.steps].lengths.sum())
             for n in range(self.done, self.done + steps)
         )
         start = time.perf_counter()
-        # The iterator goes on from slice to slice, as within one call of fit().
-        for _ in range(steps):
-            self.model.train_function(self.batches)
+        if self.on_jax:
+            self.model.fit(self.data, epochs=steps // self.steps, shuffle=False, verbose=0)
+        else:
+            # The iterator goes on from slice to slice, as within one call of fit().
+            for _ in range(steps):
+                logs = self.model.train_function(self.batches)
+            float(logs["loss"])  # waits for a GPU
         self.done += steps
         return time.perf_counter() - start, frames
 
@@ -71,8 +79,6 @@ class Ours:
 
         weights = self.model.get_weights()
         start = time.perf_counter()
-        self.model.make_train_function()
-        self.model.optimizer.build(self.model.trainable_variables)
         optimizer = [v.numpy() for v in self.model.optimizer.variables]
         number = self.batch
 
@@ -108,14 +114,14 @@ class Ours:
 class Peer:
     """Plain PyTorch on standardised rows, shuffled and padded to the longest of each batch."""
 
-    def __init__(self, rows: list[np.ndarray], size, bfloat16: bool, batch: int, pooling: int):
+    def __init__(self, rows, size, bfloat16: bool, batch: int, pooling: int, compiled: bool):
         from pretrain_peer import PlainTraining
 
         self.rows, self.batch, self.pooling = rows, batch, pooling
         if pooling > 1:
             span = max(1, size.span // pooling)
             size = dataclasses.replace(size, features=2 * size.features, span=span)
-        self.training = PlainTraining(size, bfloat16)
+        self.training = PlainTraining(size, bfloat16, compiled, dynamic=True)
         self.steps = math.ceil(len(rows) / batch)
         self.rng = np.random.default_rng(0)
         self.order: list[np.ndarray] = []
@@ -137,9 +143,11 @@ class Peer:
             self.computed += x.shape[0] * x.shape[1]
             mask = torch.arange(x.shape[1]) < lengths[:, None]
             if self.pooling > 1:
-                x, mask = pooled(x, mask, self.pooling)
-            self.training.step(x, mask)
+                device = self.training.device
+                x, mask = pooled(x.to(device), mask.to(device), self.pooling)
+            loss = self.training.step(x, mask)
             frames += int(lengths.sum())
+        loss.item()  # waits for a GPU
         return time.perf_counter() - start, frames
 
     def loss(self, batches) -> float:
@@ -152,23 +160,27 @@ class Peer:
         return sum(v * n for v, n in values) / sum(n for _, n in values)
 
 
-def held_out(shared: Path, statistics: dict, size, count: int = 64) -> list[tuple]:
+def held_out(shared: Path, statistics: dict, size, pooling: int, count: int = 64) -> list[tuple]:
     """Batches of other speakers' rows, masks and hidden frames, the same for both sides."""
     from pretrain_corpus import make_segments, standardised
 
     segments = make_segments(shared, count, seed=1, train=False)
     rows = sorted(standardised(segments, statistics), key=len)
+    if pooling > 1:  # whole windows only, whose means and deviations are both sides' timesteps
+        windows = [x[: len(x) // pooling * pooling].reshape(-1, pooling, 74) for x in rows]
+        rows = [np.concatenate([x.mean(1), x.std(1)], -1) for x in windows]
+    span = max(1, size.span // pooling)
     rng = np.random.default_rng(2)
     batches = []
     for first in range(0, count, 8):
         part = rows[first : first + 8]
-        x = np.zeros((len(part), len(part[-1]), 74), np.float32)
+        x = np.zeros((len(part), *part[-1].shape), np.float32)
         mask = np.zeros(x.shape[:2], bool)
         for i, values in enumerate(part):
             x[i, : len(values)], mask[i, : len(values)] = values, True
-        start = 1.0 - (1.0 - size.ratio) ** (1.0 / size.span)
+        start = 1.0 - (1.0 - size.ratio) ** (1.0 / span)
         begun = (rng.random(mask.shape) < start).cumsum(1)
-        before = np.pad(begun, ((0, 0), (size.span, 0)))[:, : -size.span]
+        before = np.pad(begun, ((0, 0), (span, 0)))[:, :-span]
         batches.append((x, mask, (begun > before) & mask))
     return batches
 
@@ -180,20 +192,25 @@ def serve(options: argparse.Namespace) -> None:
     """
     from pretrain_corpus import make_segments, standardised
 
-    size = Size(span=SPAN, dropout=options.dropout)
+    if options.serve != "torch":
+        from mosei_ssl.training.devices import share_gpus
+
+        share_gpus()
+    file = answer_file()
+    size = Size(*((16, 1, 2, 32) if options.tiny else ()), span=SPAN, dropout=options.dropout)
     segments = make_segments(options.shared, options.segments)
     known = segments.statistics
     side: Ours | Peer
-    if options.serve == "ours":
+    if options.serve != "torch":
         side = Ours(segments, size, options.precision, options.jit, options.batch, options.pooling)
         specs = side.plan.epoch(0)
         computed = sum(spec.padded_length * len(spec.indices) for spec in specs)
         padding = 1 - sum(int(spec.lengths.sum()) for spec in specs) / computed
-        about = {"padding": padding, "graphs_s": side.warm_up()}
+        about = {"padding": padding}
     else:
         half = options.precision != "float32"
         rows = standardised(segments, known)
-        side = Peer(rows, size, half, options.batch, options.pooling)
+        side = Peer(rows, size, half, options.batch, options.pooling, options.compiled)
         about = {}
     about |= {"steps": side.steps, "frames": int(segments.lengths.sum())}
     for line in sys.stdin:
@@ -203,9 +220,11 @@ def serve(options: argparse.Namespace) -> None:
             computed = side.computed if isinstance(side, Peer) else 0
             answer = {"seconds": seconds, "frames": frames, "computed": computed}
         elif steps < 0:
-            batches = held_out(options.shared, known, size)
+            batches = held_out(options.shared, known, size, options.pooling)
             answer = {"loss": side.loss(batches), "trivial": trivial(batches)}
-        print(json.dumps(answer), flush=True)
+        elif isinstance(side, Ours):
+            answer = about | {"graphs_s": side.warm_up()}
+        print(json.dumps(answer), file=file, flush=True)
 
 
 def main() -> None:
@@ -219,11 +238,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--jit", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile")
     parser.add_argument("--pooling", type=int, default=1, help="frames per timestep, of both")
     parser.add_argument(
         "--dropout", type=float, default=0.0, help="more makes PyTorch's attention far slower"
     )
-    parser.add_argument("--serve", choices=["ours", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=["ours", "jax", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     set_cores(options.cores)
     if options.serve:
@@ -256,9 +277,8 @@ def main() -> None:
         f"median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); useful "
         f"share of what torch computed {real / done['torch'][-1]['computed']:.0%}"
     )
-    if options.pooling == 1:
-        losses = {name: side.ask(-1) for name, side in sides.items()}
-        print(f"error on other speakers' hidden frames: {losses}")
+    losses = {name: side.ask(-1) for name, side in sides.items()}
+    print(f"error on other speakers' hidden timesteps: {losses}")
 
 
 def _speed(answers: list[dict]) -> float:

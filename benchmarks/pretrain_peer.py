@@ -37,7 +37,11 @@ class PlainModel(nn.Module):
         )
         self.reconstruct = nn.Linear(size.hidden, size.features)
         self.token = nn.Parameter(0.02 * torch.randn(size.features))
-        self._waves: dict[tuple, torch.Tensor] = {}
+        half = size.hidden // 2
+        scale = torch.exp(torch.arange(half) * (-math.log(1000.0) / half))
+        angles = torch.arange(4096)[:, None] * scale
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        self.register_buffer("waves", waves, persistent=False)
 
     def forward(
         self, frames: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor
@@ -47,7 +51,7 @@ class PlainModel(nn.Module):
         `mask` [B, T] is True for real frames, `hidden` [B, T] where the encoder sees the token.
         """
         seen = torch.where(hidden[:, :, None], self.token, frames)
-        x = self.dropout(self.projection(seen) + self._positions(frames))
+        x = self.dropout(self.projection(seen) + self.waves[: frames.shape[1]])
         return self.reconstruct(self.encoder(x, src_key_padding_mask=~mask))
 
     def draw(self, mask: torch.Tensor) -> torch.Tensor:
@@ -56,16 +60,6 @@ class PlainModel(nn.Module):
         begun = ((torch.rand(mask.shape, device=mask.device) < start) & mask).int().cumsum(1)
         before = functional.pad(begun, (self.size.span, 0))[:, : begun.shape[1]]
         return (begun > before) & mask
-
-    def _positions(self, frames: torch.Tensor) -> torch.Tensor:
-        key = (frames.shape[1], frames.device)
-        if key not in self._waves:
-            half = self.size.hidden // 2
-            scale = torch.exp(torch.arange(half) * (-math.log(1000.0) / half))
-            angles = torch.arange(frames.shape[1])[:, None] * scale
-            waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-            self._waves[key] = waves.to(frames.device)
-        return self._waves[key]
 
 
 def _gelu(x: torch.Tensor) -> torch.Tensor:
@@ -92,20 +86,24 @@ def pooled(
 
 
 class PlainTraining:
-    """A training loop as people write it; `bfloat16` autocasts, `compiled` uses `torch.compile`."""
+    """A training loop as people write it, on a GPU if there is one.
+
+    `bfloat16` autocasts, `compiled` uses `torch.compile`, once for all lengths if `dynamic`.
+    """
 
     def __init__(
         self,
         size: Size,
         bfloat16: bool = False,
         compiled: bool = False,
-        device: str = "cpu",
+        dynamic: bool | None = None,
         learning_rate: float = 1e-3,
     ):
         torch.manual_seed(0)
-        self.device = torch.device(device)
+        torch.set_float32_matmul_precision("high")  # on a GPU, as TensorFlow and JAX have it
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = PlainModel(size).to(self.device).train()
-        self.forward = torch.compile(self.model) if compiled else self.model
+        self.forward = torch.compile(self.model, dynamic=dynamic) if compiled else self.model
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=learning_rate, weight_decay=0.01
         )
@@ -127,6 +125,7 @@ class PlainTraining:
     @torch.no_grad()
     def loss(self, frames: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor) -> float:
         """Reconstruction error under given masks, without dropout."""
+        frames, mask, hidden = (x.to(self.device) for x in (frames, mask, hidden))
         self.model.eval()
         value = masked_l1(frames, self.model(frames, mask, hidden), hidden)
         self.model.train()

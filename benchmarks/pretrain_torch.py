@@ -103,12 +103,8 @@ def peer(size, precision: str, compiled: bool, frames, mask) -> Callable[[int], 
     import torch
     from pretrain_peer import PlainTraining
 
-    device = "cpu"
-    if torch.cuda.is_available():
-        device = "cuda"
-        torch.set_float32_matmul_precision("high")
-    training = PlainTraining(size, precision == "bfloat16", compiled, device)
-    x, valid = torch.from_numpy(frames).to(device), torch.from_numpy(mask).to(device)
+    training = PlainTraining(size, precision == "bfloat16", compiled)
+    x, valid = (torch.from_numpy(values).to(training.device) for values in (frames, mask))
 
     def run(steps: int) -> float:
         for _ in range(steps):
