@@ -2,17 +2,16 @@
 
     python benchmarks/gpu.py [--shared ../shared] [--out TABLE] [--deadline 470] [--tiny]
 
-Steps: a batch that lies on the device, two sizes of model, bfloat16 and float32: TensorFlow
-compiled by XLA, Keras on JAX, plain PyTorch (`nn.TransformerEncoder`); then, at the small size,
-with `fit` and the callbacks of `pretrain`, a second start with what the first has compiled,
-TensorFlow without XLA, and the same deterministic. Jobs are those of `pretrain_job.py`.
-"Of a product" is the floating-point operations of the model's matrix products over those of the
-fastest large product of any side in that precision.
+Steps on a batch that lies on the device: TensorFlow compiled by XLA, Keras on JAX, plain PyTorch
+(`nn.TransformerEncoder`), two sizes of model, bfloat16 and float32. At the small size also `fit`
+with the callbacks of `pretrain`, a second start with what the first has compiled, TensorFlow
+without XLA, and the same deterministic. Whole pretrainings are those of `pretrain_job.py`, all of
+it compiled, with and without pooling. FLOP are those of the model's matrix products.
 
 Each side is a process of its own. A few get ready at a time, the cheapest and most important first;
-whoever is ready has the machine to itself, the others stopped, and what it measured is printed at
-once. After the deadline nothing more is begun or waited for. What is not installed, or fails, is
-left out, and said. --tiny checks this program on a CPU, its numbers mean nothing.
+whoever is ready has the machine to itself, the others stopped (which counts in their time to the
+first step), and what it measured is printed at once. After the deadline nothing is begun or waited
+for. What fails is said. --tiny checks this program on a CPU, its numbers mean nothing.
 """
 
 import argparse
@@ -43,11 +42,11 @@ BEGIN = time.perf_counter()
 TASKS = [
     *(("JAX", "small"), ("TensorFlow, XLA", "small"), ("JAX", "large")),
     *(("TensorFlow, XLA", "large"), ("PyTorch", "small")),
-    *(("PyTorch, compiled", "job, pooling 10"), ("JAX", "job, pooling 10")),
-    *(("TensorFlow, XLA", "job, pooling 10"), ("PyTorch, compiled", "small")),
+    *(("PyTorch, compiled", "pooling 10"), ("JAX", "pooling 10")),
+    *(("TensorFlow, XLA", "pooling 10"), ("PyTorch, compiled", "small")),
     *(("TensorFlow, XLA, callbacks", "small"), ("JAX, callbacks", "small")),
-    *(("JAX", "job, pooling 1"), ("PyTorch, compiled", "job, pooling 1")),
-    *(("TensorFlow, XLA", "job, pooling 1"), ("PyTorch, compiled", "large")),
+    *(("JAX", "pooling 1"), ("PyTorch, compiled", "pooling 1")),
+    *(("TensorFlow, XLA", "pooling 1"), ("PyTorch, compiled", "large")),
     *(("JAX, second start", "small"), ("TensorFlow, XLA, second start", "small")),
     *(("TensorFlow", "small"), ("TensorFlow, deterministic", "small")),
 ]
@@ -60,16 +59,11 @@ SIZES = {
     "large": (Size(512, 8, 4, 1024, dropout=0.0), 128, 500),
 }
 TINY = dict.fromkeys(SIZES, (Size(16, 1, 2, 32, dropout=0.0), 4, 40))
-STEP_COLUMNS = ["model, batch", "side", "precision", "ms a step: median (range)", "frames/s"]
-STEP_COLUMNS += ["TFLOP/s", "of a product", "to first step, s"]
-JOB_COLUMNS = ["job", "side", "first epoch, s", "real frames/s of later epochs: median (range)"]
-JOB_COLUMNS += ["epochs", "error on hidden timesteps", "of the mean"]
+COLUMNS = ["model, batch", "precision", "side", "ms a step: median (range)", "frames/s", "TFLOP/s"]
+COLUMNS += ["its large product, TFLOP/s", "of it", "to first step, s", "where"]
 
 Run = Callable[[int], float | None]
 """Trains so many steps; seconds a step, if it is not to be timed from outside."""
-
-Ask = Callable[[object], Any]
-Alone = Callable[[], contextlib.AbstractContextManager]
 
 
 def on_tensorflow(size: Size, policy: str, jit: bool, frames: np.ndarray, mask: np.ndarray) -> Run:
@@ -194,9 +188,10 @@ def serve(side: str, size: Size, batch: int, length: int, width: int) -> None:
     frames, mask = make_batch(batch, length, 0.5)
     runs: dict[str, Run] = {}
     if framework != "torch":
-        from mosei_ssl.training.devices import share_gpus
+        with contextlib.suppress(ImportError):  # JAX does without TensorFlow
+            from mosei_ssl.training.devices import share_gpus
 
-        share_gpus("deterministic" in side)
+            share_gpus("deterministic" in side)
     if "deterministic" in side:
         import keras
         import tensorflow as tf
@@ -259,112 +254,75 @@ def describe(framework: str) -> str:
 
 
 class Bench:
-    """Runs tasks, and keeps what they measured."""
+    """Runs tasks, and tells what they measured."""
 
     def __init__(self, options: argparse.Namespace, folder: Path):
         self.options, self.folder = options, folder
         self.sides: list[Side] = []
-        self.lock = threading.Lock()
-        self.steps: list[dict[str, Any]] = []
-        self.jobs: list[dict[str, Any]] = []
+        self.lock, self.telling = threading.Lock(), threading.Lock()
+        self.rows: list[str] = []
         self.notes: list[str] = []
-        self.where: set[str] = set()
+
+    def text(self) -> str:
+        """All that was measured, in Markdown."""
+        head = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
+        return "\n".join([head, *sorted(self.rows), "", *sorted(self.notes), ""])
+
+    def tell(self, line: str) -> None:
+        """A row of the table, or a note: printed and kept at once."""
+        with self.telling:
+            (self.rows if line.startswith("|") else self.notes).append(line)
+            print(line, flush=True)
+            if self.options.out:
+                self.options.out.write_text(self.text())
 
     def do(self, task: tuple[str, str]) -> None:
-        """One task; what went wrong is noted."""
+        """One task."""
         side, kind = task
-        log = self.folder / f"{side}-{kind}.log"
-        if self.left() <= 0:
-            self.note(f"{side}, {kind}: not begun before the deadline")
-        elif not importlib.util.find_spec(framework_of(side)):
-            self.note(f"{side}, {kind}: left out, {framework_of(side)} is not installed")
-        else:
-            arguments, settings, measure = ["--serve", side, "--size", kind], {}, self.measure
-            if "job" in kind:
-                settings["program"] = [str(Path(__file__).with_name("pretrain_job.py"))]
-                arguments, measure = self.job_arguments(side, kind), self.measure_job
-            try:
-                with self.begun(side, log, *arguments, **settings) as process:
-                    ask = functools.partial(self.ask, process, log)
-                    measure(side, kind, ask, functools.partial(self.alone, process))
-            except Exception as error:
-                self.note(f"{side}, {kind}: {error or repr(error)}")
-
-    def left(self) -> float:
-        return self.options.deadline - (time.perf_counter() - BEGIN)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        print(text, flush=True)
-
-    def measure(self, side: str, name: str, ask: Ask, alone: Alone) -> None:
-        """Steps of one side at one size, precision by precision."""
-        repeats, steps = (2, 3) if self.options.tiny else (5, 20 if name == "small" else 10)
-        for precision in PRECISIONS if side in FULLY else PRECISIONS[:1]:
-            ready = ask(f"first {precision}")
-            self.where.add(ready["where"])
-            row = {"name": name, "side": side, "precision": precision, "first": ready["first"]}
-            with alone():
-                row["times"] = [ask(f"{precision} {steps}") for _ in range(repeats)]
-                row["product"] = ask(f"matmul {precision}") if side in FULLY else 0.0
-            self.steps.append(row)
-            self.show(self.step_cells(row))
-
-    def measure_job(self, side: str, kind: str, ask: Ask, alone: Alone) -> None:
-        """Epochs of a pretraining; the first, which compiles, apart."""
-        segments, batch, epochs = self.job_size()
-        steps = -(-segments // batch)
-        first = ask(steps)["seconds"]
-        with alone():
-            done = [ask(steps) for _ in range(epochs - 1)]
-            row = ask(-1)
-        rates = [turn["frames"] / turn["seconds"] for turn in done]
-        row |= {"job": kind, "side": side, "first": first, "rates": rates}
-        self.jobs.append(row)
-        self.show(self.job_cells(row))
-
-    def job_size(self) -> tuple[int, int, int]:
-        """Segments, batch size and epochs."""
-        return (24, 8, 2) if self.options.tiny else (2000, 32, 10)
-
-    def job_arguments(self, side: str, kind: str) -> list[str]:
-        framework = framework_of(side)
-        segments, batch, _ = self.job_size()
-        given = ["--serve", "ours" if framework == "tensorflow" else framework, "--jit"]
-        given += ["--compiled", "--segments", str(segments), "--batch", str(batch)]
-        given += ["--pooling", kind.split()[-1], "--precision", "mixed_bfloat16"]
-        given += ["--shared", str(self.options.shared), "--cores", str(os.cpu_count())]
-        return [*given, *(["--tiny"] * self.options.tiny)]
-
-    @contextlib.contextmanager
-    def begun(self, side: str, log: Path, *arguments: str, **program: Any) -> Iterator[Side]:
-        """A process, ended afterwards."""
-        of_first = f"cache-{log.stem.replace(', second start', '')}"
-        cache = str(self.folder / re.sub(r"\W+", "-", of_first))
+        framework, tiny, log = framework_of(side), self.options.tiny, self.folder / "-".join(task)
+        program, arguments = None, ["--serve", side, "--size", kind]
+        if "pooling" in kind:
+            program = [str(Path(__file__).with_name("pretrain_job.py"))]
+            arguments = ["--serve", "ours" if framework == "tensorflow" else framework, "--jit"]
+            arguments += ["--compiled", "--precision", "mixed_bfloat16"]
+            arguments += ["--pooling", kind.split()[-1], "--shared", str(self.options.shared)]
+            arguments += ["--cores", str(os.cpu_count()), "--segments", "24" if tiny else "2000"]
+            arguments += ["--tiny"] * tiny
+        # Of a second start that of the first: compiled programs are found again.
+        cache = str(self.folder / re.sub(r"\W+", "-", f"cache {kind} {side.split(', second')[0]}"))
         variables = {
             **os.environ,
-            "KERAS_BACKEND": "jax" if framework_of(side) == "jax" else "tensorflow",
+            "KERAS_BACKEND": "jax" if framework == "jax" else "tensorflow",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "MOSEI_SSL_CACHE": cache,
             "TORCHINDUCTOR_CACHE_DIR": cache,
         }
+        if self.left() <= 0:
+            self.tell(f"{side}, {kind}: not begun before the deadline")
+            return
         with self.lock:  # nothing starts while another side measures
-            process = Side(*arguments, stderr=log.open("w"), env=variables, **program)
+            process = Side(*arguments, program=program, stderr=log.open("w"), env=variables)
             self.sides.append(process)
         try:
-            yield process
-        finally:
-            with self.lock:
-                self.sides.remove(process)
-                process.process.kill()
-                process.process.wait()
-
-    def ask(self, side: Side, log: Path, request: object) -> Any:
-        answer = side.ask(request, max(0.0, min(self.options.patience, self.left())))
-        if answer is None:
+            (self.job if program else self.steps)(side, kind, process)
+        except Exception as error:
             said = (log.read_text().strip() or "nothing was said").splitlines()[-1][:200]
-            raise RuntimeError(f"failed or not in time at {request!r}, said last: {said}")
+            self.tell(f"{side}, {kind}: {error!r}; said last: {said}")
+        with self.lock:
+            self.sides.remove(process)
+            process.process.kill()
+            process.process.wait()
+
+    def left(self) -> float:
+        """Seconds to the deadline."""
+        return self.options.deadline - (time.perf_counter() - BEGIN)
+
+    def ask(self, side: Side, request: object) -> Any:
+        """An answer of a side; it has a while, and until the deadline."""
+        answer = side.ask(request, max(0.0, min(240.0, self.left())))
+        if answer is None:
+            raise RuntimeError(f"failed or not in time at {request!r}")
         return answer
 
     @contextlib.contextmanager
@@ -381,51 +339,43 @@ class Bench:
                 for process in others:
                     process.send_signal(signal.SIGCONT)
 
-    def step_cells(self, row: dict[str, Any]) -> list[str]:
-        size, batch, length = (TINY if self.options.tiny else SIZES)[row["name"]]
-        median = statistics.median(row["times"])
-        rate = size.flops(batch, length) / median
-        peak = self.peak(row["precision"])
-        return [
-            f"width {size.hidden}, {size.layers} layers, [{batch}, {length}, 74]",
-            *(row["side"], row["precision"], spread([t * 1e3 for t in row["times"]], ".2f")),
-            *(f"{batch * length / median:.0f}", f"{rate / 1e12:.2f}"),
-            *(f"{rate / peak:.0%}" if peak else "", f"{row['first']:.1f}"),
-        ]
+    def steps(self, side: str, name: str, process: Side) -> None:
+        """Steps of one side at one size, precision by precision."""
+        tiny = self.options.tiny
+        size, batch, length = (TINY if tiny else SIZES)[name]
+        repeats, steps = (2, 3) if tiny else (5, 20 if name == "small" else 10)
+        product, whole = 0.0, side in FULLY
+        for precision in PRECISIONS if whole and not tiny else PRECISIONS[:1]:
+            ready = self.ask(process, f"first {precision}")
+            with self.alone(process):
+                times = [self.ask(process, f"{precision} {steps}") for _ in range(repeats)]
+                with contextlib.suppress(RuntimeError):
+                    product = self.ask(process, f"matmul {precision}") if whole else 0.0
+            median = statistics.median(times)
+            rate = size.flops(batch, length) / median
+            cells = [
+                f"width {size.hidden}, {size.layers} layers, [{batch}, {length}, 74]",
+                *(precision, side, spread([seconds * 1e3 for seconds in times], ".2f")),
+                *(f"{batch * length / median:.0f}", f"{rate / 1e12:.2f}"),
+                *((f"{product / 1e12:.2f}", f"{rate / product:.0%}") if product else ("", "")),
+                *(f"{ready['first']:.1f}", ready["where"]),
+            ]
+            self.tell(f"| {' | '.join(cells)} |")
 
-    def peak(self, precision: str) -> float:
-        same = (row for row in self.steps if row["precision"] == precision)
-        return max((row["product"] or 0.0 for row in same), default=0.0)
-
-    def job_cells(self, row: dict[str, Any]) -> list[str]:
-        found = [f"{row['first']:.1f}", spread(row["rates"], ".0f"), str(len(row["rates"]) + 1)]
-        return [row["job"], row["side"], *found, f"{row['loss']:.4f}", f"{row['trivial']:.4f}"]
-
-    def show(self, cells: list[str]) -> None:
-        """Prints a row, and writes all of them."""
-        print(table_row(cells), flush=True)
-        if self.options.out:
-            self.options.out.write_text(self.table())
-
-    def table(self) -> str:
-        order = {task: place for place, task in enumerate(TASKS)}
-        steps = sorted(
-            self.steps, key=lambda r: (r["name"], r["precision"], order[r["side"], r["name"]])
+    def job(self, side: str, kind: str, process: Side) -> None:
+        """Epochs of a pretraining; the first, which compiles, apart."""
+        steps, epochs = (1, 2) if self.options.tiny else (63, 10)
+        first, error = self.ask(process, steps)["seconds"], None
+        with self.alone(process):
+            done = [self.ask(process, steps) for _ in range(epochs - 1)]
+        with contextlib.suppress(RuntimeError):
+            error = self.ask(process, -1)
+        rates = [turn["frames"] / turn["seconds"] for turn in done]
+        self.tell(
+            f"job with {kind}, {side}, mixed_bfloat16: first epoch {first:.1f} s, then "
+            f"{spread(rates, '.0f')} real frames/s; after {epochs} epochs of {steps} steps, error "
+            f"on hidden timesteps (trivial: of the corpus mean): {error}"
         )
-        jobs = sorted(self.jobs, key=lambda r: (r["job"], r["side"]))
-        lines = [f"{datetime.date.today()}; {'; '.join(sorted(self.where))}", ""]
-        for columns, rows in (
-            (STEP_COLUMNS, [self.step_cells(row) for row in steps]),
-            (JOB_COLUMNS, [self.job_cells(row) for row in jobs]),
-        ):
-            lines += [table_row(columns), f"|{'---|' * len(columns)}", *map(table_row, rows), ""]
-        products = (f"{self.peak(p) / 1e12:.1f} in {p}" for p in PRECISIONS)
-        lines += [f"large product: {', '.join(products)} TFLOP/s", "", *self.notes]
-        return "\n".join(lines) + "\n"
-
-
-def table_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def spread(values: list[float], form: str) -> str:
@@ -439,8 +389,8 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, help="file for the table")
     parser.add_argument("--deadline", type=float, default=470, help="seconds")
-    parser.add_argument("--patience", type=float, default=240, help="seconds for one answer")
     parser.add_argument("--together", type=int, default=3, help="sides that get ready at a time")
+    parser.add_argument("--tasks", default="", help="only those that this finds: 'JAX; small'")
     parser.add_argument("--tiny", action="store_true", help="on a CPU, meaningless numbers")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--size", choices=list(SIZES), help=argparse.SUPPRESS)
@@ -449,14 +399,12 @@ def main() -> None:
         sizes = TINY if options.tiny else SIZES
         serve(options.serve, *sizes[options.size], 256 if options.tiny else 8192)
         return
+    tasks = [task for task in TASKS if re.search(options.tasks, "; ".join(task))]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bench = Bench(options, Path(folder))
-        print(table_row(STEP_COLUMNS), table_row(JOB_COLUMNS), sep="\n", flush=True)
         with ThreadPoolExecutor(options.together) as pool:
-            list(pool.map(bench.do, TASKS))
-    print(f"\n{bench.table()}\n{time.perf_counter() - BEGIN:.0f} s in all")
-    if options.out:
-        options.out.write_text(bench.table())
+            list(pool.map(bench.do, tasks))
+    print(f"\n{datetime.date.today()}, {time.perf_counter() - BEGIN:.0f} s\n\n{bench.text()}")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def held_out(shared: Path, statistics: dict, size, pooling: int, count: int = 64
     batches = []
     for first in range(0, count, 8):
         part = rows[first : first + 8]
-        x = np.zeros((len(part), *part[-1].shape), np.float32)
+        x = np.zeros((len(part), *rows[-1].shape), np.float32)  # of one length: on JAX one graph
         mask = np.zeros(x.shape[:2], bool)
         for i, values in enumerate(part):
             x[i, : len(values)], mask[i, : len(values)] = values, True
