@@ -318,9 +318,9 @@ class Bench:
         """Seconds to the deadline."""
         return self.options.deadline - (time.perf_counter() - BEGIN)
 
-    def ask(self, side: Side, request: object) -> Any:
-        """An answer of a side; it has a while, and until the deadline."""
-        answer = side.ask(request, max(0.0, min(300.0, self.left())))
+    def ask(self, side: Side, request: object, patience: float = 300.0) -> Any:
+        """An answer of a side, which has so many seconds, and until the deadline."""
+        answer = side.ask(request, max(0.0, min(patience, self.left())))
         if answer is None:
             raise RuntimeError(f"failed or not in time at {request!r}")
         return answer
@@ -348,9 +348,9 @@ class Bench:
         for precision in PRECISIONS if whole and not tiny else PRECISIONS[:1]:
             ready = self.ask(process, f"first {precision}")
             with self.alone(process):
-                times = [self.ask(process, f"{precision} {steps}") for _ in range(repeats)]
+                times = [self.ask(process, f"{precision} {steps}", 60) for _ in range(repeats)]
                 with contextlib.suppress(RuntimeError):
-                    product = self.ask(process, f"matmul {precision}") if whole else 0.0
+                    product = self.ask(process, f"matmul {precision}", 60) if whole else 0.0
             median = statistics.median(times)
             rate = size.flops(batch, length) / median
             cells = [
@@ -367,7 +367,7 @@ class Bench:
         steps, epochs = (1, 2) if self.options.tiny else (63, 10)
         first, error = self.ask(process, steps)["seconds"], None
         with self.alone(process):
-            done = [self.ask(process, steps) for _ in range(epochs - 1)]
+            done = [self.ask(process, steps, 60) for _ in range(epochs - 1)]
         with contextlib.suppress(RuntimeError):
             error = self.ask(process, -1)
         rates = [turn["frames"] / turn["seconds"] for turn in done]
