@@ -18,7 +18,7 @@ import argparse
 import contextlib
 import datetime
 import functools
-import importlib.util
+import importlib
 import json
 import os
 import re
@@ -163,20 +163,6 @@ def on_jax(size: Size, policy: str, frames: np.ndarray, mask: np.ndarray) -> Run
     return run
 
 
-def jax_matmul_rate(precision: str, width: int) -> float:
-    """FLOP/s of a square product on JAX's device, best of a few."""
-    import jax
-
-    a = jax.random.normal(jax.random.key(0), (width, width), precision)
-    product = jax.jit(lambda x: x @ x)
-    times = []
-    for _ in range(6):
-        start = time.perf_counter()
-        jax.block_until_ready(product(a))
-        times.append(time.perf_counter() - start)
-    return 2 * width**3 / min(times)
-
-
 def serve(side: str, size: Size, batch: int, length: int, width: int) -> None:
     """A process of one side: answers each line it is sent.
 
@@ -215,10 +201,9 @@ def serve(side: str, size: Size, batch: int, length: int, width: int) -> None:
             answer = {"first": time.perf_counter() - begin, "where": describe(framework)}
             run(3)
             runs[number] = run
-        elif what == "matmul" and framework == "jax":
-            answer = jax_matmul_rate(number, width)
         elif what == "matmul":
-            answer = matmul_rate("torch" if framework == "torch" else "ours", number, width=width)
+            here = "ours" if framework == "tensorflow" else framework
+            answer = matmul_rate(here, number, width=width)
         else:
             start = time.perf_counter()
             seconds = runs[what](int(number))
@@ -235,22 +220,16 @@ def framework_of(side: str) -> str:
 
 def describe(framework: str) -> str:
     """Version and device of a framework."""
-    version = importlib.import_module(framework).__version__
+    module = importlib.import_module(framework)
     if framework == "jax":
-        import jax
-
-        device = jax.devices()[0].device_kind
+        device = module.devices()[0].device_kind
     elif framework == "torch":
-        import torch
-
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        device = module.cuda.get_device_name() if module.cuda.is_available() else "cpu"
     else:
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        details = tf.config.experimental.get_device_details
+        gpus = module.config.list_physical_devices("GPU")
+        details = module.config.experimental.get_device_details
         device = details(gpus[0]).get("device_name", "GPU") if gpus else "cpu"
-    return f"{framework} {version} on {device}"
+    return f"{framework} {module.__version__} on {device}"
 
 
 class Bench:

@@ -123,6 +123,14 @@ def matmul_rate(side: str, precision: str, repeats: int = 5, width: int = 2048) 
 
         def product():
             tf.matmul(a, a)[0, 0].numpy()  # waits for the device
+    elif side == "jax":
+        import jax
+
+        c = jax.random.normal(jax.random.key(0), (width, width), precision)
+        multiply = jax.jit(jax.numpy.matmul)
+
+        def product():
+            multiply(c, c).block_until_ready()
     else:
         import torch
 
