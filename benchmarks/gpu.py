@@ -4,7 +4,7 @@
 
 Steps on a batch that lies on the device: TensorFlow compiled by XLA, Keras on JAX, plain PyTorch
 (`nn.TransformerEncoder`), two sizes of model, bfloat16 and float32. At the small size also `fit`
-with the callbacks of `pretrain`, a second start with what the first has compiled, TensorFlow
+with the callbacks of `pretrain`, a second start of JAX with what the first has compiled, TensorFlow
 without XLA, and the same deterministic. Whole pretrainings are those of `pretrain_job.py`, all of
 it compiled, with and without pooling. FLOP are those of the model's matrix products.
 
@@ -47,7 +47,7 @@ TASKS = [
     *(("TensorFlow, XLA, callbacks", "small"), ("JAX, callbacks", "small")),
     *(("JAX", "pooling 1"), ("PyTorch, compiled", "pooling 1")),
     *(("TensorFlow, XLA", "pooling 1"), ("PyTorch, compiled", "large")),
-    *(("JAX, second start", "small"), ("TensorFlow, XLA, second start", "small")),
+    ("JAX, second start", "small"),
     *(("TensorFlow", "small"), ("TensorFlow, deterministic", "small")),
 ]
 FULLY = ("JAX", "TensorFlow, XLA", "PyTorch", "PyTorch, compiled")
