@@ -61,7 +61,10 @@ def cut_pretraining(tmp_path):
     """A pretraining run whose backbone was cut short."""
     run = tmp_path / "pre"
     run.mkdir()
-    (run / "run.json").write_text('{"format": 2, "kind": "pretrain", "state": "finished"}')
+    info = {"format": 2, "kind": "pretrain", "state": "finished"}
+    dataset = {"name": "covarep", "fingerprint": "another", "row_period": 0.01}
+    (run / "run.json").write_text(json.dumps({**info, "dataset": dataset}))
+    (run / "videos.json").write_text("{}")
     (run / "config.yaml").write_text(json.dumps({"backbone": {"hidden_dim": 8}}))
     (run / "backbone.keras").write_bytes(b"PK")
     return run

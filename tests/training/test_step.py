@@ -14,8 +14,11 @@ from mosei_ssl.training.checkpoint import Checkpoint
 from mosei_ssl.training.resumable_fit import prepare
 
 STEPS = 200
-LOSS_TOLERANCE = {"mixed_bfloat16": 0.04, "mixed_float16": 0.04}
-"""Largest relative difference to float32 of the loss over the last 50 of 200 steps."""
+LOSS_TOLERANCE = {"mixed_bfloat16": 0.08, "mixed_float16": 0.04}
+"""Largest relative difference to float32 of the loss over the last 50 of 200 steps.
+
+For bfloat16 it was 0.4, 1.8 and (below float32) 5.2 % on three kinds of processors.
+"""
 
 
 def waves(count: int, seed: int = 0, longest: int = 80):
