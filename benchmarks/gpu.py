@@ -8,7 +8,7 @@ with the callbacks of `pretrain`, a second start of JAX with what the first has 
 without XLA, and the same deterministic. Whole pretrainings are those of `pretrain_job.py`, all of
 it compiled, with and without pooling. FLOP are those of the model's matrix products.
 
-Each side is a process of its own. A few get ready at a time, the cheapest and most important first;
+Each side runs in its own process. A few start up at once, the cheapest and most important first;
 whoever is ready has the machine to itself, the others stopped (which counts in their time to the
 first step), and what it measured is printed at once. After the deadline nothing is begun or waited
 for. What fails is said. --tiny checks this program on a CPU, its numbers mean nothing.

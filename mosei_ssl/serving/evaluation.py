@@ -11,7 +11,6 @@ from mosei_ssl.data import load_segments, refuse_other_period
 from mosei_ssl.metrics import all_zero, evaluate_predictions
 from mosei_ssl.serving.local import LocalModel
 from mosei_ssl.utils.errors import UserError
-from tfds_mosei.schema import FRAME_PERIOD
 
 
 def evaluate_saved_model(
@@ -53,8 +52,8 @@ def evaluate_saved_model(
     mean = served.feature_mean
     data = dataclasses.replace(data, context=mean is not None)
     segments = load_segments(data, split, mean).labelled()
-    needed, than = trained_on.get("row_period", FRAME_PERIOD), f"{served.directory} was trained on"
-    refuse_other_period(segments.row_period, needed, segments.name, than)
+    than = f"{served.directory} was trained on"
+    refuse_other_period(segments.row_period, served.row_period, segments.name, than)
     count = len(segments)
     if not count:
         raise UserError(f"split {split!r} of {segments.name} has no labelled segment to score.")

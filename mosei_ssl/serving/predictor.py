@@ -46,6 +46,11 @@ class Predictor(abc.ABC):
         alone = self.manifest.get("run", {}).get("context") is False
         return None if alone else self.manifest.get("model", {}).get("feature_mean")
 
+    @property
+    def row_period(self) -> float | None:
+        """Seconds from row to row in training; None for a row per word."""
+        return self.manifest.get("dataset", {}).get("row_period", FRAME_PERIOD)
+
     @abc.abstractmethod
     def _answer(self, segments: list[np.ndarray]) -> Mapping[str, np.ndarray]:
         """Predict one batch of float32 segments [T, 74]: [B, 6] by output."""
@@ -190,7 +195,7 @@ def predict_records(
     """
     trained_on = predictor.manifest.get("dataset", {})
     longest = trained_on.get("train_seconds", {}).get("longest") or math.inf
-    needed = trained_on.get("row_period", FRAME_PERIOD)
+    needed = predictor.row_period
     mean = predictor.feature_mean if context else None
     result = predictor.manifest.get("run", {}).get("result") or {}
     least = result.get("threshold", 0.5) if threshold is None else threshold
